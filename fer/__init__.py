@@ -1,0 +1,1 @@
+"""Semi-supervised facial expression recognition: the library behind the stages in `pipeline/`."""

@@ -1,0 +1,70 @@
+"""The emotions, their order and other names, and the table that says for every face what it is.
+
+Row i of the table is face i of `faces.npy`, of every prediction and of every pseudo-label.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from fer.errors import InputError
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt")
+FOLDS = ("train", "valid", "test", "unlabelled", "excluded")
+
+_OTHER_NAMES = {
+    "angry": ("anger", "an"),
+    "disgust": ("disgusted", "di"),
+    "fear": ("fearful", "afraid", "scared", "fe", "af"),
+    "happy": ("happiness", "joy", "ha"),
+    "sad": ("sadness", "sa"),
+    "surprise": ("surprised", "su"),
+    "neutral": ("normal", "ne"),
+    "contempt": ("contemptuous",),
+}
+ALIASES = {name: emotion for emotion, others in _OTHER_NAMES.items() for name in (emotion, *others)}
+
+COLUMNS = ("id", "source", "fold", "emotion", "group", "twin_in_train", "reason")
+
+
+def emotion_named(name: str) -> str | None:
+    """The emotion that a word stands for ("Happiness" → "happy"), or None where it stands for none."""
+    return ALIASES.get(name.strip().casefold())
+
+
+def codes(names: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """Class index of each name in `emotions`, -1 for an empty name.
+
+    Raises:
+        InputError: a name is none of them.
+    """
+    code_of = {emotion: code for code, emotion in enumerate(emotions)} | {"": -1}
+    if unknown := set(names) - code_of.keys():
+        raise InputError(f"{sorted(unknown)[0]!r} is none of the emotions {', '.join(emotions)}; run `dvc repro`")
+    return np.fromiter((code_of[name] for name in names), dtype=np.int64, count=len(names))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table that `unify` wrote, with `COLUMNS`; missing text is "", `twin_in_train` is boolean.
+
+    Raises:
+        InputError: it has other columns, or a face of a labelled fold has no label.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(table.columns) != COLUMNS:
+        raise InputError(
+            f"{path}: has the columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}; run `dvc repro`"
+        )
+    bare = np.flatnonzero(table["fold"].isin(FOLDS[:3]) & (table["emotion"] == ""))
+    if len(bare):
+        raise InputError(f"{path}: line {bare[0] + 2} is of a labelled fold but has no emotion; run `dvc repro`")
+    table["twin_in_train"] = table["twin_in_train"] == "True"
+    return table
+
+
+def read_truth(path: Path) -> pd.Series:
+    """The emotion of each hidden-label face, "" where none is known. For `evaluate` alone."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)["emotion"]

@@ -1,0 +1,278 @@
+"""`params.yaml`: its schema, read whole by every stage. No default stands here: the numbers are in the file."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fer.errors import InputError
+from fer.labels import EMOTIONS
+
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+_SHARED = ("__init__", "blocks")  # files in fer/models that are no networks
+NETWORKS = sorted(file.stem for file in (Path(__file__).parent / "models").glob("*.py") if file.stem not in _SHARED)
+Emotion = Literal["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Rounds(Section):
+    predict: list[int]
+    retrain: list[int]
+    teacher: dict[str, int]
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Rounds":
+        if self.retrain != list(range(1, len(self.retrain) + 1)):
+            raise ValueError(f"retrain is {self.retrain}, but rounds are counted from 1: [], [1], [1, 2], …")
+        if self.predict != [0, *self.retrain]:
+            raise ValueError(f"predict is {self.predict}, but must be 0 and then `retrain`: {[0, *self.retrain]}")
+        if list(self.teacher) != [str(round_) for round_ in self.retrain]:
+            raise ValueError(
+                f"teacher names rounds {list(self.teacher)}, but must name those of `retrain`: {self.retrain}"
+            )
+        for round_, teacher in self.teacher.items():
+            if not 0 <= teacher < int(round_):
+                raise ValueError(f'teacher of round "{round_}" is {teacher}, but must be an earlier round')
+        return self
+
+
+class Sample(Section):
+    labelled: Annotated[int, Field(ge=70)]
+    tests: Annotated[int, Field(ge=70)]
+    photos: Annotated[int, Field(ge=10)]
+
+
+class Ingest(Section):
+    size: Annotated[int, Field(ge=16, le=512)]
+    readers: dict[Name, str]
+    max_dropped: Share
+
+
+class Unify(Section):
+    label_budget: Count | None
+    valid: Annotated[float, Field(gt=0, lt=0.5)]
+    test: Annotated[float, Field(gt=0, lt=0.5)]
+    contradictions: Literal["exclude", "majority", "keep"]
+
+
+class Augment(Section):
+    balance: Share
+    max_copies: Annotated[int, Field(ge=0)]
+
+
+class Transforms(Section):
+    flip: Share
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)]
+    shift: BelowOne
+    zoom: BelowOne
+    shear_degrees: Annotated[float, Field(ge=0, le=45)]
+    brightness: BelowOne
+    contrast: BelowOne
+    erasing: Share
+
+
+class AdamW(Section):
+    kind: Literal["adamw"]
+    lr: Positive
+    weight_decay: NotNegative
+
+
+class SGD(Section):
+    kind: Literal["sgd"]
+    lr: Positive
+    momentum: BelowOne
+    weight_decay: NotNegative
+
+
+class OneCycle(Section):
+    kind: Literal["one_cycle"]
+    warmup: BelowOne
+
+
+class Cosine(Section):
+    kind: Literal["cosine"]
+    warmup: BelowOne
+
+
+class Train(Section):
+    epochs: Count
+    batch: Annotated[int, Field(ge=2)]
+    optimizer: Annotated[AdamW | SGD, Field(discriminator="kind")]
+    schedule: Annotated[OneCycle | Cosine, Field(discriminator="kind")]
+    dropout: BelowOne
+    label_smoothing: BelowOne
+    class_weights: Literal["none", "balanced"]
+    ema: BelowOne
+    patience: Count | None
+
+
+class Predict(Section):
+    views: Annotated[list[Literal["plain", "flip"]], Field(min_length=1)]
+    batch: Count
+
+
+class Threshold(Section):
+    kind: Literal["threshold"]
+    threshold: Share | dict[Emotion, Share]
+
+
+class PseudoLabel(Section):
+    policy: Threshold  # the next policy makes this a union told apart by `kind`
+
+
+class Retrain(Section):
+    start: Literal["scratch", "teacher"]
+    labels: Literal["soft", "hard"]
+    weight: Positive
+    steps: Positive
+
+
+class Evaluate(Section):
+    bins: Annotated[int, Field(ge=2, le=100)]
+
+
+class Package(Section):
+    round: Literal["best"] | Annotated[int, Field(ge=0)]
+
+
+class Params(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    emotions: Annotated[list[Emotion], Field(min_length=2)]
+    sources: Annotated[list[Name], Field(min_length=1)]
+    networks: Annotated[list[Name], Field(min_length=1)]
+    precision: Literal["fp32", "bf16"]
+    rounds: Rounds
+    sample: Sample
+    ingest: Ingest
+    unify: Unify
+    augment: Augment
+    transforms: Transforms
+    train: Train
+    predict: Predict
+    pseudo_label: PseudoLabel
+    retrain: Retrain
+    evaluate: Evaluate
+    package: Package
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Params":
+        for key in ("sources", "networks", "emotions"):
+            names = getattr(self, key)
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{key} names {', '.join(twice)} twice")
+        if self.emotions != [emotion for emotion in EMOTIONS if emotion in self.emotions]:
+            raise ValueError(f"emotions must keep the order {', '.join(EMOTIONS)}")
+        if unknown := [name for name in self.networks if name not in NETWORKS]:
+            raise ValueError(f"networks names {', '.join(unknown)}, but fer/models has {', '.join(NETWORKS)}")
+        if unknown := sorted(set(self.ingest.readers) - set(self.sources)):
+            raise ValueError(f"ingest.readers names {', '.join(unknown)}, but sources are {', '.join(self.sources)}")
+        threshold = self.pseudo_label.policy.threshold
+        if isinstance(threshold, dict) and list(threshold) != self.emotions:
+            raise ValueError(
+                f"pseudo_label.policy.threshold must name every emotion, in order: {', '.join(self.emotions)}"
+            )
+        if isinstance(self.package.round, int) and self.package.round not in self.rounds.predict:
+            raise ValueError(f"package.round is {self.package.round}, but the rounds are {self.rounds.predict}")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as DVC reads it: floats by the rule of YAML 1.2, so that 1e-3 is a number, and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise InputError(
+                    f"{key.start_mark.name}: line {key.start_mark.line + 1}: {key.value} is there twice; keep one"
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """The parameters in `path`.
+
+    Raises:
+        InputError: a key is unknown, missing or twice, or a value is not allowed; every such key is named.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run this in the project's folder")
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = yaml.load(file, _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no parameters; restore it with `git checkout {path}`")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        told: dict[str, str] = {}  # a key that fails every branch of a union is told once
+        for problem in error.errors():
+            key = _key(problem["loc"], content, problem["type"] == "missing")
+            told.setdefault(key, f"{path}: {_in_words(key, problem, path)}")
+        raise InputError("; ".join(told.values())) from error
+
+
+def _key(loc: tuple[int | str, ...], content: Any, missing: bool) -> str:
+    """The dotted key of a problem, without the names that pydantic gives to the branches of a union."""
+    parts = []
+    for part in loc:
+        if part in (content if isinstance(content, dict) else range(len(content) if isinstance(content, list) else 0)):
+            content = content[part]
+            parts.append(str(part))
+    return ".".join([*parts, *map(str, loc[-1:] if missing else ())])
+
+
+def _in_words(key: str, problem: Any, path: Path) -> str:
+    match problem["type"]:
+        case "extra_forbidden":
+            siblings = _siblings(problem["loc"])
+            close = difflib.get_close_matches(str(problem["loc"][-1]), siblings, n=1)
+            return f"{key} is not a key; " + (
+                f"did you mean {close[0]}?" if close else f"allowed: {', '.join(siblings)}"
+            )
+        case "missing":
+            return f"{key} is missing; restore it with `git checkout {path}`"
+        case "value_error":
+            return f"{key}{': ' if key else ''}{problem['ctx']['error']}"
+        case "string_type" if problem["loc"][-1] == "[key]":
+            return f'{key} has the key {problem["input"]}, which must be quoted: "{problem["input"]}"'
+        case _:
+            return f"{key} is {problem['input']!r}; {problem['msg'].replace('Input should', 'it should')}"
+
+
+def _siblings(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed beside the one at `loc`."""
+    model: Any = Params
+    for part in loc[:-1]:
+        if part in getattr(model, "model_fields", {}):
+            model = model.model_fields[part].annotation
+        else:  # the `kind` of a union
+            options = [option for option in getattr(model, "__args__", ()) if hasattr(option, "model_fields")]
+            model = next(
+                (
+                    option
+                    for option in options
+                    if part in getattr(option.model_fields["kind"].annotation, "__args__", ())
+                ),
+                None,
+            )
+    return sorted(getattr(model, "model_fields", {}))

@@ -1,0 +1,52 @@
+import contextlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fer.tables import read_json, replacing, replacing_folder, write_csv, write_json
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "kept.txt"
+    path.write_text("old")
+    with contextlib.suppress(RuntimeError), replacing(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "old").touch()
+    with contextlib.suppress(RuntimeError), replacing_folder(folder) as part:
+        (part / "half").touch()
+        raise RuntimeError
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_success_replaces_the_folder_whole_and_makes_its_parents(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    for name in ("old", "new"):
+        with replacing_folder(folder) as part:
+            (part / name).touch()
+    assert [file.name for file in folder.iterdir()] == ["new"]
+    assert list((tmp_path / "a").iterdir()) == [folder]
+
+
+def test_json_is_rounded_and_refuses_what_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"b": 1 / 3, "a": [2, None, "text"]})
+    assert path.read_text().index('"b"') < path.read_text().index('"a"')
+    assert read_json(path) == {"b": 0.333333, "a": [2, None, "text"]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert read_json(path)["b"] == 0.333333
+
+
+def test_csv_is_rounded(tmp_path: Path) -> None:
+    write_csv(tmp_path / "x.csv", pd.DataFrame({"name": ["a,b"], "share": [2 / 3]}))
+    assert (tmp_path / "x.csv").read_text() == 'name,share\n"a,b",0.666667\n'
