@@ -1,0 +1,150 @@
+"""Pictures as faces: grey squares, and the file that holds those of a whole source."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fer import tables
+from fer.errors import InputError
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+MAX_PIXELS = 50_000_000  # a decompression bomb is refused before it is decoded
+
+
+class UndecodableError(Exception):
+    """A picture can't become a face; `reason` is the same for the same kind of defect, `detail` is what was found."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+def decode(path: Path, size: int) -> UInt8[np.ndarray, "size size"]:
+    """The centre square of a picture, upright, grey (ITU-R 601), scaled with antialiasing.
+
+    Of an animation it is the first frame. Transparent parts are laid over white; 16 bits become 8.
+
+    Raises:
+        UndecodableError: it is empty, damaged, too large, or in none of `FORMATS`.
+    """
+    if path.stat().st_size == 0:
+        raise UndecodableError("empty file", "0 bytes")
+    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UndecodableError("too many pixels", f"{image.width} x {image.height}; at most {MAX_PIXELS:,}")
+                grey = _grey(ImageOps.exif_transpose(image))
+        except UndecodableError:
+            raise
+        except UnidentifiedImageError as error:
+            raise UndecodableError("not a picture", f"its content is not {', '.join(FORMATS)}") from error
+        except Image.DecompressionBombError as error:
+            raise UndecodableError("too many pixels", f"at most {MAX_PIXELS:,}") from error
+        except Exception as error:  # on damaged bytes Pillow's decoders raise nearly anything
+            raise UndecodableError(
+                "damaged picture", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            ) from error
+    return _square(grey, size)
+
+
+def shrink(face: UInt8[np.ndarray, "height width"], size: int) -> UInt8[np.ndarray, "size size"]:
+    """The centre square of a grey picture, scaled with antialiasing; as it is where it has that size already."""
+    return face if face.shape == (size, size) else _square(Image.fromarray(face), size)
+
+
+@contextmanager
+def appending(path: Path, size: int) -> Iterator[Callable[[UInt8[np.ndarray, "size size"]], None]]:
+    """Yield a function that adds a face to a new file at `path`; how many will come need not be known.
+
+    The file has the bytes that `np.save` would write, and takes the place of an older one only on success.
+    """
+    count = 0
+    with tables.replacing(path) as part, part.open("wb") as file:
+
+        def append(face: UInt8[np.ndarray, "size size"]) -> None:
+            nonlocal count
+            if face.shape != (size, size) or face.dtype != np.uint8:
+                raise ValueError(f"a face is uint8 ({size}, {size}), not {face.dtype} {face.shape}")
+            file.write(face.tobytes())
+            count += 1
+
+        def write_header() -> None:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+            np.lib.format.write_array_header_1_0(file, header)
+
+        write_header()  # numpy pads it so that the count can grow
+        yield append
+        file.seek(0)
+        write_header()
+
+
+def open_faces(path: Path) -> UInt8[np.ndarray, "n size size"]:
+    """The faces in a file, read from disk as they are used.
+
+    Raises:
+        InputError: the file is missing, cut short or holds something else.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `dvc repro` writes it")
+    try:
+        faces = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(
+            f"{path}: not an array of faces ({' '.join(str(error).split())}); write it anew with `dvc repro`"
+        ) from error
+    if (
+        not isinstance(faces, np.ndarray)
+        or faces.dtype != np.uint8
+        or faces.ndim != 3
+        or faces.shape[1] != faces.shape[2]
+    ):
+        found = f"{faces.dtype} {faces.shape}" if isinstance(faces, np.ndarray) else type(faces).__name__
+        raise InputError(f"{path}: holds {found}, but faces are uint8 (n, size, size); write it anew with `dvc repro`")
+    return faces
+
+
+def concatenate(parts: Sequence[Path], path: Path) -> UInt8[np.ndarray, "n size size"]:
+    """The faces of all `parts`, one file after the other, written to `path` and read from there.
+
+    Raises:
+        InputError: a part can't be read or its faces have another size than those of the first.
+    """
+    arrays = [open_faces(part) for part in parts]
+    size = arrays[0].shape[1]
+    for part, array in zip(parts, arrays, strict=True):
+        if array.shape[1] != size:
+            sizes = f"{array.shape[1]} pixels a side, but those in {parts[0]} have {size}"
+            raise InputError(f"{part}: its faces have {sizes}; ingest both with one `ingest.size`")
+    whole = np.lib.format.open_memmap(path, "w+", np.uint8, (sum(map(len, arrays)), size, size))
+    np.concatenate(arrays, out=whole)
+    whole.flush()
+    return open_faces(path)
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.mode == "L" and "transparency" not in image.info:
+        return image
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise UndecodableError("unusual pixels", f"values from {values.min()} to {values.max()}; allowed 0..65535")
+        return Image.fromarray((values / 257).round().astype(np.uint8))
+    if image.mode == "F":
+        raise UndecodableError("unusual pixels", "floating point; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("L")
+    return image.convert("RGB").convert("L")
+
+
+def _square(grey: Image.Image, size: int) -> UInt8[np.ndarray, "size size"]:
+    side = min(grey.size)
+    left, top = (grey.width - side) // 2, (grey.height - side) // 2
+    square = grey.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))

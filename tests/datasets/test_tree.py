@@ -1,0 +1,103 @@
+"""The reader of any folder of pictures."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer.datasets import Dropped, Note, Record, tree
+from fer.errors import InputError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    return root
+
+
+def test_every_picture_at_any_depth_is_an_unlabelled_face(tmp_path: Path) -> None:
+    names = ["a.jpg", "b/c.JPEG", "b/d/e.png", "f.bmp", "g.webp", "h.tif", "i/j/k/l.TIFF"]
+    touch(tmp_path, *names)
+    items = list(tree.read(tmp_path))
+    assert sorted(item.id for item in items) == names
+    assert all(item == Record(item.id, tmp_path / item.id) for item in items)
+
+
+def test_the_order_does_not_depend_on_the_order_of_writing(tmp_path: Path) -> None:
+    names = [f"{folder}/{number}.jpg" for folder in ("B", "a", "é") for number in (10, 9, 1)]
+    touch(tmp_path / "one", *names)
+    touch(tmp_path / "two", *random.Random(0).sample(names, len(names)))
+    ids = [item.id for item in tree.read(tmp_path / "one")]
+    assert ids == [item.id for item in tree.read(tmp_path / "two")]
+    assert ids == [f"{folder}/{number}.jpg" for folder in ("B", "a", "é") for number in (1, 10, 9)]
+
+
+def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.gif", "c/d.gif", "c/README", ".DS_Store", "c/Thumbs.db", "c/._d.jpg", "__MACOSX/a.jpg")
+    face, note = tree.read(tmp_path)
+    assert face.id == "a.jpg"
+    assert note == Note("3 files are no pictures and were left out: .gif 2, no suffix 1")
+
+
+def test_the_truth_is_known_to_the_audit_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b, c/d.jpg", "e.jpg")
+    (tmp_path / "truth.csv").write_text('file,emotion\n"b, c/d.jpg",Happiness\ne.jpg,\ngone.jpg,sad\n')
+    *records, note = tree.read(tmp_path)
+    assert {item.id: item.truth for item in records} == {"a.jpg": None, "b, c/d.jpg": "happy", "e.jpg": None}
+    assert all(item.emotion is None and item.fold is None for item in records)
+    assert note == Note("truth.csv names 1 files that are not there: gone.jpg")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "file,emotion\na.jpg,happy\nb.jpg,bored\n",
+            r"truth\.csv: line 3: 'bored' is no emotion; allowed angry, .*contempt",
+        ),
+        ("file,emotion\na.jpg,3\n", "line 2: '3' is no emotion"),
+        ("a.jpg,happy\n", "line 1 must be file,emotion, but is 'a.jpg,happy'"),
+        ("", "line 1 must be file,emotion"),
+        ("file,emotion\na.jpg\n", "line 2 has 1 values; allowed 2"),
+        ("file,emotion\na.jpg,sad\n./a.jpg,happy\n", "line 3: a.jpg is there twice"),
+    ],
+)
+def test_a_wrong_truth_is_an_error_that_names_the_row(tmp_path: Path, text: str, message: str) -> None:
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        list(tree.read(tmp_path))
+
+
+def test_folders_that_look_like_labels_are_pointed_out(tmp_path: Path) -> None:
+    note, record = tree.read(touch(tmp_path, "Happiness/a.jpg"))
+    assert "taken without labels" in note.text
+    assert record.emotion is None
+
+
+def test_a_link_to_a_picture_is_dropped_and_a_link_to_a_folder_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path, "outside/a.jpg", "source/b.jpg")
+    (tmp_path / "source/link.jpg").symlink_to(tmp_path / "outside/a.jpg")
+    assert [(type(item), item.id) for item in tree.read(tmp_path / "source")] == [
+        (Record, "b.jpg"),
+        (Dropped, "link.jpg"),
+    ]
+    (tmp_path / "source/link").symlink_to(tmp_path / "outside")
+    with pytest.raises(InputError, match="source/link: is a link"):
+        list(tree.read(tmp_path / "source"))
+
+
+def test_the_source_itself_may_be_a_link(tmp_path: Path) -> None:
+    touch(tmp_path, "outside/a.jpg")
+    (tmp_path / "source").symlink_to(tmp_path / "outside")
+    assert [item.id for item in tree.read(tmp_path / "source")] == ["a.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the file system refuses such names")
+def test_a_name_that_is_not_utf8_is_dropped(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).write_bytes(b"")
+    (item,) = tree.read(tmp_path)
+    assert item == Dropped("caf\\xe9.jpg", "file name", "not UTF-8; rename it")
