@@ -1,0 +1,50 @@
+"""The improved squeeze-and-excitation network of "CNN with SE for FER" (ECE 176 final project, 2024).
+
+block(32) · block(64) · pool · dropout · block(128) · pool · block(128) · pool · dropout · dense 1024 · BN · dropout ·
+dense 256 · BN · dropout · dense, where block(c) is `blocks.SEBlock`. The report does not say the activation of the two
+hidden dense layers, nor the dropout rates: here ReLU before BN, as in the blocks, and one rate, half of it after
+convolutions. For 7 classes at 48 pixels: 5,232,071 parameters (5,235,335 as Keras counts them, with the running means
+and variances of BN), 111.8 million multiply-adds a face.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fer.models.blocks import SEBlock
+
+WIDTHS = (32, 64, 128, 128)
+HIDDEN = (1024, 256)
+
+
+class ImprovedSE(nn.Module):
+    def __init__(self, classes: int, size: int, dropout: float) -> None:
+        super().__init__()
+        one, two, three, four = WIDTHS
+        self.features = nn.Sequential(
+            SEBlock(1, one),
+            SEBlock(one, two, pool=True),
+            nn.Dropout(dropout / 2),
+            SEBlock(two, three, pool=True),
+            SEBlock(three, four, pool=True),
+            nn.Dropout(dropout / 2),
+            nn.Flatten(),
+        )
+        wide, narrow = HIDDEN
+        self.head = nn.Sequential(
+            nn.Linear(four * (size // 8) ** 2, wide),
+            nn.ReLU(),
+            nn.BatchNorm1d(wide),
+            nn.Dropout(dropout),
+            nn.Linear(wide, narrow),
+            nn.ReLU(),
+            nn.BatchNorm1d(narrow),
+            nn.Dropout(dropout),
+            nn.Linear(narrow, classes),
+        )
+
+    def forward(self, faces: Float[Tensor, "n 1 size size"]) -> Float[Tensor, "n classes"]:
+        return self.head(self.features(faces))
+
+
+def build(classes: int, size: int, dropout: float) -> ImprovedSE:
+    return ImprovedSE(classes, size, dropout)

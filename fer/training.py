@@ -1,0 +1,156 @@
+"""One training loop for every network."""
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from fer import params
+from fer.augmentation import transform
+from fer.errors import InputError
+from fer.examples import Examples
+from fer.inference import computing, logits
+from fer.models import as_input
+
+
+def fit(
+    network: nn.Module,
+    train: Examples,
+    valid: Examples,
+    *,
+    recipe: params.Train,
+    transforms: params.Transforms,
+    steps: int,
+    seed: int,
+    precision: str,
+    name: str,
+) -> list[dict[str, int | float]]:
+    """Train `network`, on the device where it is, for `steps` batches; it ends with its best epoch's averaged weights.
+
+    An epoch is one of `recipe.epochs` equal parts of the steps, whatever the number of faces: so runs on different sets
+    compare. The best epoch is the earliest with the highest accuracy on `valid`. Returns a row for each epoch.
+
+    Raises:
+        InputError: the loss is no longer a finite number.
+    """
+    where = next(network.parameters()).device
+    pixels, targets, weights = (
+        torch.from_numpy(array).to(where) for array in (train.pixels, train.targets, train.weights)
+    )
+    if recipe.class_weights == "balanced":
+        weights = weights * (targets @ balanced_weights(targets))
+    smooth = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[1]
+    optimizer = make_optimizer(network, recipe.optimizer)
+    schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(recipe.schedule, step / steps))
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    batches = shuffled_batches(len(train), recipe.batch, seed)
+    curve: list[dict[str, int | float]] = []
+    best_epoch, best_accuracy, best_weights = 0, -1.0, network.state_dict()
+
+    with tqdm(total=steps * recipe.batch, desc=name, unit="face", unit_scale=True, disable=None) as bar:
+        for epoch in range(1, recipe.epochs + 1):
+            random = torch.Generator(where).manual_seed(seed * 10_007 + epoch)
+            torch.manual_seed(seed * 10_007 + epoch)  # dropout draws from the global generator
+            epoch_steps = steps * epoch // recipe.epochs - steps * (epoch - 1) // recipe.epochs
+            total_loss, correct = torch.zeros(2, device=where)
+            network.train()
+            for _ in range(epoch_steps):
+                rows = torch.from_numpy(next(batches)).to(where)
+                with computing(where, precision):
+                    outputs = network(as_input(transform(pixels[rows], transforms, random))).float()
+                loss = (-(smooth[rows] * log_softmax(outputs, dim=1)).sum(dim=1) * weights[rows]).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                averaged.update_parameters(network)
+                total_loss += loss.detach()
+                correct += (outputs.argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
+                bar.update(recipe.batch)
+
+            train_loss, train_accuracy = total_loss.item() / epoch_steps, correct.item() / epoch_steps
+            if not math.isfinite(train_loss):
+                raise InputError(f"the loss of {name} is {train_loss} in epoch {epoch}; lower train.optimizer.lr")
+            valid_loss, valid_accuracy = validate(averaged.module, valid, precision)
+            curve.append(
+                {
+                    "epoch": epoch,
+                    "learning_rate": schedule.get_last_lr()[0],
+                    "train_loss": train_loss,
+                    "valid_loss": valid_loss,
+                }
+                | {"train_accuracy": train_accuracy, "valid_accuracy": valid_accuracy}
+            )
+            bar.set_postfix(validation=f"{valid_accuracy:.1%}")
+            if valid_accuracy > best_accuracy:
+                best_epoch, best_accuracy, best_weights = epoch, valid_accuracy, deepcopy(averaged.module.state_dict())
+            elif recipe.patience and epoch - best_epoch >= recipe.patience:
+                break
+    network.load_state_dict(best_weights)
+    print(
+        f"{name}: {len(train)} faces, {steps} steps; best epoch {best_epoch}, validation accuracy {best_accuracy:.1%}"
+    )
+    return curve
+
+
+def steps_for(train: Examples, recipe: params.Train, multiple: float = 1.0) -> int:
+    """Batches in `multiple` times `recipe.epochs` passes over `train`, at least one an epoch."""
+    return max(recipe.epochs, round(multiple * recipe.epochs * len(train) / recipe.batch))
+
+
+def validate(network: nn.Module, valid: Examples, precision: str) -> tuple[float, float]:
+    """Cross-entropy and accuracy on faces that are not learnt from."""
+    outputs = logits(network, valid.pixels, views=["plain"], batch=512, precision=precision)[:, 0]
+    loss = -(valid.targets * log_softmax(torch.from_numpy(outputs), dim=1).numpy()).sum(axis=1).mean()
+    return float(loss), float((outputs.argmax(axis=1) == valid.targets.argmax(axis=1)).mean())
+
+
+def shuffled_batches(n: int, batch: int, seed: int) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Endless batches of rows: every face once before any comes again, in an order that follows from `seed`."""
+    random = np.random.default_rng(seed)
+    waiting = np.zeros(0, dtype=np.int64)
+    while True:
+        while len(waiting) < batch:
+            waiting = np.concatenate([waiting, random.permutation(n)])
+        yield waiting[:batch]
+        waiting = waiting[batch:]
+
+
+def learning_rate_factor(schedule: params.OneCycle | params.Cosine, done: float) -> float:
+    """The share of the learning rate to use when `done` (0..1) of the training is over.
+
+    one_cycle rises along a cosine from 1/25 and falls to 1/10,000 (Smith & Topin 2018, arXiv:1708.07120, as in
+    PyTorch); cosine rises linearly from 0 and falls to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983).
+    """
+    start, end = (1 / 25, 1e-4) if schedule.kind == "one_cycle" else (0.0, 0.0)
+    if done < schedule.warmup:
+        risen = done / schedule.warmup
+        if schedule.kind == "one_cycle":
+            risen = (1 - math.cos(math.pi * risen)) / 2
+        return start + (1 - start) * risen
+    fallen = (done - schedule.warmup) / (1 - schedule.warmup)
+    return end + (1 - end) * (1 + math.cos(math.pi * fallen)) / 2
+
+
+def make_optimizer(network: nn.Module, chosen: params.AdamW | params.SGD) -> torch.optim.Optimizer:
+    """The optimiser of `chosen`. Biases and batch norm are not decayed."""
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    free = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": chosen.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    if isinstance(chosen, params.SGD):
+        return torch.optim.SGD(groups, lr=chosen.lr, momentum=chosen.momentum, nesterov=chosen.momentum > 0)
+    return torch.optim.AdamW(groups, lr=chosen.lr, fused=True)
+
+
+def balanced_weights(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:
+    """n / (classes · n_c) for each class c, so that every emotion counts alike; 0 for a class without faces."""
+    counts = targets.sum(dim=0)
+    return torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1e-9)), 0.0)

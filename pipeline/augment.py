@@ -1,0 +1,49 @@
+"""Labelled training faces -> changed copies that balance rare emotions, the row each comes from, and a preview."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fer import params
+from fer.augmentation import balancing_rows, transform
+from fer.errors import run
+from fer.faces import open_faces
+from fer.labels import codes, read_table
+from fer.plots import montage
+from fer.tables import replacing_folder
+
+PREVIEWS = 8  # changed versions of each face in the preview
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    chosen = params.load()
+
+    faces, table = open_faces(args.faces), read_table(args.table)
+    train = np.flatnonzero(table["fold"] == "train")
+    label = codes(table["emotion"].iloc[train], chosen.emotions)
+    copied = balancing_rows(
+        label, chosen.augment.balance, chosen.augment.max_copies, np.random.default_rng(chosen.seed)
+    )
+    random = torch.Generator().manual_seed(chosen.seed)
+    copies = transform(torch.from_numpy(faces[train[copied]]), chosen.transforms, random)
+    examples = faces[[train[label == code][0] for code in range(len(chosen.emotions))]]
+    changed = transform(torch.from_numpy(examples.repeat(PREVIEWS, axis=0)), chosen.transforms, random)
+
+    with replacing_folder(args.out) as out:
+        np.save(out / "faces.npy", (copies * 255).round().byte().numpy())
+        np.save(out / "parents.npy", train[copied])
+        grid = (changed * 255).round().byte().numpy().reshape(len(examples), PREVIEWS, *examples.shape[1:])
+        grid = np.concatenate([examples[:, None], grid], axis=1)
+        columns = ["original", *(f"change {k}" for k in range(1, PREVIEWS + 1))]
+        montage(out / "preview.png", grid, chosen.emotions, columns, "What augmentation does to a face")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,55 @@
+"""What `train` saw, and the accepted pseudo-labelled faces -> one retrained network and its learning curve."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from fer import models, params
+from fer.errors import run
+from fer.examples import read_labelled, read_pseudo_labelled
+from fer.inference import device
+from fer.tables import replacing_folder, write_csv
+from fer.training import fit, steps_for
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("network")
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--augmented", type=Path, required=True)
+    parser.add_argument("--pseudo-labels", type=Path, required=True)
+    parser.add_argument(
+        "--models", type=Path, required=True, help="folder of all rounds' networks, for retrain.start: teacher"
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    chosen = params.load()
+
+    train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions)
+    accepted = read_pseudo_labelled(args.faces, args.pseudo_labels, chosen.retrain)
+    facts = models.Facts(args.network, tuple(chosen.emotions), train.size, chosen.train.dropout)
+    torch.manual_seed(chosen.seed)
+    network = models.build(facts).to(device())
+    if chosen.retrain.start == "teacher":
+        models.load_teacher(network, args.network, args.models, args.pseudo_labels)
+    curve = fit(
+        network,
+        train + accepted,
+        valid,
+        recipe=chosen.train,
+        transforms=chosen.transforms,
+        steps=steps_for(train, chosen.train, chosen.retrain.steps),
+        seed=chosen.seed,
+        precision=chosen.precision,
+        name=args.network,
+    )
+    with replacing_folder(args.out) as out:
+        models.save(network, facts, out)
+        write_csv(out / "curve.csv", pd.DataFrame(curve))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fer import inference
+from fer.errors import InputError
+
+
+class Corner(nn.Module):
+    """Answers with the top left and the top right pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(2, 2, bias=False)
+        nn.init.eye_(self.last.weight)
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        return self.last(faces[:, 0, 0, [0, -1]])
+
+
+FACES = np.random.default_rng(0).integers(0, 256, (23, 16, 16), dtype=np.uint8)
+
+
+def answers(faces: np.ndarray = FACES, batch: int = 5, views: tuple[str, ...] = ("plain", "flip")) -> np.ndarray:
+    return inference.logits(Corner(), faces, views=views, batch=batch, precision="fp32")
+
+
+def test_each_face_is_answered_in_its_row_for_each_view() -> None:
+    found = answers()
+    assert found.shape == (23, 2, 2)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:, 0, 0], (FACES[:, 0, 0] / 255 - 0.5077) / 0.2550, rtol=1e-4)
+    np.testing.assert_array_equal(found[:, 1], found[:, 0, ::-1])
+
+
+def test_the_batch_size_changes_nothing() -> None:
+    for batch in (1, 7, 100):
+        np.testing.assert_array_equal(answers(batch=batch), answers())
+
+
+def test_no_faces_have_no_answers() -> None:
+    assert answers(FACES[:0]).shape == (0, 2, 2)
+
+
+def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_DEVICE", "cpu")
+    assert inference.device() == torch.device("cpu")
+    for wanted in ("gpu", "cuda:77"):
+        monkeypatch.setenv("FER_DEVICE", wanted)
+        with pytest.raises(InputError, match=f"FER_DEVICE is '{wanted}', which this machine can't use; try cpu"):
+            inference.device()
+
+
+def test_bf16_is_used_where_asked_for() -> None:
+    with inference.computing(torch.device("cpu"), "bf16"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    with inference.computing(torch.device("cpu"), "fp32"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

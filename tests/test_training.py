@@ -1,0 +1,214 @@
+"""What the training loop promises, on a small set that a network can learn."""
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from fer import params, training
+from fer.errors import InputError
+from fer.examples import Examples
+
+TRANSFORMS = params.Transforms(
+    flip=0.5, rotation_degrees=5.0, shift=0.05, zoom=0.05, shear_degrees=2.0, brightness=0.1, contrast=0.1, erasing=0.1
+)
+ADAMW = params.AdamW(kind="adamw", lr=0.01, weight_decay=0.01)
+RECIPE = params.Train(
+    epochs=4,
+    batch=16,
+    optimizer=ADAMW,
+    schedule=params.OneCycle(kind="one_cycle", warmup=0.25),
+    dropout=0.2,
+    label_smoothing=0.1,
+    class_weights="none",
+    ema=0.5,
+    patience=None,
+)
+OTHER = {
+    "epochs": 3,
+    "batch": 8,
+    "optimizer": params.SGD(kind="sgd", lr=0.01, momentum=0.9, weight_decay=0.0),
+    "schedule": params.Cosine(kind="cosine", warmup=0.1),
+    "dropout": 0.4,
+    "label_smoothing": 0.0,
+    "class_weights": "balanced",
+    "ema": 0.9,
+    "patience": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the network is too small to share
+    yield
+    torch.set_num_threads(threads)
+
+
+def examples(n: int, seed: int) -> Examples:
+    """Three emotions: a bright stripe left, in the middle or below; the first is as common as both others."""
+    random = np.random.default_rng(seed)
+    label = random.permutation(n) * 4 // n
+    label[label == 3] = 0
+    pixels = random.integers(0, 120, (n, 16, 16), dtype=np.uint8)
+    for face, emotion in zip(pixels, label, strict=True):
+        stripe = (face[:, :4], face[:, 6:10], face[12:])[emotion]
+        stripe += np.uint8(100)
+    return Examples(pixels, np.eye(3, dtype=np.float32)[label], np.ones(n, dtype=np.float32))
+
+
+def small_network(dropout: float = 0.2) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(4),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(64, 3),
+    )
+
+
+def trained(
+    train: Examples | None = None,
+    transforms: params.Transforms = TRANSFORMS,
+    steps: int = 40,
+    seed: int = 0,
+    **changes: Any,
+) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+    recipe = RECIPE.model_copy(update=changes)
+    network = small_network(recipe.dropout)
+    curve = training.fit(
+        network,
+        train or examples(96, 0),
+        examples(60, 1),
+        recipe=recipe,
+        transforms=transforms,
+        steps=steps,
+        seed=seed,
+        precision="fp32",
+        name="small",
+    )
+    return network.state_dict(), curve
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_it_learns() -> None:
+    _, curve = trained(steps=120, epochs=6)
+    assert curve[-1]["valid_accuracy"] > 0.9
+    assert curve[-1]["train_loss"] < curve[0]["train_loss"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    assert same(trained()[0], trained()[0])
+    assert not same(trained()[0], trained(seed=1)[0])
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_no_parameter_of_the_recipe_is_dead(name: str) -> None:
+    first, _ = trained()
+    other, other_curve = trained(**{name: OTHER[name]})
+    if name == "patience":  # acts where an epoch does not improve
+        other_curve = trained(steps=40, epochs=20, patience=1)[1]
+        assert len(other_curve) < 20
+    else:
+        assert not same(first, other)
+
+
+@pytest.mark.parametrize("name", params.Transforms.model_fields)
+def test_no_transform_is_dead(name: str) -> None:
+    assert not same(trained()[0], trained(transforms=TRANSFORMS.model_copy(update={name: 0.0}))[0])
+
+
+def test_weight_decay_and_momentum_act() -> None:
+    heavy = ADAMW.model_copy(update={"weight_decay": 1.0})
+    assert not same(trained()[0], trained(optimizer=heavy)[0])
+    sgd = OTHER["optimizer"]
+    assert not same(trained(optimizer=sgd)[0], trained(optimizer=sgd.model_copy(update={"momentum": 0.0}))[0])
+
+
+def test_a_weight_of_zero_hides_a_face_and_targets_may_be_soft() -> None:
+    faces = examples(96, 0)
+    wrong = Examples(faces.pixels, np.roll(faces.targets, 1, axis=1), np.zeros(96, dtype=np.float32))
+    assert same(trained(faces + wrong)[0], trained(faces + Examples(faces.pixels, faces.targets, wrong.weights))[0])
+    soft = Examples(faces.pixels, 0.6 * faces.targets + np.float32(0.4 / 3), faces.weights)
+    assert not same(trained(faces)[0], trained(soft)[0])
+
+
+def test_the_best_epochs_weights_are_kept() -> None:
+    weights, curve = trained(steps=60, epochs=12)
+    network = small_network()
+    network.load_state_dict(weights)
+    best = max(row["valid_accuracy"] for row in curve)
+    assert training.validate(network, examples(60, 1), "fp32")[1] == best
+
+
+def test_the_steps_do_not_depend_on_the_number_of_faces() -> None:
+    taken = []
+    for n in (40, 96, 400):
+        curve = trained(examples(n, 0), steps=41, epochs=4)[1]
+        taken.append([row["learning_rate"] for row in curve])
+    assert taken[0] == taken[1] == taken[2]
+
+
+def test_a_loss_that_is_no_number_stops_with_what_to_do() -> None:
+    faces = examples(96, 0)
+    broken = Examples(faces.pixels, faces.targets, np.full(96, np.inf, dtype=np.float32))
+    with pytest.raises(InputError, match=r"the loss of small is (inf|nan) in epoch 1; lower train\.optimizer\.lr"):
+        trained(broken)
+
+
+def test_steps_follow_from_faces_epochs_and_batch() -> None:
+    assert training.steps_for(examples(160, 0), RECIPE) == 40
+    assert training.steps_for(examples(160, 0), RECIPE, multiple=1.5) == 60
+    assert training.steps_for(examples(8, 0), RECIPE, multiple=0.1) == RECIPE.epochs
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 1000))
+def test_every_face_is_seen_once_before_any_comes_again(n: int, batch: int, seed: int) -> None:
+    rows = np.concatenate(list(islice(training.shuffled_batches(n, batch, seed), math.ceil(3 * n / batch))))
+    for start in range(0, 3 * n, n):
+        assert sorted(rows[start : start + n]) == list(range(n))
+
+
+@settings(deadline=None)
+@given(st.sampled_from([RECIPE.schedule, OTHER["schedule"]]), st.floats(0, 0.9), st.floats(0, 1))
+def test_the_learning_rate_rises_to_its_full_value_and_falls(kind: Any, warmup: float, done: float) -> None:
+    schedule = kind.model_copy(update={"warmup": warmup})
+    factor = training.learning_rate_factor(schedule, done)
+    assert 0 <= factor <= 1
+    assert training.learning_rate_factor(schedule, warmup) == 1
+    assert training.learning_rate_factor(schedule, 1.0) <= 1e-4 + 1e-9
+    later = min(done + 0.01, 1.0)
+    rising = training.learning_rate_factor(schedule, later) >= factor
+    assert rising if later <= warmup else True
+    assert not rising or later <= warmup + 0.01 or factor < 2e-4 or later == done
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    label = np.array([0] * 6 + [1] * 3 + [2])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=label)
+    ours = training.balanced_weights(torch.eye(4)[torch.from_numpy(label)])
+    np.testing.assert_allclose(ours[:3] * 4 / 3, expected, rtol=1e-6)
+    assert ours[3] == 0
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    network = small_network()
+    decayed, free = training.make_optimizer(network, ADAMW).param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.01, 0)
+    assert sum(p.numel() for p in decayed["params"]) == 4 * 9 + 64 * 3
+    assert len(decayed["params"]) + len(free["params"]) == len(list(network.parameters()))
