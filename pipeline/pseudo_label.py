@@ -1,0 +1,46 @@
+"""Predictions of the teacher round, and the table -> which unlabelled faces a round learns from, and as what."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from fer import params, pseudolabels
+from fer.ensembles import calibrated_vote, read_predictions
+from fer.errors import run
+from fer.labels import codes, read_table
+from fer.tables import replacing_folder, write_csv, write_json
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--round", type=int, required=True, help="the round that will learn from the pseudo-labels")
+    parser.add_argument("--teacher", type=int, required=True, help="the earlier round whose networks vote")
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--predictions", type=Path, required=True, help="folder of the teacher round")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    chosen = params.load()
+    emotions, policy = chosen.emotions, chosen.pseudo_label.policy
+
+    table = read_table(args.table)
+    labels, fold = codes(table["emotion"], emotions), table["fold"].to_numpy(dtype=object)
+    said = read_predictions(args.predictions, chosen.networks, emotions, len(table))
+    logits = {network: prediction.logits for network, prediction in said.items()}
+    teachers = calibrated_vote(logits, labels, fold == "valid", chosen.seed)
+    selection = pseudolabels.select(teachers.vote, fold == "unlabelled", policy, emotions)
+
+    with replacing_folder(args.out) as out:
+        np.save(out / "accepted.npy", selection.accepted)
+        np.save(out / "probs.npy", teachers.vote)
+        np.save(out / "weights.npy", selection.weight)
+        write_csv(out / "labels.csv", pseudolabels.decisions(selection, table, emotions))
+        facts = {"round": args.round, "teacher": args.teacher, "policy": policy.model_dump()}
+        facts |= {"temperatures": teachers.temperatures}
+        facts |= {"weights_sha256": {network: prediction.weights_sha256 for network, prediction in said.items()}}
+        write_json(out / "summary.json", facts | pseudolabels.counts(selection, emotions))
+    print(f"round {args.round}: {pseudolabels.in_words(selection, emotions)}")
+
+
+if __name__ == "__main__":
+    run(main)

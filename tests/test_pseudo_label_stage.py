@@ -1,0 +1,194 @@
+"""The stage `pseudo_label`, run as DVC runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from fer.labels import COLUMNS
+
+ROOT = Path(__file__).parents[1]
+EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+NETWORKS = ["improved_se", "shallow"]
+FOLDS = ["train"] * 20 + ["valid"] * 60 + ["test"] * 20 + ["unlabelled"] * 40 + ["excluded"] * 5
+
+
+class Project:
+    """A folder with params.yaml, a table and two networks' predictions."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.out = root / "pseudo_labels" / "1"
+        self.params: Any = yaml.safe_load((ROOT / "params.yaml").read_text())
+        self.params["networks"] = NETWORKS
+        generator = np.random.default_rng(0)
+        true = generator.integers(0, 7, len(FOLDS))
+        labelled = ~np.isin(FOLDS, ["unlabelled"])
+        self.table = pd.DataFrame(
+            {
+                "id": [f"{row}.png" for row in range(len(FOLDS))],
+                "source": "faces",
+                "fold": FOLDS,
+                "emotion": np.where(labelled, np.array(EMOTIONS)[true], ""),
+                "group": "",
+                "twin_in_train": False,
+                "reason": "",
+            }
+        )[list(COLUMNS)]
+        self.logits = {}
+        for network in NETWORKS:
+            said = generator.normal(size=(len(FOLDS), 2, 7)) * 2
+            said[np.arange(len(FOLDS)), :, true] += 4
+            self.logits[network] = said.astype(np.float32)
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
+        self.table.to_csv(self.root / "table.csv", index=False)
+        (self.root / "predictions").mkdir(exist_ok=True)
+        for network, logits in self.logits.items():
+            np.save(self.root / "predictions" / f"{network}.npy", logits)
+            facts = {
+                "network": network,
+                "weights_sha256": network * 2,
+                "views": ["plain", "flip"],
+                "emotions": EMOTIONS,
+            }
+            (self.root / "predictions" / f"{network}.json").write_text(json.dumps(facts))
+        command = [sys.executable, "-W", "error", "-m", "pipeline.pseudo_label", "--round", "1", "--teacher", "0"]
+        command += ["--table", "table.csv", "--predictions", "predictions", "--out", "pseudo_labels/1"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+
+    def succeed(self) -> tuple[str, pd.DataFrame, dict[str, Any]]:
+        done = self.run()
+        assert done.returncode == 0, done.stderr
+        labels = pd.read_csv(self.out / "labels.csv", keep_default_na=False)
+        return done.stdout, labels, json.loads((self.out / "summary.json").read_text())
+
+    def fail(self) -> str:
+        done = self.run()
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_the_files_say_the_same_of_every_face(project):
+    printed, labels, summary = project.succeed()
+    accepted, weights = np.load(project.out / "accepted.npy"), np.load(project.out / "weights.npy")
+    probs = np.load(project.out / "probs.npy")
+    pool = (project.table["fold"] == "unlabelled").to_numpy()
+
+    assert (accepted.dtype, weights.dtype, probs.dtype) == (bool, np.float32, np.float32)
+    assert probs.shape == (len(FOLDS), 7)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+    assert not accepted[~pool].any()
+    assert 0 < accepted.sum() < pool.sum()
+    np.testing.assert_array_equal(weights, accepted)
+
+    assert list(labels) == ["id", "source", "emotion", "confidence", "threshold", "accepted", "weight", "reason"]
+    assert labels["id"].tolist() == project.table["id"][pool].tolist()
+    assert labels["accepted"].tolist() == accepted[pool].tolist()
+    assert labels["emotion"].tolist() == [EMOTIONS[code] for code in probs[pool].argmax(axis=1)]
+    np.testing.assert_allclose(labels["confidence"], probs[pool].max(axis=1), atol=1e-6)
+    assert ((labels["confidence"] >= labels["threshold"]) == labels["accepted"]).all()
+
+    assert (summary["round"], summary["teacher"]) == (1, 0)
+    assert summary["policy"] == {"kind": "threshold", "threshold": 0.8}
+    assert list(summary["temperatures"]) == NETWORKS
+    assert summary["weights_sha256"] == {network: network * 2 for network in NETWORKS}
+    assert (summary["unlabelled"], summary["accepted"]) == (pool.sum(), accepted.sum())
+    assert sum(summary["per_emotion"].values()) == accepted.sum()
+    assert f"accepted {accepted.sum()} of {pool.sum()} unlabelled faces" in printed
+
+
+def test_a_second_run_writes_the_same_bytes(project):
+    project.succeed()
+    before = {path.name: path.read_bytes() for path in project.out.iterdir()}
+    project.succeed()
+    assert {path.name: path.read_bytes() for path in project.out.iterdir()} == before
+    assert list(project.out.parent.iterdir()) == [project.out]
+
+
+def test_the_labels_of_training_test_and_excluded_faces_change_nothing(project):
+    _, before, _ = project.succeed()
+    project.table.loc[project.table["fold"].isin(["train", "test", "excluded"]), "emotion"] = "sad"
+    _, after, _ = project.succeed()
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_another_seed_cross_fits_validation_anew_and_changes_no_other_face(project):
+    project.succeed()
+    before = np.load(project.out / "probs.npy")
+    project.params["seed"] += 1
+    project.succeed()
+    changed = (np.load(project.out / "probs.npy") != before).any(axis=1)
+    assert set(project.table["fold"][changed]) == {"valid"}
+
+
+def test_a_threshold_for_each_emotion_is_obeyed(project):
+    project.params["pseudo_label"]["policy"]["threshold"] = dict.fromkeys(EMOTIONS, 0.0) | {"happy": 1.0}
+    _, labels, _ = project.succeed()
+    assert labels["accepted"][labels["emotion"] != "happy"].all()
+    assert not labels["accepted"][labels["emotion"] == "happy"].any()
+
+
+def test_a_policy_that_accepts_nothing_writes_its_files_and_says_what_follows(project):
+    project.params["pseudo_label"]["policy"]["threshold"] = 1.0
+    printed, labels, summary = project.succeed()
+    assert len(labels) == 40
+    assert summary["accepted"] == 0
+    assert not np.load(project.out / "accepted.npy").any()
+    assert printed.count("\n") == 1
+    assert "accepted none of 40" in printed
+
+
+def test_a_pool_without_faces_writes_a_header_and_says_what_follows(project):
+    project.table.loc[project.table["fold"] == "unlabelled", "fold"] = "excluded"
+    printed, labels, summary = project.succeed()
+    assert len(labels) == 0
+    assert list(labels)[:2] == ["id", "source"]
+    assert summary["unlabelled"] == 0
+    assert "no unlabelled faces" in printed
+
+
+def test_ids_that_look_like_formulas_are_made_safe(project):
+    project.table.loc[100, "id"] = '=HYPERLINK("x")'
+    _, labels, _ = project.succeed()
+    assert labels["id"][0] == '\'=HYPERLINK("x")'
+
+
+def test_without_validation_faces_it_stops_and_says_what_to_do(project):
+    project.table.loc[project.table["fold"] == "valid", "fold"] = "train"
+    assert "unify.valid" in project.fail()
+
+
+def test_predictions_of_another_table_are_named_and_what_was_written_stays(project):
+    project.succeed()
+    before = (project.out / "labels.csv").read_bytes()
+    project.logits["shallow"] = project.logits["shallow"][:-1]
+    assert "predictions/shallow.npy: has shape (144, 2, 7)" in project.fail()
+    assert (project.out / "labels.csv").read_bytes() == before
+    assert list(project.out.parent.iterdir()) == [project.out]
+
+
+def test_predictions_that_are_not_finite_are_named(project):
+    project.logits["improved_se"][110, 1, 3] = np.nan
+    assert "predictions/improved_se.npy: row 110 is not finite" in project.fail()
+
+
+def test_a_network_without_predictions_is_named(project):
+    del project.logits["shallow"]
+    assert "predictions/shallow.npy: no such file" in project.fail()
