@@ -1,0 +1,56 @@
+"""Predictions, pseudo-labels, learning curves, table and hidden truth -> figures, tables, pictures and a verdict."""
+
+import argparse
+from pathlib import Path
+
+from fer import evaluation, params, plots
+from fer.ensembles import read_predictions
+from fer.errors import run
+from fer.labels import read_table, read_truth
+from fer.tables import read_json, write_csv, write_json
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("table", "truth", "report", "predictions", "pseudo-labels", "models", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args()
+    chosen = params.load()
+    networks, emotions, bins = chosen.networks, chosen.emotions, chosen.evaluate.bins
+
+    table, truth = read_table(args.table), read_truth(args.truth)
+    faces = evaluation.measured(table, emotions)
+    said, decided = {}, {}
+    for round_ in chosen.rounds.predict:
+        predictions = read_predictions(args.predictions / str(round_), networks, emotions, len(table))
+        said[round_] = evaluation.answers(predictions, faces, chosen.seed)
+    for round_ in chosen.rounds.retrain:
+        decided[round_] = evaluation.read_pseudo_labels(args.pseudo_labels / str(round_), table, truth, emotions)
+    curves = evaluation.read_curves(args.models, chosen.rounds.predict, networks)
+
+    figures = evaluation.figures(said, faces, emotions, bins)
+    audits = evaluation.audits(decided, emotions)
+    verdicts = evaluation.verdicts(said, faces)
+    confusion = evaluation.confusion(said, faces, emotions)
+    reliability = evaluation.reliability(said, faces, bins)
+    coverage = evaluation.coverage(decided)
+
+    documents = {"evaluate": figures, "pseudo_labels": audits, "verdict": verdicts, "data": read_json(args.report)}
+    documents["summary"] = evaluation.headlines(figures, audits, verdicts)
+    for name, document in documents.items():
+        write_json(args.out / f"{name}.json", document)
+    tables = {"curves": curves, "confusion": confusion, "reliability": reliability, "coverage": coverage}
+    for name, rows in tables.items():
+        write_csv(args.out / f"{name}.csv", rows)
+    plots.curves(args.out / "curves.png", curves)
+    plots.confusion(args.out / "confusion.png", confusion, emotions)
+    plots.reliability(args.out / "reliability.png", reliability)
+    plots.coverage(
+        args.out / "coverage.png", coverage, {round_: labels.threshold for round_, labels in decided.items()}
+    )
+    for round_, verdict in verdicts.items():
+        print(f"round {round_}: {verdict['verdict']}")
+
+
+if __name__ == "__main__":
+    run(main)
