@@ -1,0 +1,111 @@
+"""The bundle that is shipped: the networks of one round, and all that is needed to use them on a face."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import nn
+
+from fer import models
+from fer.calibration import probabilities
+from fer.ensembles import vote
+from fer.errors import InputError
+from fer.inference import logits
+from fer.tables import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """`package.json`: how the networks, each in a folder of its name, turn faces into calibrated probabilities."""
+
+    round: int
+    emotions: tuple[str, ...]
+    size: int
+    views: tuple[str, ...]
+    precision: str
+    temperatures: Mapping[str, float]  # network: temperature
+    thresholds: Mapping[str, float]  # emotion: confidence at or above which a prediction is accepted
+    weights_sha256: Mapping[str, str]
+
+
+class Predictor:
+    """A bundle, loaded."""
+
+    def __init__(self, about: Bundle, networks: Mapping[str, nn.Module]) -> None:
+        self.about = about
+        self.networks = networks
+
+    def __call__(self, faces: UInt8[np.ndarray, "n size size"], batch: int = 256) -> Float[np.ndarray, "n classes"]:
+        """Calibrated probabilities of the bundle's emotions for each face."""
+        return vote(
+            [
+                probabilities(
+                    logits(network, faces, views=self.about.views, batch=batch, precision=self.about.precision),
+                    self.about.temperatures[name],
+                )
+                for name, network in self.networks.items()
+            ]
+        )
+
+
+def write(about: Bundle, trained: Path, out: Path) -> None:
+    """Write the bundle into the folder `out`, with the weights that are in `trained` / network."""
+    for name in about.temperatures:
+        (out / name).mkdir()
+        for file in ("weights.safetensors", "model.json"):
+            (out / name / file).write_bytes((trained / name / file).read_bytes())
+    write_json(out / "package.json", asdict(about))
+
+
+def load(folder: Path, device: torch.device) -> Predictor:
+    """The predictor in `folder`, on `device`.
+
+    Raises:
+        InputError: a file is missing, damaged or not the one that was packaged.
+    """
+    path = folder / "package.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: no package there; `dvc repro package` writes one to data/package")
+    try:
+        content = read_json(path)
+        about = Bundle(**content | {key: tuple(content[key]) for key in ("emotions", "views")})
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: damaged; write it again with `dvc repro package`") from error
+    networks = {}
+    for name in about.temperatures:
+        if models.weights_sha256(folder / name) != about.weights_sha256[name]:
+            raise InputError(f"{folder / name}: not the weights that were packaged; run `dvc repro package`")
+        networks[name] = models.load(folder / name, about.emotions, about.size)[0].to(device)
+    return Predictor(about, networks)
+
+
+def card(about: Bundle, figures: Mapping[str, Mapping[str, object]], sources: Sequence[str]) -> str:
+    """The model card, in Markdown: what the bundle is, how good, and what it is not for."""
+    rows = [
+        f"| {fold} | {_percent(of, 'accuracy')} | {_percent(of, 'macro_f1')} | {of['n']} |"
+        for fold, of in figures.items()
+    ]
+    thresholds = ", ".join(f"{emotion} {threshold:g}" for emotion, threshold in about.thresholds.items())
+    return f"""# {" + ".join(about.temperatures)}, round {about.round}
+
+Apparent facial expression of a grey face, {about.size} × {about.size} pixels: {", ".join(about.emotions)}.
+Trained on the sources {", ".join(sources)}; their owners' terms hold for these weights too.
+
+| fold | accuracy | macro F1 | faces |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+A prediction less sure than its emotion's threshold is not accepted: {thresholds}.
+
+**What it is not for.** A face does not reliably tell what a person feels (Barrett et al. 2019); this names an apparent
+expression, and is wrong at the rates above, more often on people unlike those in the sources. In the European Union,
+inferring emotions at work and in education is prohibited (AI Act, Article 5(1)(f)), and people exposed to it elsewhere
+must be told.
+"""
+
+
+def _percent(of: Mapping[str, object], key: str) -> str:
+    return f"{of[key]:.1%}" if key in of else "–"

@@ -1,0 +1,56 @@
+"""Trained networks, their predictions and the table -> the bundle that `fer predict` loads."""
+
+import argparse
+from pathlib import Path
+
+from fer import models, packaging, params
+from fer.ensembles import calibrated_vote, read_predictions
+from fer.errors import run
+from fer.labels import codes, read_table
+from fer.metrics import summary
+from fer.pseudolabels import thresholds
+from fer.tables import replacing_folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--predictions", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    chosen = params.load()
+
+    table = read_table(args.table)
+    label = codes(table["emotion"], chosen.emotions)
+    folds = {fold: (table["fold"] == fold).to_numpy() for fold in ("valid", "test")}
+    answers, figures = {}, {}
+    for number in chosen.rounds.predict if chosen.package.round == "best" else [chosen.package.round]:
+        said = read_predictions(args.predictions / str(number), chosen.networks, chosen.emotions, len(table))
+        logits = {name: prediction.logits for name, prediction in said.items()}
+        answers[number] = calibrated_vote(logits, label, folds["valid"], chosen.seed)
+        figures[number] = {
+            fold: summary(answers[number].vote[rows], label[rows], chosen.emotions, chosen.evaluate.bins)
+            for fold, rows in folds.items()
+        }
+    best = max(figures, key=lambda number: figures[number]["valid"]["accuracy"])
+
+    trained = args.models / str(best)
+    about = packaging.Bundle(
+        round=best,
+        emotions=tuple(chosen.emotions),
+        size=models.read_facts(trained / chosen.networks[0]).size,
+        views=tuple(chosen.predict.views),
+        precision=chosen.precision,
+        temperatures=answers[best].temperatures,
+        thresholds=thresholds(chosen.pseudo_label.policy, chosen.emotions),
+        weights_sha256={name: models.weights_sha256(trained / name) for name in chosen.networks},
+    )
+    with replacing_folder(args.out) as out:
+        packaging.write(about, trained, out)
+        (out / "card.md").write_text(packaging.card(about, figures[best], chosen.sources), encoding="utf-8")
+    print(f"packaged round {best} of {', '.join(chosen.networks)}")
+
+
+if __name__ == "__main__":
+    run(main)
