@@ -1,0 +1,56 @@
+"""The floors: imports go only downwards, and the lower floors do without torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = (
+    ("errors", "labels", "params", "tables"),
+    ("splits", "duplicates", "unification", "calibration", "ensembles", "metrics", "pseudolabels", "evaluation"),
+    ("drawing", "portraits", "sample"),
+    ("faces", "datasets", "models", "augmentation", "examples", "inference", "packaging"),
+    ("training", "plots"),
+    ("cli",),
+)
+LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
+WITHOUT_TORCH = [name for names in FLOORS[:3] for name in names] + ["faces", "datasets.detect", "plots", "cli"]
+
+
+def part(path: Path) -> str:
+    return path.relative_to(ROOT / "fer").with_suffix("").parts[0]
+
+
+LIBRARY = sorted(path for path in (ROOT / "fer").rglob("*.py") if path != ROOT / "fer" / "__init__.py")
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_go_only_downwards(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("fer", "pipeline"):
+            names = [node.module] if node.module != "fer" else [f"fer.{alias.name}" for alias in node.names]
+            for name in names:
+                assert name.split(".")[0] == "fer", "the library does not import stages"
+                assert LEVEL[name.split(".")[1]] <= LEVEL[part(path)], f"{name} is on a higher floor"
+
+
+def loads_torch(module: str) -> bool:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    return bool(subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode)
+
+
+def test_the_lower_floors_do_not_load_torch() -> None:
+    together = ", ".join(f"fer.{name}" for name in WITHOUT_TORCH)
+    assert not loads_torch(together)
+
+
+def test_loading_torch_would_be_noticed() -> None:
+    assert loads_torch("fer.models")
+
+
+def test_argparse_is_only_for_stages_and_commands() -> None:
+    users = {part(path) for path in LIBRARY if "import argparse" in path.read_text()}
+    assert users == {"cli"}

@@ -1,0 +1,113 @@
+"""The laws of dvc.yaml: every stage lists the code and the numbers that it uses, and nothing reads what it must not."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fer import params
+
+ROOT = Path(__file__).parent.parent
+NOT_LISTED = {"fer/params.py", "fer/__init__.py", "pipeline/__init__.py"}  # they hold no numbers and change no result
+
+
+@cache
+def stages() -> dict[str, dict[str, object]]:
+    """Every stage with its `do`, its matrix and foreach expanded once, with the first of their values."""
+    chosen = params.load(ROOT / "params.yaml")
+    first = {
+        "${item.network}": chosen.networks[0],
+        "${item.round}": "1",
+        "${item}": chosen.sources[0],
+        "${key}": "1",
+    }
+    expanded = {}
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        text = yaml.safe_dump(stage.get("do", stage))
+        for template, value in first.items():
+            text = text.replace(template, value)
+        expanded[name] = yaml.safe_load(text)
+    return expanded
+
+
+def deps(stage: str) -> list[str]:
+    return list(stages()[stage]["deps"])
+
+
+def files_imported(path: str) -> set[str]:
+    """The project's files that a file imports, nested imports included."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            place = ROOT / Path(*name.split("."))
+            for file in (place.with_suffix(".py"), place / "__init__.py"):
+                if file.is_file():
+                    found.add(file.relative_to(ROOT).as_posix())
+    return found - NOT_LISTED
+
+
+def missing_deps(listed: list[str]) -> set[str]:
+    """The files that the listed code imports, directly or through other listed code, and that are not listed."""
+    folders = {item for item in listed if (ROOT / item).is_dir()}
+    code = {item for item in listed if item.endswith(".py")}
+    for folder in folders:
+        code |= {file.relative_to(ROOT).as_posix() for file in (ROOT / folder).rglob("*.py")}
+    return {needed for file in code for needed in files_imported(file) if needed not in code}
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_a_stage_lists_every_file_that_its_code_imports(stage: str) -> None:
+    assert f"pipeline/{stage}.py" in deps(stage)
+    missing = missing_deps(deps(stage))
+    assert not missing, f"add to the deps of {stage} in dvc.yaml: {', '.join(sorted(missing))}"
+
+
+def test_a_missing_dependency_is_noticed() -> None:
+    listed = deps("train")
+    listed.remove("fer/models/blocks.py")
+    assert missing_deps(listed) == {"fer/models/blocks.py"}
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_a_stage_lists_the_parameters_that_its_script_reads_and_no_others(stage: str) -> None:
+    source = (ROOT / "pipeline" / f"{stage}.py").read_text()
+    sections = "|".join(params.Params.model_fields)
+    read = set(re.findall(rf"\b(?:chosen|params\.load\(\))\.({sections})\b", source))
+    assert read == {name.split(".")[0] for name in stages()[stage]["params"]}
+
+
+def test_every_parameter_is_used_by_a_stage() -> None:
+    used = {name.split(".")[0] for stage in stages().values() for name in stage["params"]}
+    assert used == set(params.Params.model_fields)
+
+
+def test_only_unify_and_evaluate_touch_the_hidden_truth() -> None:
+    touching = {name for name, stage in stages().items() if "data/unified/truth.csv" in str(stage)}
+    assert touching == {"unify", "evaluate"}
+    read_in = {file.name for file in (ROOT / "pipeline").glob("*.py") if "read_truth" in file.read_text()}
+    assert read_in == {"evaluate.py"}
+
+
+def test_every_stage_script_is_in_dvc_yaml() -> None:
+    scripts = {file.stem for file in (ROOT / "pipeline").glob("*.py")} - {"__init__"}
+    assert scripts == set(stages())
+
+
+def test_devices_and_process_counts_are_in_no_command() -> None:
+    assert not re.search(r"cuda|device|nproc|workers", (ROOT / "dvc.yaml").read_text(), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "pipeline").glob("*.py")), ids=lambda path: path.stem)
+def test_a_stage_is_a_sentence(script: Path) -> None:
+    module = ast.parse(script.read_text())
+    assert ast.get_docstring(module), "says inputs -> outputs"
+    imported = {name for name in files_imported(script.relative_to(ROOT).as_posix()) if name.startswith("pipeline/")}
+    assert not imported, "stages never import each other"
