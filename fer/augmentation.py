@@ -23,6 +23,8 @@ def transform(
 ) -> Float[Tensor, "n size size"]:
     """The faces in 0..1, each changed at random; `generator` is on the device of `faces`."""
     pixels = faces.float() / 255
+    if not len(pixels):
+        return pixels
     pixels = _move(pixels, transforms, generator)
     pixels = _light(pixels, transforms, generator)
     return _erase(pixels, transforms, generator)

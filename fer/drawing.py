@@ -7,11 +7,13 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 
 Colour = tuple[int, ...]  # red, green, blue and, where it is not opaque, alpha: 0..255
-Point = tuple[float, float]
+Point = tuple[int | float, int | float]
 
 DARK, WHITE = (38, 28, 32), (250, 248, 244)
 _angle = np.linspace(0, 2 * np.pi, 25)
 CIRCLE = np.stack([np.cos(_angle), np.sin(_angle)], axis=1)
+T = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 19))  # across an eye or a mouth, denser in the corners
+ARCH = 1 - T * T
 _s = np.linspace(0, 1, 9)
 _PARABOLA = np.stack([(1 - _s) * (1 - 2 * _s), 4 * _s * (1 - _s), _s * (2 * _s - 1)], axis=1)
 
@@ -34,7 +36,9 @@ class Pen:
         self._draw.polygon(self._placed(points, depth), fill=colour)
 
     def line(self, points: Float[np.ndarray, "n 2"], colour: Colour, width: float, depth: float = 1.0) -> None:
-        self._draw.line(self._placed(points, depth), fill=colour, width=max(1, round(width * self._scale)), joint="curve")
+        self._draw.line(
+            self._placed(points, depth), fill=colour, width=max(1, round(width * self._scale)), joint="curve"
+        )
 
     def disc(self, middle: Point, rx: float, ry: float, colour: Colour, depth: float = 1.0) -> None:
         self.fill(CIRCLE * (rx, ry) + middle, colour, depth)
@@ -44,7 +48,7 @@ class Pen:
             x, y = points.T
             front = depth * np.sqrt((1 - x * x - y * y / 2).clip(0))
             points = np.stack([x * self._cos_yaw + front * self._sin_yaw, y + front * self._sin_pitch], axis=1)
-        return (points @ self._turn + self._middle).ravel().tolist()  # type: ignore[no-any-return]
+        return (points @ self._turn + self._middle).ravel().tolist()
 
 
 def bend(start: Point, middle: Point, end: Point) -> Float[np.ndarray, "n 2"]:
@@ -52,7 +56,9 @@ def bend(start: Point, middle: Point, end: Point) -> Float[np.ndarray, "n 2"]:
     return _PARABOLA @ np.array([start, middle, end])
 
 
-def band(x: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"], lower: Float[np.ndarray, " n"]) -> Float[np.ndarray, "m 2"]:
+def band(
+    x: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"], lower: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "m 2"]:
     """The area between two curves over the same x."""
     return np.stack([np.concatenate([x, x[::-1]]), np.concatenate([upper, lower[::-1]])], axis=1)
 
@@ -77,5 +83,9 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
 @cache
 def _spline(corners: int) -> Float[np.ndarray, "n corners"]:
     t = np.arange(6)[:, None] / 6
-    weights = np.concatenate([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6
-    return np.concatenate([np.roll(np.pad(weights, ((0, 0), (0, corners - 4))), corner, axis=1) for corner in range(corners)])
+    weights = (
+        np.concatenate([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6
+    )
+    return np.concatenate(
+        [np.roll(np.pad(weights, ((0, 0), (0, corners - 4))), corner, axis=1) for corner in range(corners)]
+    )

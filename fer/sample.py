@@ -77,7 +77,11 @@ def _write_fer2013(folder: Path, seed: int, trains: int, valids: int, tests: int
     valid, in_valid = np.concatenate([valid, black[:BLACK_IN_VALID]]), np.append(in_valid, [0] * BLACK_IN_VALID)
     order = rng.permutation(len(train))
 
-    parts = {"Training": (train[order], in_train[order]), "PublicTest": (valid, in_valid), "PrivateTest": (test, in_test)}
+    parts = {
+        "Training": (train[order], in_train[order]),
+        "PublicTest": (valid, in_valid),
+        "PrivateTest": (test, in_test),
+    }
     number = [str(value) for value in range(256)]
     with (folder / "fer2013.csv").open("w", encoding="ascii", newline="\n") as file:
         file.write("emotion,pixels,Usage\n")
@@ -95,7 +99,7 @@ def _write_rafdb(folder: Path, seed: int, trains: int, tests: int) -> None:
         labels = _with_mistakes(emotions, seed, stream) if part == "train" else emotions
         for number, label in enumerate(tqdm(labels, f"sample_rafdb {part}", disable=None), start=1):
             name = f"{part}_{number:0{digits}}"
-            picture = _jpeg(seed, stream, number, emotions[number - 1])
+            picture = _jpeg(seed, stream, number, int(emotions[number - 1]))
             (folder / f"basic/Image/aligned/{name}_aligned.jpg").write_bytes(picture)
             lines.append(f"{name}.jpg {RAFDB_CODES[EMOTIONS[label]]}\n")
     (folder / "basic/EmoLabel/list_patition_label.txt").write_text("".join(lines), encoding="ascii")
@@ -106,10 +110,10 @@ def _write_photos(folder: Path, seed: int, n: int, tests: int) -> None:
     emotions = _emotions(seed, _PHOTOS, n)
     pictures: list[tuple[bytes, str]] = [
         (_jpeg(seed, _PHOTOS, number, code), EMOTIONS[code])
-        for number, code in enumerate(tqdm(emotions, "sample_photos", disable=None), start=1)
+        for number, code in enumerate(tqdm(emotions.tolist(), "sample_photos", disable=None), start=1)
     ]
     pictures += [pictures[row] for row in rng.choice(n, COPIES, replace=False)]
-    test_emotions = _emotions(seed, _RAFDB_TEST, tests)
+    test_emotions = _emotions(seed, _RAFDB_TEST, tests).tolist()
     for row in rng.choice(tests, LEAKS, replace=False).tolist():
         pictures.append((_jpeg(seed, _RAFDB_TEST, row + 1, test_emotions[row]), EMOTIONS[test_emotions[row]]))
     pictures += [(pictures[row][0][:400], "") for row in rng.choice(n, TRUNCATED, replace=False)]
@@ -142,7 +146,7 @@ def _with_mistakes(emotions: Int[np.ndarray, " n"], seed: int, stream: int) -> I
 
 def _grey(seed: int, stream: int, emotions: Int[np.ndarray, " n"], size: int) -> UInt8[np.ndarray, "n size size"]:
     faces = np.empty((len(emotions), size, size), np.uint8)
-    for row, emotion in enumerate(tqdm(emotions, "sample_fer2013", disable=None)):
+    for row, emotion in enumerate(tqdm(emotions.tolist(), "sample_fer2013", disable=None)):
         faces[row] = np.asarray(_picture(seed, stream, row + 1, emotion, size)[0].convert("L"))
     return faces
 
@@ -152,7 +156,9 @@ def _jpeg(seed: int, stream: int, number: int, emotion: int) -> bytes:
     return _encoded(picture, int(rng.integers(40, 96)))
 
 
-def _picture(seed: int, stream: int, number: int, emotion: int, size: int | None) -> tuple[Image.Image, np.random.Generator]:
+def _picture(
+    seed: int, stream: int, number: int, emotion: int, size: int | None
+) -> tuple[Image.Image, np.random.Generator]:
     """Picture `number` (from 1: number 0 decides about the emotions) of a stream, and the generator that drew it."""
     rng = np.random.default_rng((seed, stream, number))
     face = portrait(EMOTIONS[emotion], rng.uniform(0.6, 1.0), rng)

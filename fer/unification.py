@@ -92,7 +92,7 @@ def unify(
 
 
 def owners_folds(table: pd.DataFrame, known: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, list[str]]:
-    """Each face's fold as its owner has it. A source with a validation but no test part has the former as its test part."""
+    """Each face's fold as its owner has it; a validation part is the test part where there is no other."""
     fold = np.where(known, table["fold"].replace("", "train"), "unlabelled").astype(object)
     notes = []
     for source in table["source"].unique():
@@ -122,5 +122,5 @@ def check_folds(table: pd.DataFrame, emotions: Sequence[str]) -> None:
             raise InputError(f"the {fold} fold has no faces; add a labelled source to `sources` in params.yaml")
     if absent := [name for name in emotions if not ((table["fold"] == "train") & (table["emotion"] == name)).any()]:
         raise InputError(
-            f"no training face is labelled {', '.join(absent)}; add a source that has some, or take it out of `emotions`"
+            f"no training face is labelled {', '.join(absent)}; add a source that has some, or change `emotions`"
         )

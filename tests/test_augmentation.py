@@ -28,6 +28,10 @@ def test_without_amounts_nothing_changes() -> None:
     torch.testing.assert_close(changed(faces), faces.float() / 255, atol=1e-5, rtol=0)
 
 
+def test_no_faces_stay_no_faces() -> None:
+    assert changed(smooth_faces(1)[:0], flip=1.0).shape == (0, 48, 48)
+
+
 @pytest.mark.parametrize("name", Transforms.model_fields)
 def test_each_amount_changes_faces_and_each_face_in_its_own_way(name: str) -> None:
     same = smooth_faces(1).repeat(64, 1, 1)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("errors", "labels", "params", "tables"),
     ("splits", "duplicates", "unification", "calibration", "ensembles", "metrics", "pseudolabels", "evaluation"),
-    ("drawing", "portraits", "sample"),
+    ("drawing", "expressions", "people", "portraits", "sample"),
     ("faces", "datasets", "models", "augmentation", "examples", "inference", "packaging"),
     ("training", "plots"),
     ("cli",),

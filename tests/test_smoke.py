@@ -1,0 +1,161 @@
+"""The whole pipeline through DVC, on a small drawn sample, with two networks and two rounds of pseudo-labels."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    r"networks: \[improved_se\]": "networks: [improved_se, shallow]",
+    r"predict: \[0, 1\]": "predict: [0, 1, 2]",
+    r"retrain: \[1\]": "retrain: [1, 2]",
+    r'teacher: \{"1": 0\}': 'teacher: {"1": 0, "2": 1}',
+    r"labelled: \d+": "labelled: 210",
+    r"tests: \d+": "tests: 100",
+    r"photos: \d+": "photos: 60",
+    r"epochs: \d+": "epochs: 2",
+    r"  threshold: [\d.]+": "  threshold: 0.2",
+}
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "2",
+}
+
+
+def call(folder: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout + done.stderr
+
+
+def change(folder: Path, pattern: str, replacement: str) -> None:
+    path = folder / "params.yaml"
+    text, count = re.subn(pattern, replacement, path.read_text(), count=1)
+    assert count == 1, f"params.yaml has no {pattern}"
+    path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which `dvc repro` has run once."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("fer", "pipeline"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "data" / "pseudo_labels").mkdir(parents=True)
+    (folder / "data" / "pseudo_labels" / ".gitkeep").touch()
+    for pattern, replacement in SMALL.items():
+        change(folder, pattern, replacement)
+    call(folder, "dvc", "init", "--quiet", "--no-scm")
+    call(folder, "dvc", "config", "core.analytics", "false")
+    call(folder, "dvc", "repro")
+    return folder
+
+
+def test_every_round_and_network_is_trained_and_measured(project: Path) -> None:
+    figures = json.loads((project / "metrics" / "evaluate.json").read_text())
+    assert list(figures) == ["0", "1", "2"]
+    for number, of in figures.items():
+        assert set(of) == {"improved_se", "shallow", "ensemble"}
+        for name in of:
+            assert {"valid", "test", "test_without_twins", "test_by_source"} <= set(of[name])
+            assert of[name]["test"]["n"] == 150
+        for name in ("improved_se", "shallow"):
+            assert (project / "data" / "models" / number / name / "weights.safetensors").is_file()
+    assert set(json.loads((project / "metrics" / "verdict.json").read_text())) == {"1", "2"}
+
+
+def test_row_i_is_the_same_face_everywhere(project: Path) -> None:
+    faces = np.load(project / "data" / "unified" / "faces.npy", mmap_mode="r")
+    n = len(faces)
+    for path in ("data/predictions/0/improved_se.npy", "data/predictions/2/shallow.npy"):
+        assert np.load(project / path, mmap_mode="r").shape == (n, 2, 7)
+    for name in ("accepted", "probs", "weights"):
+        assert len(np.load(project / "data" / "pseudo_labels" / "1" / f"{name}.npy")) == n
+    for name in ("table", "truth"):
+        with (project / "data" / "unified" / f"{name}.csv").open(newline="") as file:
+            assert len(list(csv.DictReader(file))) == n
+
+
+def test_no_test_face_has_a_twin_that_is_learnt_from(project: Path) -> None:
+    faces = np.load(project / "data" / "unified" / "faces.npy")
+    with (project / "data" / "unified" / "table.csv").open(newline="") as file:
+        fold = np.array([row["fold"] for row in csv.DictReader(file)])
+    held_out = {face.tobytes() for face in faces[(fold == "test") | (fold == "valid")]}
+    learnt = [face.tobytes() for face in faces[(fold == "train") | (fold == "unlabelled")]]
+    assert held_out.isdisjoint(learnt)
+    assert len(learnt) == len(set(learnt))
+    report = json.loads((project / "metrics" / "data.json").read_text())
+    assert report["identical_twins_as_supplied"]["test_in_train"] > 0
+
+
+def test_with_nothing_to_do_it_is_done_at_once(project: Path) -> None:
+    start = time.monotonic()
+    assert "up to date" in call(project, "dvc", "repro")
+    assert time.monotonic() - start < 5
+
+
+def test_a_threshold_repeats_no_inference_and_going_back_repeats_nothing(project: Path) -> None:
+    before = (project / "metrics" / "evaluate.json").read_bytes()
+    change(project, r"  threshold: 0\.2", "  threshold: 1.0")  # nothing is so sure
+    said = call(project, "dvc", "repro")
+    ran = set(re.findall(r"Running stage '([^']+)'", said))
+    assert "pseudo_label@1" in ran
+    assert not {stage for stage in ran if re.match(r"sample|ingest|unify|augment|train|predict@0", stage)}
+    assert "accepted none of" in said
+    for name in ("improved_se", "shallow"):
+        weights = [project / "data" / "models" / number / name / "weights.safetensors" for number in "01"]
+        assert weights[0].read_bytes() == weights[1].read_bytes(), "without pseudo-labels retraining equals training"
+
+    change(project, r"  threshold: 1\.0", "  threshold: 0.2")
+    said = call(project, "dvc", "repro")
+    ran = set(re.findall(r"Running stage '([^']+)'", said))
+    assert not {stage for stage in ran if stage.startswith("retrain")}
+    assert (project / "metrics" / "evaluate.json").read_bytes() == before
+
+
+def test_the_package_predicts_pictures_and_accounts_for_each(project: Path) -> None:
+    said = call(project, "fer", "predict", "data/raw/sample_photos/photos", "--out", "found.csv")
+    assert "Traceback" not in said
+    with (project / "found.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(list((project / "data/raw/sample_photos/photos").iterdir()))
+    statuses = {row["status"] for row in rows}
+    assert {"ok", "empty file"} <= statuses
+    for row in rows:
+        probs = [float(row[key]) for key in row if key.startswith("p_") and row[key]]
+        assert (len(probs), row["label"] != "") == ((7, True) if row["status"] == "ok" else (0, False))
+        assert not probs or abs(sum(probs) - 1) < 1e-4
+
+
+def test_a_package_that_was_tampered_with_is_refused(project: Path) -> None:
+    copy = project / "tampered"
+    shutil.copytree(project / "data" / "package", copy)
+    weights = copy / "improved_se" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    done = subprocess.run(
+        ["fer", "predict", "data/raw/sample_photos/photos", "--model", "tampered"],
+        cwd=project, env=ENVIRONMENT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].endswith("not the weights that were packaged; run `dvc repro package`")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["--help"], ["predict", "--help"]])
+def test_help_comes_at_once(command: list[str]) -> None:
+    start = time.monotonic()
+    assert "usage: fer" in call(ROOT, "fer", *command)
+    assert time.monotonic() - start < 2
