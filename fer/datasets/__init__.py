@@ -1,7 +1,8 @@
 """Readers: one module per layout in which owners ship their faces.
 
-A reader is a module with two functions:
+A reader is a module with a line and two functions:
 
+    LAYOUT: str                                    the layout in words, for the message when none is recognised
     recognises(root: Path) -> bool                 does this folder hold my layout? Looks at names, reads little.
     read(root: Path) -> Iterator[Found]            every face of it, in an order that does not depend on the machine
 
