@@ -8,7 +8,7 @@ import pandas as pd
 from fer import params
 from fer.errors import run
 from fer.faces import concatenate
-from fer.tables import replacing, write_csv, write_json
+from fer.tables import read_json, replacing, write_csv, write_json
 from fer.unification import unify
 
 
@@ -19,8 +19,12 @@ def main() -> None:
     args = parser.parse_args()
     chosen = params.load()
 
-    tables = []
+    tables, supplied = [], {}
     for source in chosen.sources:
+        about = read_json(args.sources / source / "report.json")
+        dropped = {reason: found["count"] for reason, found in about["dropped"].items()}
+        kept = {key: about[key] for key in ("reader", "faces", "mean", "std", "notes")}
+        supplied[source] = kept | {"dropped": dropped}
         table = pd.read_csv(args.sources / source / "labels.csv", dtype=str, keep_default_na=False)
         truth = pd.read_csv(args.sources / source / "truth.csv", dtype=str, keep_default_na=False)
         tables.append(table.assign(source=source, truth=truth["emotion"]))
@@ -31,7 +35,7 @@ def main() -> None:
         )
     write_csv(args.out / "table.csv", table)
     write_csv(args.out / "truth.csv", truth)
-    write_json(args.out / "report.json", report)
+    write_json(args.out / "report.json", report | {"supplied": supplied})
 
 
 if __name__ == "__main__":
