@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fer.errors import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 MAX_PIXELS = 50_000_000  # a decompression bomb is refused before it is decoded
+MAX_BYTES = 200_000_000  # of one picture's file
 
 
 class UndecodableError(Exception):
@@ -24,7 +26,7 @@ class UndecodableError(Exception):
         self.reason, self.detail = reason, detail
 
 
-def decode(path: Path, size: int) -> UInt8[np.ndarray, "size size"]:
+def decode(picture: Path | bytes, size: int) -> UInt8[np.ndarray, "size size"]:
     """The centre square of a picture, upright, grey (ITU-R 601), scaled with antialiasing.
 
     Of an animation it is the first frame. Transparent parts are laid over white; 16 bits become 8.
@@ -32,25 +34,41 @@ def decode(path: Path, size: int) -> UInt8[np.ndarray, "size size"]:
     Raises:
         UndecodableError: it is empty, damaged, too large, or in none of `FORMATS`.
     """
-    if path.stat().st_size == 0:
-        raise UndecodableError("empty file", "0 bytes")
-    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+    with _opened(picture) as image:
+        image.draft("L", (2 * size, 2 * size))  # a JPEG is decoded at the scale that is enough, and without its colours
+        return _square(_grey(ImageOps.exif_transpose(image)), size)
+
+
+def decode_colour(picture: Path | bytes) -> UInt8[np.ndarray, "height width 3"]:
+    """A whole picture, upright, in red, green and blue; otherwise like `decode`.
+
+    Raises:
+        UndecodableError: it is empty, damaged, too large, or in none of `FORMATS`.
+    """
+    with _opened(picture) as image:
+        upright = ImageOps.exif_transpose(image)
+        colourless = upright.mode not in ("RGB", "CMYK", "YCbCr", "P", "RGBA")
+        plain = _grey(upright) if colourless else _over_white(upright)
+        return np.asarray(plain.convert("RGB"))
+
+
+def undigit(text: str, side: int) -> UInt8[np.ndarray, "side side"]:
+    """The grey square that is written as whole numbers from 0 to 255 apart by blanks.
+
+    Raises:
+        UndecodableError: there is something else, or another number of them.
+    """
+    with warnings.catch_warnings(action="error"):
         try:
-            with Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UndecodableError("too many pixels", f"{image.width} x {image.height}; at most {MAX_PIXELS:,}")
-                grey = _grey(ImageOps.exif_transpose(image))
-        except UndecodableError:
-            raise
-        except UnidentifiedImageError as error:
-            raise UndecodableError("not a picture", f"its content is not {', '.join(FORMATS)}") from error
-        except Image.DecompressionBombError as error:
-            raise UndecodableError("too many pixels", f"at most {MAX_PIXELS:,}") from error
-        except Exception as error:  # on damaged bytes Pillow's decoders raise nearly anything
-            raise UndecodableError(
-                "damaged picture", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            ) from error
-    return _square(grey, size)
+            values = np.fromstring(text, dtype=np.int64, sep=" ")
+        except (DeprecationWarning, ValueError):
+            values = np.array([-1])
+    if values.size and (values.min() < 0 or values.max() > 255):
+        wrong = next((value for value in text.split() if not (value.isdecimal() and int(value[:4]) <= 255)), "?")
+        raise UndecodableError("pixel value", f"{wrong[:20]!r}; allowed 0..255")
+    if len(values) != side * side:
+        raise UndecodableError("number of pixels", f"{len(values)}; allowed {side * side}")
+    return values.astype(np.uint8).reshape(side, side)
 
 
 def shrink(face: UInt8[np.ndarray, "height width"], size: int) -> UInt8[np.ndarray, "size size"]:
@@ -127,6 +145,33 @@ def concatenate(parts: Sequence[Path], path: Path) -> UInt8[np.ndarray, "n size 
     return open_faces(path)
 
 
+@contextmanager
+def _opened(picture: Path | bytes) -> Iterator[Image.Image]:
+    """The picture, not yet decoded; whatever goes wrong with it while it is used is an `UndecodableError`."""
+    length = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
+    if length == 0:
+        raise UndecodableError("empty file", "0 bytes")
+    if length > MAX_BYTES:
+        raise UndecodableError("too many bytes", f"{length:,}; at most {MAX_BYTES:,}")
+    source = BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
+    with source, warnings.catch_warnings(action="ignore"):
+        try:
+            with Image.open(source, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UndecodableError("too many pixels", f"{image.width} x {image.height}; at most {MAX_PIXELS:,}")
+                yield image
+        except UndecodableError:
+            raise
+        except UnidentifiedImageError as error:
+            raise UndecodableError("not a picture", f"its content is not {', '.join(FORMATS)}") from error
+        except Image.DecompressionBombError as error:
+            raise UndecodableError("too many pixels", f"at most {MAX_PIXELS:,}") from error
+        except Exception as error:  # on damaged bytes Pillow's decoders raise nearly anything
+            raise UndecodableError(
+                "damaged picture", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            ) from error
+
+
 def _grey(image: Image.Image) -> Image.Image:
     if image.mode == "L" and "transparency" not in image.info:
         return image
@@ -137,10 +182,14 @@ def _grey(image: Image.Image) -> Image.Image:
         return Image.fromarray((values / 257).round().astype(np.uint8))
     if image.mode == "F":
         raise UndecodableError("unusual pixels", "floating point; save it with 8 or 16 bits")
+    return _over_white(image).convert("L")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("L")
-    return image.convert("RGB").convert("L")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
 
 
 def _square(grey: Image.Image, size: int) -> UInt8[np.ndarray, "size size"]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer.errors import InputError
-from fer.faces import UndecodableError, appending, concatenate, decode, open_faces, shrink
+from fer.faces import UndecodableError, appending, concatenate, decode, decode_colour, open_faces, shrink, undigit
 
 RAMP = np.linspace(0, 255, 48 * 48).reshape(48, 48).astype(np.uint8)
 
@@ -247,3 +247,55 @@ def test_faces_of_two_sizes_are_not_concatenated(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", np.zeros((2, 5, 5), np.uint8))
     with pytest.raises(InputError, match=r"b\.npy: its faces have 5 pixels a side, but those in .*a\.npy have 4"):
         concatenate([tmp_path / "a.npy", tmp_path / "b.npy"], tmp_path / "all.npy")
+
+
+def test_bytes_and_file_give_the_same_face(tmp_path: Path) -> None:
+    path = tmp_path / "face.png"
+    Image.fromarray(RAMP).save(path)
+    assert (decode(path, 32) == decode(path.read_bytes(), 32)).all()
+
+
+def test_a_large_photograph_is_decoded_at_a_smaller_scale_to_nearly_the_same_face(tmp_path: Path) -> None:
+    gradient = np.add.outer(np.arange(800), np.arange(1200)) * 255 // 2000
+    colour = np.stack([gradient, gradient[::-1], gradient[:, ::-1]], axis=2).astype(np.uint8)
+    Image.fromarray(colour).save(tmp_path / "photo.jpg", quality=95)
+    Image.fromarray(colour).save(tmp_path / "photo.png")
+    difference = decode(tmp_path / "photo.jpg", 48).astype(int) - decode(tmp_path / "photo.png", 48)
+    assert abs(difference).max() <= 4
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "CMYK", "1", "I;16"])
+def test_a_picture_of_any_mode_comes_in_colours(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
+    grey = np.tile(np.repeat(np.uint8([0, 255]), 20), (30, 1))
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    image.save(path)
+    colour = decode_colour(path)
+    assert colour.shape == (30, 40, 3)
+    assert abs(colour.astype(int) - grey[:, :, None]).max() <= 3
+
+
+def test_colours_stay_what_they_are_and_upright(tmp_path: Path) -> None:
+    picture = np.zeros((10, 20, 3), dtype=np.uint8)
+    picture[:, :10] = (200, 100, 50)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right by 90 degrees
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    colour = decode_colour(tmp_path / "a.png")
+    assert colour.shape == (20, 10, 3)
+    assert (colour[0, 0] == (200, 100, 50)).all()
+
+
+@given(st.lists(st.integers(0, 255), min_size=9, max_size=9))
+def test_numbers_as_text_are_the_pixels(values: list[int]) -> None:
+    assert undigit(" ".join(map(str, values)), 3).ravel().tolist() == values
+
+
+@given(st.text(max_size=40))
+def test_text_that_is_no_pixels_is_told(text: str) -> None:
+    reason = None
+    try:
+        assert undigit(text, 1).shape == (1, 1)
+    except UndecodableError as error:
+        reason = error.reason
+    assert reason in (None, "pixel value", "number of pixels")
