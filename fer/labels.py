@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from fer.errors import InputError
 
@@ -27,7 +27,7 @@ _OTHER_NAMES = {
 }
 ALIASES = {name: emotion for emotion, others in _OTHER_NAMES.items() for name in (emotion, *others)}
 
-COLUMNS = ("id", "source", "fold", "emotion", "group", "twin_in_train", "reason")
+COLUMNS = ("id", "source", "fold", "emotion", "votes", "group", "twin_in_train", "reason")
 
 
 def emotion_named(name: str) -> str | None:
@@ -45,6 +45,21 @@ def codes(names: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Int[np.n
     if unknown := set(names) - code_of.keys():
         raise InputError(f"{sorted(unknown)[0]!r} is none of the emotions {', '.join(emotions)}; run `dvc repro`")
     return np.fromiter((code_of[name] for name in names), dtype=np.int64, count=len(names))
+
+
+def vote_shares(votes: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Float[np.ndarray, "n classes"]:
+    """The share of each emotion among the votes for the `emotions`; zeros where there are no such votes.
+
+    A vote is written "sad:6 fear:3 unknown:1".
+    """
+    shares = np.zeros((len(votes), len(emotions)), dtype=np.float32)
+    code_of = {emotion: code for code, emotion in enumerate(emotions)}
+    for row, text in enumerate(votes):
+        for vote in text.split():
+            emotion, _, count = vote.partition(":")
+            if emotion in code_of:
+                shares[row, code_of[emotion]] = int(count)
+    return shares / shares.sum(axis=1, keepdims=True).clip(min=1)
 
 
 def read_table(path: Path) -> pd.DataFrame:

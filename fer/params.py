@@ -57,6 +57,15 @@ class Ingest(Section):
     size: Annotated[int, Field(ge=16, le=512)]
     readers: dict[Name, str]
     max_dropped: Share
+    detector: str
+    align: bool
+    min_face_px: Annotated[int, Field(ge=8)]
+    min_brightness: Annotated[float, Field(ge=0, le=255)]
+    frames_per_second: Positive
+    ferplus: Literal["majority", "probability", "argmax"]
+    ckplus_frames: Annotated[int, Field(ge=1, le=5)]
+    kdef_views: Annotated[list[Literal["straight", "half", "profile"]], Field(min_length=1)]
+    disfa_rules: bool
 
 
 class Unify(Section):
@@ -64,6 +73,7 @@ class Unify(Section):
     valid: Annotated[float, Field(gt=0, lt=0.5)]
     test: Annotated[float, Field(gt=0, lt=0.5)]
     contradictions: Literal["exclude", "majority", "keep"]
+    leaks: Literal["exclude", "stop"]
 
 
 class Augment(Section):
@@ -111,6 +121,7 @@ class Train(Section):
     optimizer: Annotated[AdamW | SGD, Field(discriminator="kind")]
     schedule: Annotated[OneCycle | Cosine, Field(discriminator="kind")]
     dropout: BelowOne
+    targets: Literal["labels", "votes"]
     label_smoothing: BelowOne
     class_weights: Literal["none", "balanced"]
     ema: BelowOne

@@ -1,14 +1,14 @@
-"""A source in its owner's layout -> its faces, labels, hidden truth and report."""
+"""A source in its owner's layout -> its faces, labels, hidden truth, what was left out, and a report."""
 
 import argparse
 from pathlib import Path
 
 from fer import params
+from fer.datasets.accounts import in_words
 from fer.datasets.detect import READERS, reader_named, recognise
 from fer.datasets.ingesting import ingest
 from fer.errors import run
-from fer.faces import appending
-from fer.tables import replacing_folder, write_csv, write_json
+from fer.tables import replacing_folder, write_json
 
 
 def main() -> None:
@@ -22,12 +22,9 @@ def main() -> None:
     named = rules.readers.get(args.source)
     reader, place = recognise(args.root, [reader_named(named)] if named else READERS)
     with replacing_folder(args.out) as out:
-        with appending(out / "faces.npy", rules.size) as append:
-            labels, truth, report = ingest(args.source, reader, place, rules.size, rules.max_dropped, append)
-        write_csv(out / "labels.csv", labels)
-        write_csv(out / "truth.csv", truth)
+        report = ingest(args.source, reader, place, rules, out)
         write_json(out / "report.json", report)
-    print(f"{args.source}: {report['faces']:,} faces by {report['reader']}", *report["notes"], sep="\n  ")
+    print(*in_words(report), sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fer.datasets import Dropped, Found, Note, Record
+from fer import params
+from fer.datasets import Digits, Dropped, Found, Note, Record
+from fer.datasets.files import File, Folder
 from fer.datasets.ingesting import ingest
 from fer.errors import InputError
 from fer.faces import open_faces
@@ -29,38 +32,51 @@ def reader(*items: Found, pixels: tuple[float, float] | None = None):
     return SimpleNamespace(
         __name__="fer.datasets.mine",
         LAYOUT="",
+        TERMS="for research",
         PIXELS=pixels,
         recognises=lambda root: True,
-        read=lambda root: iter(items),
+        read=lambda root, rules: iter(items),
     )
 
 
 def ingested(*items: Found, max_dropped: float = 0.5, pixels: tuple[float, float] | None = None):
-    faces: list[np.ndarray] = []
-    found = ingest("mine", reader(*items, pixels=pixels), Path("data/raw/mine"), 48, max_dropped, faces.append)
-    return faces, *found
+    rules = params.load(PROJECT / "params.yaml").ingest.model_copy(
+        update={"size": 48, "max_dropped": max_dropped, "align": False}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        report = ingest("mine", reader(*items, pixels=pixels), Folder(Path("data/raw/mine")), rules, out)
+        tables = (
+            pd.read_csv(out / f"{name}.csv", dtype=str, keep_default_na=False)
+            for name in ("labels", "truth", "left_out")
+        )
+        return list(np.load(out / "faces.npy")), *tables, report
 
 
 def test_row_i_of_labels_and_truth_is_face_i() -> None:
     records = [
-        Record("c", noise(0), "happy", "train", group="S1"),
+        Record("c", noise(0), "happy", "train", group="S1", votes="happy:7 sad:3", by_rule=True),
         Record("a", noise(1), "sad", "test"),
-        Record("b", noise(2), truth="fear"),
+        Record("b", noise(2), truth="fear", raw="fearfully surprised", by_rule=True),
     ]
-    faces, labels, truth, _ = ingested(*records)
+    faces, labels, truth, left_out, _ = ingested(*records)
     assert all((face == record.picture).all() for face, record in zip(faces, records, strict=True))
     assert labels.to_dict("list") == {
         "id": ["c", "a", "b"],
         "emotion": ["happy", "sad", ""],
+        "votes": ["happy:7 sad:3", "", ""],
+        "raw": ["", "", "fearfully surprised"],
+        "by_rule": ["yes", "", ""],
         "fold": ["train", "test", ""],
         "group": ["S1", "", ""],
     }
+    assert list(left_out.columns) == ["id", "reason", "detail"]
     assert truth.to_dict("list") == {"id": ["c", "a", "b"], "emotion": ["", "", "fear"]}
 
 
 def test_the_report_counts_faces_and_measures_pixels() -> None:
     pictures = [noise(seed) for seed in range(4)]
-    _, _, _, report = ingested(
+    *_, report = ingested(
         Record("a", pictures[0], "happy", "train"),
         Record("b", pictures[1], "happy", "train"),
         Record("c", pictures[2], "angry", "test"),
@@ -82,10 +98,12 @@ def test_what_is_dropped_is_counted_by_reason_with_the_first_three(tmp_path: Pat
     (tmp_path / "text.jpg").write_bytes(b"text")
     good = [Record(f"good{seed}", noise(seed)) for seed in range(6)]
     bad = [Dropped(f"row {row}", "pixel value", f"{row}") for row in range(4)]
-    faces, labels, _, report = ingested(
-        *good, *bad, Record("empty", tmp_path / "empty.jpg"), Record("text", tmp_path / "text.jpg")
-    )
+    files = [Record(file.stem, file) for file in Folder(tmp_path).files()]
+    expected = Dropped("dark", "no face", "640 x 480 pixels", defect=False)
+    faces, labels, _, left_out, report = ingested(*good, *bad, *files, expected)
     assert len(faces) == len(labels) == 6
+    assert left_out["id"].tolist() == ["row 0", "row 1", "row 2", "row 3", "empty", "text", "dark"]
+    assert report["left_out"] == {"no face": {"count": 1, "examples": ["dark: 640 x 480 pixels"]}}
     assert report["dropped"] == {
         "empty file": {"count": 1, "examples": ["empty: 0 bytes"]},
         "not a picture": {"count": 1, "examples": ["text: its content is not JPEG, PNG, BMP, WEBP, TIFF"]},
@@ -111,9 +129,44 @@ def test_a_source_without_a_face_is_an_error(items: Sequence[Found]) -> None:
         ingested(*items, max_dropped=1.0)
 
 
-def test_two_faces_with_one_id_are_an_error() -> None:
-    with pytest.raises(InputError, match="two faces have the id 'a'"):
-        ingested(Record("a", noise(0)), Record("a", noise(1)))
+def test_what_is_no_defect_does_not_count_as_lost() -> None:
+    good = [Record(f"good{seed}", noise(seed)) for seed in range(2)]
+    faceless = [Dropped(f"photo{row}", "no face", "640 x 480 pixels", defect=False) for row in range(50)]
+    assert len(ingested(*good, *faceless, max_dropped=0.0)[0]) == 2
+    with pytest.raises(InputError, match=r"no face left of 50: 50 no face \(first: photo0"):
+        ingested(*faceless, max_dropped=0.0)
+
+
+def test_faces_written_as_numbers_are_parsed_and_bad_ones_told() -> None:
+    text = " ".join(map(str, noise(0).ravel()))
+    bad = [text + " 7", text.replace(" ", ",", 1), "", text.removesuffix(text.split()[-1]) + "256"]
+    faces, *_, report = ingested(
+        Record("good", Digits(text, 48)),
+        *(Record(f"bad{row}", Digits(line, 48)) for row, line in enumerate(bad)),
+        max_dropped=1.0,
+    )
+    assert (faces[0] == noise(0)).all()
+    assert {reason: found["count"] for reason, found in report["dropped"].items()} == {
+        "number of pixels": 2,
+        "pixel value": 2,
+    }
+
+
+def test_the_same_bytes_are_written_however_many_processes_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(400):
+        Image.fromarray(noise(seed, 20)).save(tmp_path / f"{seed:03}.png")
+    (tmp_path / "1000.png").write_bytes(b"text")
+    results = []
+    for processes in ("1", "2"):
+        monkeypatch.setenv("FER_NPROC", processes)
+        records = [Record(file.id, file) for file in Folder(tmp_path).files() if isinstance(file, File)]
+        mixed = [*records[:150], Dropped("x", "no label", ""), *records[150:]]
+        faces, labels, _, left_out, report = ingested(*mixed)
+        results.append((np.stack(faces).tobytes(), labels.to_csv(), left_out.to_csv(), report))
+    assert results[0] == results[1]
+    assert results[0][3]["faces"] == 400
 
 
 def test_pictures_of_another_size_are_scaled() -> None:
@@ -172,10 +225,10 @@ def test_the_stage_writes_the_same_bytes_twice_and_a_bad_source_leaves_them(tmp_
 
     out = tmp_path / "out/sample_fer2013"
     written = contents(out)
-    assert sorted(written) == ["faces.npy", "labels.csv", "report.json", "truth.csv"]
+    assert sorted(written) == ["faces.npy", "labels.csv", "left_out.csv", "report.json", "truth.csv"]
     assert (open_faces(out / "faces.npy") == [noise(row) for row in range(30)]).all()
     labels = pd.read_csv(out / "labels.csv", dtype=str, keep_default_na=False)
-    assert list(labels.columns) == ["id", "emotion", "fold", "group"]
+    assert list(labels.columns) == ["id", "emotion", "votes", "raw", "by_rule", "fold", "group"]
     assert labels["id"].tolist() == [f"fer2013.csv:{line}" for line in range(2, 32)]
     assert list(pd.read_csv(out / "truth.csv").columns) == ["id", "emotion"]
     report = read_json(out / "report.json")

@@ -33,7 +33,7 @@ def test_an_emotion_outside_the_set_is_told() -> None:
     [
         ("id,fold\n1,train\n", "has the columns id, fold, not id, source, fold"),
         (
-            ",".join(labels.COLUMNS) + "\na,b,train,happy,,True,\nc,b,valid,,,False,\n",
+            ",".join(labels.COLUMNS) + "\na,b,train,happy,,,True,\nc,b,valid,,,,False,\n",
             "line 3 is of a labelled fold but has",
         ),
     ],
@@ -46,10 +46,13 @@ def test_a_table_of_another_kind_is_told(tmp_path: Path, text: str, said: str) -
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    path.write_text(
-        "id,source,fold,emotion,group,twin_in_train,reason\nnull,NA,test,happy,,True,\n1,a,unlabelled,,,False,\n"
-    )
+    path.write_text(",".join(labels.COLUMNS) + "\nnull,NA,test,happy,happy:9 NF:1,,True,\n1,a,unlabelled,,,,False,\n")
     table = labels.read_table(path)
     assert tuple(table.columns) == labels.COLUMNS
     assert table.loc[0, ["id", "source", "group"]].tolist() == ["null", "NA", ""]
     assert table["twin_in_train"].tolist() == [True, False]
+
+
+def test_votes_become_shares_of_the_emotions_asked_for() -> None:
+    votes = ["sad:6 fear:2 unknown:2", "", "contempt:10", "fear:10"]
+    assert labels.vote_shares(votes, ("fear", "sad")).tolist() == [[0.25, 0.75], [0, 0], [0, 0], [1, 0]]

@@ -9,15 +9,31 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("errors", "labels", "params", "tables"),
-    ("splits", "duplicates", "unification", "calibration", "ensembles", "metrics", "pseudolabels", "evaluation"),
+    ("errors", "labels", "params", "processes", "tables"),
+    (
+        "splits",
+        "duplicates",
+        "similarity",
+        "unification",
+        "calibration",
+        "ensembles",
+        "metrics",
+        "pseudolabels",
+        "evaluation",
+    ),
     ("drawing", "expressions", "people", "portraits", "sample"),
-    ("faces", "datasets", "models", "augmentation", "examples", "inference", "packaging"),
-    ("training", "plots"),
+    ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
+    ("models", "augmentation", "examples", "inference", "packaging"),
+    ("training", "plots", "source_sheets"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-WITHOUT_TORCH = [name for names in FLOORS[:3] for name in names] + ["faces", "datasets.detect", "plots", "cli"]
+WITHOUT_TORCH = [name for names in FLOORS[:4] for name in names] + [
+    "datasets.ingesting",
+    "plots",
+    "source_sheets",
+    "cli",
+]
 
 
 def part(path: Path) -> str:

@@ -5,19 +5,20 @@ challenge (Goodfellow et al., 2013), usage Training is the training fold, Public
 """
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
-from fer.datasets import Dropped, Found, Note, Record, files
+from fer import params
+from fer.datasets import Digits, Dropped, Found, Note, Record, files
+from fer.datasets.files import File, Folder
 from fer.errors import InputError
 
 LAYOUT = "fer2013.csv, icml_face_data.csv, or train.csv and test.csv with a column `pixels`"
+TERMS = "for research, by the rules of its challenge at Kaggle; it has no licence and may not be passed on"
 PIXELS = (129.4, 65.0)  # mean and standard deviation of the owner's pixels; a copy with others was processed
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 FOLDS = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+SIDE = 48
 
 # The same faces in different files, the best first: train.csv and test.csv have no usage, test.csv no emotions.
 _EDITIONS = (("fer2013.csv",), ("fer2013/fer2013.csv",), ("icml_face_data.csv",), ("train.csv", "test.csv"))
@@ -28,82 +29,85 @@ _MD5 = {
     "train.csv": "3f0dfb3d3fd99c811a1299cb947e3131",
     "test.csv": "b02c2298636a634e8c2faabbf3ea9a23",
 }
-_SIDE = 48
-_VALUE = {str(value): value for value in range(256)}
 
 
-def recognises(root: Path) -> bool:
+def recognises(root: Folder) -> bool:
     return bool(_editions(root))
 
 
-def read(root: Path) -> Iterator[Found]:
+def read(root: Folder, rules: params.Ingest) -> Iterator[Found]:
     chosen, *others = _editions(root)
-    for path in chosen:
-        yield from _faces(path)
-        with path.open("rb") as file:
-            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        owners = "the owner's file" if md5 == _MD5[path.name] else "not the owner's file as it was first handed out"
-        yield Note(f"{path.name} is {owners} (MD5 {md5})")
+    for file in chosen:
+        yield from faces(file, EMOTIONS)
+        with file.open() as content:
+            md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        owners = "the owner's file" if md5 == _MD5[file.name] else "not the owner's file as it was first handed out"
+        yield Note(f"{file.name} is {owners} (MD5 {md5})")
     for edition in others:
-        names = " and ".join(path.relative_to(root).as_posix() for path in edition)
-        yield Note(f"{names} left out: {' and '.join(path.name for path in chosen)} should hold the same faces")
+        names = " and ".join(file.id for file in edition)
+        yield Note(f"{names} left out: {' and '.join(file.name for file in chosen)} should hold the same faces")
 
 
-def _editions(root: Path) -> list[list[Path]]:
-    """The files of each edition that is there."""
-    editions = ([path for name in names if _holds_faces(path := files.below(root, name))] for names in _EDITIONS)
-    return [edition for edition in editions if edition]
+def faces(file: File, emotions: Sequence[str]) -> Iterator[Record | Dropped]:
+    """Each row as a face; its label is the place of its emotion in `emotions`.
+
+    Raises:
+        InputError: line 1 does not name the columns.
+    """
+    emotion_of = {str(code): emotion for code, emotion in enumerate(emotions)}
+    fold = "test" if file.name == "test.csv" else "train"  # of a labelled face without usage
+    for id, row in rows(file, _NEEDED.get(file.name, ("emotion", "pixels", "usage"))):
+        yield row if isinstance(row, Dropped) else _face(id, row, emotion_of, fold)
 
 
-def _holds_faces(path: Path) -> bool:
-    # train.csv and test.csv are everybody's names, so these must also have the column.
-    return path.is_file() and (path.name not in _NEEDED or "pixels" in _columns(path))
+def rows(file: File, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str] | Dropped]]:
+    """(id, the values by the names of their columns) of each row, in the order of the file.
 
-
-def _columns(path: Path) -> list[str]:
-    _, header = next(files.lines(path), (0, ""))
-    return [name.casefold() for name in files.fields(header)] if header else []
-
-
-def _faces(path: Path) -> Iterator[Found]:
-    columns = _columns(path)
-    needed = _NEEDED.get(path.name, ("emotion", "pixels", "usage"))
+    Raises:
+        InputError: line 1 does not name each of the columns `needed` once.
+    """
+    columns = _columns(file)
     if missing := [name for name in needed if columns.count(name) != 1]:
         found = ", ".join(columns)[:200] or "nothing"
         raise InputError(
-            f"{path}: line 1 must name {' and '.join(missing)} once, but has: {found}; restore the owner's file"
+            f"{file}: line 1 must name {' and '.join(missing)} once, but has: {found}; restore the owner's file"
         )
-    place = {name: columns.index(name) for name in ("emotion", "pixels", "usage") if name in columns}
-    fold = "test" if path.name == "test.csv" else "train"
-    rows = files.lines(path)
-    next(rows)
-    for number, line in rows:
-        id = f"{path.name}:{number}"
+    lines = files.lines(file)
+    next(lines)
+    for number, line in lines:
+        id = f"{file.name}:{number}"
         values = files.fields(line)
         if len(values) == len(columns):
-            yield _face(id, {name: values[column] for name, column in place.items()}, fold)
+            yield id, dict(zip(columns, values, strict=True))
         else:
-            yield Dropped(id, "number of columns", f"{len(values)}; allowed {len(columns)} as in line 1")
+            yield id, Dropped(id, "number of columns", f"{len(values)}; allowed {len(columns)} as in line 1")
 
 
-def _face(id: str, row: dict[str, str], fold: str) -> Record | Dropped:
-    """`fold` is that of a labelled face without usage."""
+def _editions(root: Folder) -> list[list[File]]:
+    """The files of each edition that is there."""
+    editions = ([file for name in names if (file := root.file(name)) and _holds_faces(file)] for names in _EDITIONS)
+    return [edition for edition in editions if edition]
+
+
+def _holds_faces(file: File) -> bool:
+    # train.csv and test.csv are everybody's names, so these must also have the column.
+    return file.name not in _NEEDED or "pixels" in _columns(file)
+
+
+def _columns(file: File) -> list[str]:
+    _, header = next(files.lines(file), (0, ""))
+    return [name.casefold() for name in files.fields(header)] if header else []
+
+
+def _face(id: str, row: Mapping[str, str], emotion_of: Mapping[str, str], fold: str) -> Record | Dropped:
     emotion = None
     if "emotion" in row:
-        label = row["emotion"]
-        if label not in _VALUE or _VALUE[label] >= len(EMOTIONS):
-            codes = ", ".join(f"{code} {name}" for code, name in enumerate(EMOTIONS))
-            return Dropped(id, "unknown label", f"{label[:20]!r}; allowed {codes}")
-        emotion = EMOTIONS[_VALUE[label]]
+        if row["emotion"] not in emotion_of:
+            codes = ", ".join(f"{code} {name}" for code, name in emotion_of.items())
+            return Dropped(id, "unknown label", f"{row['emotion'][:20]!r}; allowed {codes}")
+        emotion = emotion_of[row["emotion"]]
     if "usage" in row:
         if row["usage"] not in FOLDS:
             return Dropped(id, "unknown usage", f"{row['usage'][:20]!r}; allowed {', '.join(FOLDS)}")
         fold = FOLDS[row["usage"]]
-    try:
-        pixels = bytes(map(_VALUE.__getitem__, row["pixels"].split()))
-    except KeyError as error:
-        return Dropped(id, "pixel value", f"{error.args[0][:20]!r}; allowed 0..255")
-    if len(pixels) != _SIDE * _SIDE:
-        return Dropped(id, "number of pixels", f"{len(pixels)}; allowed {_SIDE * _SIDE}")
-    face = np.frombuffer(pixels, dtype=np.uint8).reshape(_SIDE, _SIDE)
-    return Record(id, face, emotion, fold if emotion else None)
+    return Record(id, Digits(row["pixels"], SIDE), emotion, fold if emotion else None)

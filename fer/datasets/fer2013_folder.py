@@ -1,44 +1,49 @@
 """FER-2013 as JPEG files, `train/` and `test/` with a folder for each emotion (Kaggle's msambare/fer2013).
 
-The usage at the start of a file's name is the only record of the owner's folds: `test/` holds two of them. A name can
-occur in two emotions with different pictures, so the folder belongs to the id.
+The usage at the start of a file's name is the only record of the owner's folds: `test/` holds two of them, and copies
+that were split anew into three keep it too. A name can occur in two emotions with different pictures, so the folder
+belongs to the id.
 """
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
+from fer import params
 from fer.datasets import Dropped, Found, Record, fer2013_csv, files
+from fer.datasets.files import File, Folder
 from fer.labels import EMOTIONS, emotion_named
 
 LAYOUT = "train/ and test/ with <emotion>/<Usage>_<number>.jpg, usage Training, PublicTest or PrivateTest"
+TERMS = fer2013_csv.TERMS
 PIXELS = fer2013_csv.PIXELS
 
-_PARTS = ("test", "train", "validation")
+_PARTS = ("test", "train", "val", "valid", "validation")
 _NAME = re.compile(rf"({'|'.join(fer2013_csv.FOLDS)})_\d+(?i:\.(jpg|jpeg|png))")
 _AUGMENTED = re.compile(_NAME.pattern + r"\d+(?i:\.(jpg|jpeg|png))")
 
 
-def recognises(root: Path) -> bool:
+def recognises(root: Folder) -> bool:
     return any(
-        emotion_named(folder.name) and any(_NAME.fullmatch(path.name) for path in folder.iterdir())
+        emotion_named(emotion.name) and any(_NAME.fullmatch(file.name) for file in emotion.files())
         for part in _PARTS
-        for folder in files.folders(files.below(root, part))
+        if (folder := root.folder(part))
+        for emotion in folder.folders()
     )
 
 
-def read(root: Path) -> Iterator[Found]:
+def read(root: Folder, rules: params.Ingest) -> Iterator[Found]:
     for part in _PARTS:
-        for item in files.pictures(root, part):
-            yield _face(*item) if isinstance(item, tuple) else item
+        for item in files.pictures(root.folder(part)):
+            yield _face(item) if isinstance(item, File) else item
 
 
-def _face(id: str, path: Path) -> Record | Dropped:
-    if _AUGMENTED.fullmatch(path.name):
-        return Dropped(id, "augmented copy", "the owner's names have one number")
-    emotion, name = emotion_named(path.parent.name), _NAME.fullmatch(path.name)
+def _face(file: File) -> Record | Dropped:
+    if _AUGMENTED.fullmatch(file.name):
+        return Dropped(file.id, "augmented copy", "the owner's names have one number")
+    folder = file.parts[-2]
+    emotion, name = emotion_named(folder), _NAME.fullmatch(file.name)
     if emotion is None:
-        return Dropped(id, "unknown emotion", f"folder {path.parent.name}; allowed {', '.join(EMOTIONS)}")
+        return Dropped(file.id, "unknown emotion", f"folder {folder}; allowed {', '.join(EMOTIONS)}")
     if name is None:
-        return Dropped(id, "unknown usage", f"allowed {', '.join(fer2013_csv.FOLDS)}, then _<number>.jpg")
-    return Record(id, path, emotion, fer2013_csv.FOLDS[name[1]])
+        return Dropped(file.id, "unknown usage", f"allowed {', '.join(fer2013_csv.FOLDS)}, then _<number>.jpg")
+    return Record(file.id, file, emotion, fer2013_csv.FOLDS[name[1]])

@@ -1,116 +1,235 @@
-"""What lies in a source's folder: its pictures, its folders, the lines of its lists; in an order no machine changes.
+"""What lies in a source: its folders, its pictures, the lines of its lists; in an order no machine changes.
 
-Hidden files and the litter of archives (`__MACOSX`, `Thumbs.db`, `._*`) count as not there. Links below a source's
-folder are never followed; the folder itself may be one.
+An archive is a folder like any other. Hidden files and litter (`__MACOSX`, `Thumbs.db`, `._*`) count as not there.
+Links below a source's folder are never followed; the folder itself may be one.
 """
 
 import csv
+import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
-from fer.datasets import Dropped, Note
+from fer.datasets import archives
+from fer.datasets.archives import Member, Node, Refused, is_archive
+from fer.datasets.remarks import Dropped, Note
 from fer.errors import InputError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 MAX_LINE = 100_000  # bytes; a line of fer2013.csv has up to 9,300, and `csv` takes no value beyond 131,072
 
 _LITTER = ("__macosx", "thumbs.db", "desktop.ini")
+_LINK = "links are not followed; put a copy in its place"
 
 
-def below(root: Path, name: str) -> Path:
-    """`root / name`, which need not exist.
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on disk or in an archive."""
 
-    Raises:
-        InputError: a part of `name` is a link.
-    """
-    path = root
-    for part in PurePosixPath(name).parts:
-        path = path / part
+    id: str  # its path below the folder that the reader was given, with `/`
+    path: Path  # on disk; in an archive, the archive's path continued by that inside it
+    archive: Path | None = None
+    member: Member | None = None
+
+    @property
+    def name(self) -> str:
+        return self.id.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """In small letters."""
+        return PurePosixPath(self.name).suffix.lower()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return PurePosixPath(self.id).parts
+
+    def open(self) -> io.BufferedIOBase:
+        if self.archive is None or self.member is None:
+            return self.path.open("rb")
+        return archives.opened(self.archive).open(self.member)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder on disk, or an archive, or a folder in one."""
+
+    path: Path
+    id: str = ""
+    archive: Path | None = None
+    tree: dict[str, Node] | None = None  # of a folder in an archive
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def as_root(self) -> "Folder":
+        """The same folder, with the paths of what it holds counted from here."""
+        return replace(self, id="")
+
+    def folders(self) -> list["Folder"]:
+        """Those right in it, archives among them, sorted by name."""
+        return [entry for entry in self.entries() if isinstance(entry, Folder)]
+
+    def files(self) -> list[File]:
+        """Those right in it, archives excepted, sorted by name."""
+        return [entry for entry in self.entries() if isinstance(entry, File)]
+
+    def folder(self, name: str) -> "Folder | None":
+        """The folder at the path `name` below this one; where there is only an archive of that name, the archive.
+
+        Raises:
+            InputError: a part of the path is a link.
+        """
+        found = self
+        for part in PurePosixPath(name).parts:
+            names = (part, *(part + suffix for suffix in archives.SUFFIXES))
+            inner = next((entry for entry in map(found._entry, names) if isinstance(entry, Folder)), None)
+            if inner is None:
+                return None
+            found = inner
+        return found
+
+    def file(self, name: str) -> File | None:
+        """The file at the path `name` below this folder.
+
+        Raises:
+            InputError: a part of the path is a link.
+        """
+        above, _, last = name.rpartition("/")
+        folder = self.folder(above)
+        entry = folder._entry(last) if folder else None
+        return entry if isinstance(entry, File) else None
+
+    def entries(self) -> Iterator["File | Folder | Dropped"]:
+        """All that lies right in it, sorted by name; a link is dropped, whatever it leads to."""
+        if self.tree is not None:
+            for name, node in sorted(self.tree.items(), key=itemgetter(0)):
+                if isinstance(node, Refused) or not _is_litter(name):
+                    yield self._in_archive(name, node)
+            return
+        with os.scandir(self.path) as found:
+            names = sorted((entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in found)
+        for name, is_link, is_folder in names:
+            if not _is_litter(name):
+                yield self._on_disk(name, is_link, is_folder)
+
+    def _entry(self, name: str) -> "File | Folder | Dropped | None":
+        if self.tree is not None:
+            return self._in_archive(name, self.tree[name]) if name in self.tree else None
+        path = self.path / name
         if path.is_symlink():
-            raise InputError(
-                f"{path}: is a link, and links are not followed; put a copy there, or make {root} the link"
-            )
-    return path
+            raise InputError(f"{path}: is a link, and links are not followed; put a copy there")
+        return self._on_disk(name, False, path.is_dir()) if path.exists() else None
+
+    def _on_disk(self, name: str, is_link: bool, is_folder: bool) -> "File | Folder | Dropped":
+        path, id = self.path / name, f"{self.id}/{name}".removeprefix("/")
+        readable = os.fsencode(id).decode("utf-8", "backslashreplace")
+        if is_link:
+            return Dropped(readable, "linked folder" if path.is_dir() else "link", _LINK)
+        if is_folder:
+            return Folder(path, id)
+        if readable != id:
+            return Dropped(readable, "file name", "not UTF-8; rename it")
+        if is_archive(name):
+            return Folder(path, id, path, archives.opened(path).tree)
+        return File(id, path)
+
+    def _in_archive(self, name: str, node: Node) -> "File | Folder | Dropped":
+        path, id = self.path / name, f"{self.id}/{name}".removeprefix("/")
+        readable = id.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        match node:
+            case dict():
+                return Folder(path, id, self.archive, node)
+            case Refused(reason, detail):
+                return Dropped(readable, reason, detail)
+            case _ if readable != id:
+                return Dropped(readable, "file name", "not UTF-8; rename it")
+            case _:
+                return File(id, path, self.archive, node)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
 
-def pictures(root: Path, name: str = "", known: Collection[str] = ()) -> Iterator[tuple[str, Path] | Dropped | Note]:
-    """(id, path) of every picture in the folder `name` of `root`, at any depth.
+def pictures(
+    root: Folder | None, known: Collection[str] = (), suffixes: Collection[str] = PICTURES
+) -> Iterator[File | Dropped | Note]:
+    """Every file at any depth that has one of `suffixes`; none without a `root`.
 
-    The id is the path below `root`. Without the folder there are none. Links and names that aren't UTF-8 are dropped;
-    files of other kinds are counted in a note, but for those `known`.
+    What links and archives don't give is dropped; files of other kinds are counted in a note, but for the ids `known`.
 
     Raises:
         InputError: a folder is a link, so that nobody knows how many faces are missing.
     """
     others: Counter[str] = Counter()
-    folder = below(root, name)
-    if not folder.is_dir():
+
+    def walk(folder: Folder) -> Iterator[File | Dropped]:
+        inner = []
+        for entry in folder.entries():
+            if isinstance(entry, Folder):
+                inner.append(entry)
+            elif isinstance(entry, Dropped) and entry.reason == "linked folder":
+                raise InputError(f"{folder}/{entry.id}: is a link, and links are not followed; put a copy there")
+            elif PurePosixPath(entry.id).suffix.lower() in suffixes:
+                yield entry
+            elif entry.id not in known:
+                others[PurePosixPath(entry.id).suffix.lower() or "no suffix"] += 1
+        for folder in inner:
+            yield from walk(folder)
+
+    if root is None:
         return
-    for directory, folders, names in os.walk(folder, onerror=_raise):
-        here = Path(directory)
-        folders[:] = sorted(below(here, inner).name for inner in folders if not _is_litter(inner))
-        for file in sorted(file for file in names if not _is_litter(file)):
-            path = here / file
-            id = path.relative_to(root).as_posix()
-            readable = os.fsencode(id).decode("utf-8", "backslashreplace")
-            suffix = PurePosixPath(readable).suffix.lower()
-            if suffix not in PICTURES:
-                if id not in known:
-                    others[suffix or "no suffix"] += 1
-            elif path.is_symlink():
-                yield Dropped(readable, "link", "links are not followed; put a copy in its place")
-            elif readable != id:
-                yield Dropped(readable, "file name", "not UTF-8; rename it")
-            else:
-                yield id, path
+    yield from walk(root)
     if others:
         kinds = ", ".join(f"{suffix} {count}" for suffix, count in sorted(others.items()))
-        yield Note(f"{others.total()} files {f'in {name}/ ' if name else ''}are no pictures and were left out: {kinds}")
+        where = f"in {root.id}/ " if root.id else ""
+        yield Note(f"{others.total()} files {where}are of another kind and were left out: {kinds}")
 
 
-def folders(path: Path) -> list[Path]:
-    """The folders in `path` that are no links, sorted by name; none if it is no folder."""
-    if not path.is_dir():
-        return []
-    with os.scandir(path) as entries:
-        names = sorted(
-            entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and not _is_litter(entry.name)
-        )
-    return [path / name for name in names]
-
-
-def lines(path: Path) -> Iterator[tuple[int, str]]:
+def lines(file: File) -> Iterator[tuple[int, str]]:
     """(number from 1, text) of each line that isn't blank; bytes that aren't UTF-8 become `�`, which no value contains.
 
     Raises:
-        InputError: the file is UTF-16, or its lines are too long or end in \\r alone.
+        InputError: the file is UTF-16, its lines are too long or end in \\r alone, or its archive is damaged.
     """
-    with path.open("rb") as file:
-        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise InputError(f"{path}: is UTF-16; save it as UTF-8")
-        file.seek(0)
-        ends = "save it as text with line ends \\n or \\r\\n"
-        number = 0
-        while line := file.readline(MAX_LINE):
+    ends = "save it as text with line ends \\n or \\r\\n"
+    number = 0
+    with file.open() as content:
+        while line := _line(file, content):
             number += 1
+            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise InputError(f"{file}: is UTF-16; save it as UTF-8")
             if len(line) == MAX_LINE:
-                raise InputError(f"{path}: line {number} is longer than {MAX_LINE:,} bytes; {ends}")
+                raise InputError(f"{file}: line {number} is longer than {MAX_LINE:,} bytes; {ends}")
             text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
             if "\r" in text:
-                raise InputError(f"{path}: line {number} has a carriage return inside; {ends}")
+                raise InputError(f"{file}: line {number} has a carriage return inside; {ends}")
             if text:
                 yield number, text
+
+
+def _line(file: File, content: io.BufferedIOBase) -> bytes:
+    try:
+        return content.readline(MAX_LINE)
+    except archives.DAMAGE as error:
+        raise InputError(f"{file}: the archive is damaged there ({error}); download it again") from error
 
 
 def fields(line: str) -> list[str]:
     """The values of a line of CSV, without their outer blanks."""
     return [value.strip() for value in next(csv.reader([line], skipinitialspace=True))]
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _is_litter(name: str) -> bool:

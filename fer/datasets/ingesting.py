@@ -1,164 +1,129 @@
-"""What a reader finds -> faces, labels, the hidden truth and a report."""
+"""What a reader finds -> faces, labels, the hidden truth and a report; streamed, so that memory does not grow."""
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import csv
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from jaxtyping import UInt8
 from tqdm import tqdm
 
+from fer import params
 from fer.datasets import Dropped, Note, Record
+from fer.datasets.accounts import NO_EMOTION, NO_FOLD, LeftOut, Pixels, by_emotion, suspicions
 from fer.datasets.detect import Reader, name_of
+from fer.datasets.files import Folder
 from fer.errors import InputError
-from fer.faces import UndecodableError, decode, shrink
-from fer.labels import EMOTIONS, FOLDS
+from fer.extraction import extract
+from fer.faces import appending
+from fer.labels import FOLDS
 
-NO_FOLD, NO_EMOTION = "none", "unlabelled"  # in the report; in the tables both are ""
+LABELS = ("id", "emotion", "votes", "raw", "by_rule", "fold", "group")
 
-_EXAMPLES = 3  # of each reason in the report
-_TOLERANCE = 5.0  # grey levels; altered copies of FER-2013 in circulation are 13 off in the standard deviation
-
-
-@dataclass(slots=True)
-class _Pixels:
-    """Sums over pixels, in whole numbers so that every machine finds the same mean."""
-
-    faces: int = 0
-    values: int = 0
-    total: int = 0
-    squares: int = 0
-
-    def add(self, face: UInt8[np.ndarray, "size size"]) -> None:
-        wide = face.ravel().astype(np.int64)
-        self.faces += 1
-        self.values += face.size
-        self.total += int(wide.sum())
-        self.squares += int(wide @ wide)
-
-    @property
-    def mean(self) -> float:
-        return self.total / self.values
-
-    @property
-    def std(self) -> float:
-        return math.sqrt(self.squares * self.values - self.total**2) / self.values
+_BYTES_PER_LABEL = 80  # about what a face takes in labels.csv and truth.csv
+_LARGE = 1e9  # bytes that a user would want to know of beforehand
 
 
-def ingest(
-    source: str,
-    reader: Reader,
-    root: Path,
-    size: int,
-    max_dropped: float,
-    append: Callable[[UInt8[np.ndarray, "size size"]], None],
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """The labels (id, emotion, fold, group), the truth (id, emotion) and the report; row i is the i-th face appended.
+def ingest(source: str, reader: Reader, root: Folder, rules: params.Ingest, out: Path) -> dict[str, Any]:
+    """The report on a source, after its faces, labels and truth are written to the folder `out`.
+
+    Row i of `labels.csv` (with the columns `LABELS`) and of `truth.csv` (id, emotion) is face i of `faces.npy`;
+    `left_out.csv` (id, reason, detail) has every picture that gave no face.
 
     Raises:
-        InputError: no face is left, more than the share `max_dropped` can't be used, or an id occurs twice.
+        InputError: no face is left, or more than the share `rules.max_dropped` can't be used.
     """
-    rows: dict[str, tuple[str, str, str, str]] = {}
-    dropped: defaultdict[str, list[str]] = defaultdict(list)
     notes: list[str] = []
-    pixels: defaultdict[str, _Pixels] = defaultdict(_Pixels)
+    pixels = defaultdict[str, Pixels](Pixels)
+    counts = Counter[tuple[str, str]]()
+    looked_at = with_a_face = 0
 
-    for item in tqdm(reader.read(root), desc=source, unit=" faces", disable=None):
-        match item:
-            case Note(text):
-                notes.append(text)
-            case Dropped(id, reason, detail):
-                dropped[reason].append(f"{id}: {detail}")
-            case Record():
-                try:
-                    face = decode(item.picture, size) if isinstance(item.picture, Path) else shrink(item.picture, size)
-                except UndecodableError as error:
-                    dropped[error.reason].append(f"{item.id}: {error.detail}")
+    def items() -> Iterator[Record | Dropped]:
+        for item in reader.read(root, rules):
+            if isinstance(item, Note):
+                notes.append(item.text)
+            else:
+                yield item
+
+    with ExitStack() as open_files:
+        append = open_files.enter_context(appending(out / "faces.npy", rules.size))
+        labels, truth, left_out_file = (
+            open_files.enter_context((out / name).open("w", encoding="utf-8", newline=""))
+            for name in ("labels.csv", "truth.csv", "left_out.csv")
+        )
+        label_rows, truth_rows = (csv.writer(file, lineterminator="\n") for file in (labels, truth))
+        label_rows.writerow(LABELS)
+        truth_rows.writerow(("id", "emotion"))
+        left_out = LeftOut(left_out_file)
+        total = announced(source, reader, root, rules, out)
+        for looked in tqdm(extract(items(), rules), desc=source, total=total, unit=" pictures", disable=None):
+            looked_at += looked.pictures
+            with_a_face += looked.with_a_face
+            for result in looked.results:
+                if isinstance(result, Dropped):
+                    left_out.add(result)
                     continue
-                if item.id in rows:
-                    raise InputError(f"{root}: two faces have the id {item.id!r}; remove or rename one")
-                rows[item.id] = (item.emotion or "", item.fold or "", item.group, item.truth or "")
-                pixels[item.fold or NO_FOLD].add(face)
-                pixels["all"].add(face)
+                face, record = result.pixels, result.record
                 append(face)
+                by_rule = "yes" if record.by_rule and record.emotion else ""
+                label = (record.emotion or "", record.votes, record.raw, by_rule, record.fold or "", record.group)
+                label_rows.writerow((record.id, *label))
+                truth_rows.writerow((record.id, record.truth or ""))
+                counts[record.emotion or NO_EMOTION, record.fold or NO_FOLD] += 1
+                pixels[record.fold or NO_FOLD].add(face)
+                pixels["all"].add(face)
 
-    _check(root, len(rows), dropped, max_dropped)
-    table = (
-        pd.DataFrame.from_dict(rows, orient="index", columns=["emotion", "fold", "group", "truth"])
-        .rename_axis("id")
-        .reset_index()
-    )
+    faces = counts.total()
+    _check(root, faces, left_out, rules.max_dropped)
     whole = pixels.pop("all")
     expected = getattr(reader, "PIXELS", None)  # readers know it only of sources that circulate in altered copies
-    report = {
+    folds = [fold for fold in (*FOLDS, NO_FOLD) if fold in pixels]
+    return {
         "source": source,
         "reader": name_of(reader),
-        "faces": len(table),
-        "emotions": _counts(table),
-        "folds": {fold: pixels[fold].faces for fold in (*FOLDS, NO_FOLD) if fold in pixels},
+        "terms": reader.TERMS,
+        "pictures": looked_at,
+        "pictures_with_a_face": with_a_face,
+        "faces": faces,
+        "emotions": by_emotion(counts),
+        "folds": {fold: pixels[fold].faces for fold in folds},
         "mean": whole.mean,
         "std": whole.std,
-        "pixels": {
-            fold: {"mean": pixels[fold].mean, "std": pixels[fold].std} for fold in (*FOLDS, NO_FOLD) if fold in pixels
-        },
-        "dropped": {
-            reason: {"count": len(those), "examples": those[:_EXAMPLES]} for reason, those in sorted(dropped.items())
-        },
-        "notes": [*notes, *_suspicions(pixels, expected)],
+        "pixels": {fold: {"mean": pixels[fold].mean, "std": pixels[fold].std} for fold in folds},
+        "dropped": left_out.report(defects=True),
+        "left_out": left_out.report(defects=False),
+        "notes": [*notes, *suspicions(pixels, expected)],
     }
-    return (
-        table[["id", "emotion", "fold", "group"]],
-        table[["id", "truth"]].rename(columns={"truth": "emotion"}),
-        report,
-    )
 
 
-def _counts(table: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Emotion -> fold -> faces, in the order of `labels`, without zeros."""
-    sizes = table.groupby(["emotion", "fold"]).size().to_dict()
-    counts: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for emotion in (*EMOTIONS, ""):
-        for fold in (*FOLDS, ""):
-            if (emotion, fold) in sizes:
-                counts[emotion or NO_EMOTION][fold or NO_FOLD] = int(sizes[emotion, fold])
-    return dict(counts)
+def announced(source: str, reader: Reader, root: Folder, rules: params.Ingest, out: Path) -> int:
+    """How many items `reader` has; says how much disk their faces will take where that is worth knowing.
+
+    Raises:
+        InputError: the disk is too small.
+    """
+    total = sum(not isinstance(item, Note) for item in reader.read(root, rules))
+    needed = total * (rules.size**2 + _BYTES_PER_LABEL)
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise InputError(f"{out}: {total:,} faces need {needed / 1e9:.1f} GB of disk, but {free / 1e9:.1f} GB are free")
+    if needed > _LARGE:
+        print(f"{source}: {total:,} pictures; at one face each they will take {needed / 1e9:.1f} GB of disk")
+    return total
 
 
-def _check(root: Path, faces: int, dropped: Mapping[str, Sequence[str]], max_dropped: float) -> None:
-    lost = sum(map(len, dropped.values()))
+def _check(root: Folder, faces: int, left_out: LeftOut, max_dropped: float) -> None:
+    lost = sum(left_out.count[reason] for reason in left_out.defects)
     if faces and lost <= max_dropped * (faces + lost):
         return
-    reasons = "; ".join(f"{len(those)} {reason} (first: {those[0]})" for reason, those in sorted(dropped.items()))
+    told = left_out.report(defects=True) | ({} if faces else left_out.report(defects=False))
+    reasons = "; ".join(f"{found['count']} {reason} (first: {found['examples'][0]})" for reason, found in told.items())
     if not faces:
+        every = left_out.count.total()
         raise InputError(
-            f"{root}: no face left{f' of {lost}: {reasons}' if lost else ''}; compare it with the owner's files"
+            f"{root}: no face left{f' of {every}: {reasons}' if every else ''}; compare it with the owner's files"
         )
     share = f"{lost} of {faces + lost} faces can't be used, allowed are {max_dropped:.1%}"
     raise InputError(f"{root}: {share}: {reasons}; repair the source, or raise ingest.max_dropped in params.yaml")
-
-
-def _suspicions(pixels: Mapping[str, _Pixels], expected: tuple[float, float] | None) -> list[str]:
-    """Signs that pictures were processed after their owner handed them out, above all not the same way in each fold."""
-    folds = [fold for fold in FOLDS if fold in pixels]
-    notes = []
-    if expected and (altered := [fold for fold in folds if _differ(pixels[fold], *expected)]):
-        found = ", ".join(f"{fold} {_in_words(pixels[fold])}" for fold in altered)
-        notes.append(f"pixels: {found}; the owner's have mean {expected[0]}, std {expected[1]}: an altered copy?")
-    if apart := [fold for fold in folds[1:] if _differ(pixels[fold], pixels[folds[0]].mean, pixels[folds[0]].std)]:
-        found = ", ".join(f"{fold} {_in_words(pixels[fold])}" for fold in (folds[0], *apart))
-        notes.append(f"pixels: {found}: were the folds processed apart?")
-    return notes
-
-
-def _differ(found: _Pixels, mean: float, std: float) -> bool:
-    """Beyond the tolerance and three standard errors, as if all pixels of a face were equal."""
-    allowed = _TOLERANCE + 3 * max(found.std, std) / math.sqrt(found.faces)
-    return abs(found.mean - mean) > allowed or abs(found.std - std) > allowed
-
-
-def _in_words(pixels: _Pixels) -> str:
-    return f"mean {pixels.mean:.1f}, std {pixels.std:.1f}"

@@ -4,50 +4,55 @@ The folder is the label; `train_labels.csv` and `test_labels.csv`, where present
 """
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 
-from fer.datasets import Dropped, Found, Note, Record, files
+from fer import params
+from fer.datasets import Dropped, Found, Note, Record, files, rafdb
+from fer.datasets.files import File, Folder
 from fer.datasets.rafdb import EMOTIONS
 
 LAYOUT = "DATASET/train/ and DATASET/test/ with <1..7>/train_00001_aligned.jpg"
+TERMS = rafdb.TERMS
 
 _FOLDS = ("test", "train")
 
 
-def recognises(root: Path) -> bool:
+def recognises(root: Folder) -> bool:
     # Numbered folders are also AffectNet's, with other emotions: the names of the files must be RAF-DB's.
-    labels = files.folders(files.below(root, f"{_dataset(root)}/train"))
+    train = _dataset(root).folder("train")
+    labels = train.folders() if train else []
     return all(folder.name in EMOTIONS for folder in labels) and any(
-        path.name.startswith("train_") for folder in labels for path in folder.iterdir()
+        file.name.startswith("train_") for folder in labels for file in folder.files()
     )
 
 
-def read(root: Path) -> Iterator[Found]:
+def read(root: Folder, rules: params.Ingest) -> Iterator[Found]:
     for fold in _FOLDS:
-        table = files.below(root, f"{fold}_labels.csv")
-        rows = [files.fields(line) for _, line in files.lines(table)] if table.is_file() else []
+        table = root.file(f"{fold}_labels.csv")
+        rows = [files.fields(line) for _, line in files.lines(table)] if table else []
         listed: dict[str, str] = {}
         if rows and rows[0][-2:] == ["image", "label"]:
             listed = {values[-2]: values[-1] for values in rows[1:] if len(values) == len(rows[0])}
         elif rows:
             found = ", ".join(rows[0])[:100]
-            yield Note(f"{table.name} is not compared with the folders: its columns are {found}, not image,label")
-        for item in files.pictures(root, str(PurePosixPath(_dataset(root), fold))):
-            if not isinstance(item, tuple):
+            yield Note(f"{fold}_labels.csv is not compared with the folders: its columns are {found}, not image,label")
+        for item in files.pictures(_dataset(root).folder(fold)):
+            if not isinstance(item, File):
                 yield item
                 continue
-            id, path = item
-            label = path.parent.name
-            said = listed.pop(path.name, label)
+            label = item.parts[-2]
+            said = listed.pop(item.name, label)
             if label not in EMOTIONS:
-                yield Dropped(id, "unknown label", f"folder {label}; allowed 1 to 7")
+                yield Dropped(item.id, "unknown label", f"folder {label}; allowed 1 to 7")
             elif said != label:
-                yield Dropped(id, "contradictory labels", f"folder {label}, but {table.name} says {said[:20]!r}")
+                yield Dropped(
+                    item.id, "contradictory labels", f"folder {label}, but {fold}_labels.csv says {said[:20]!r}"
+                )
             else:
-                yield Record(id, path, EMOTIONS[label], fold)
+                yield Record(item.id, item, EMOTIONS[label], fold)
         if listed:
-            yield Note(f"{table.name} names {len(listed)} pictures that are not there: {', '.join(sorted(listed)[:3])}")
+            there = ", ".join(sorted(listed)[:3])
+            yield Note(f"{fold}_labels.csv names {len(listed)} pictures that are not there: {there}")
 
 
-def _dataset(root: Path) -> str:
-    return "DATASET" if files.below(root, "DATASET").is_dir() else "."
+def _dataset(root: Folder) -> Folder:
+    return root.folder("DATASET") or root

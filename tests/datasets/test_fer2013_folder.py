@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+from trees import labels, packed
 
-from fer.datasets import Dropped, Note, Record, fer2013_folder
+from fer import params
+from fer.datasets import Dropped, Found, Note, Record, fer2013_folder
+from fer.datasets.files import File, Folder
 
+RULES = params.load(Path(__file__).parents[2] / "params.yaml").ingest
 NAMES = (
     "train/angry/Training_8475486.jpg",
     "train/surprise/Training_8475486.jpg",
@@ -22,24 +27,44 @@ def write(root: Path, *names: str) -> Path:
     return root
 
 
+def read(root: Path) -> list[Found]:
+    return list(fer2013_folder.read(Folder(root), RULES))
+
+
 def test_the_fold_is_in_the_name_and_the_emotion_in_the_folder(tmp_path: Path) -> None:
-    assert list(fer2013_folder.read(write(tmp_path, *NAMES))) == [
-        Record("test/happy/PrivateTest_1.JPG", tmp_path / "test/happy/PrivateTest_1.JPG", "happy", "test"),
-        Record("test/happy/PublicTest_1.jpg", tmp_path / "test/happy/PublicTest_1.jpg", "happy", "valid"),
-        Record("train/angry/Training_8475486.jpg", tmp_path / NAMES[0], "angry", "train"),
-        Record("train/surprise/Training_8475486.jpg", tmp_path / NAMES[1], "surprise", "train"),
+    write(tmp_path, *NAMES)
+    wanted = {
+        "test/happy/PrivateTest_1.JPG": ("happy", "test"),
+        "test/happy/PublicTest_1.jpg": ("happy", "valid"),
+        "train/angry/Training_8475486.jpg": ("angry", "train"),
+        "train/surprise/Training_8475486.jpg": ("surprise", "train"),
+    }
+    assert read(tmp_path) == [
+        Record(id, File(id, tmp_path / id), emotion, fold) for id, (emotion, fold) in wanted.items()
     ]
 
 
-def test_a_copy_split_into_three_keeps_the_owners_folds(tmp_path: Path) -> None:
-    write(tmp_path, "train/fear/Training_1.jpg", "validation/fear/Training_2.jpg", "test/fear/PublicTest_3.png")
-    assert [item.fold for item in fer2013_folder.read(tmp_path)] == ["valid", "train", "train"]
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_copy_split_into_three_keeps_the_owners_folds(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "train/fear/Training_1.jpg", f"{name}/fear/Training_2.jpg", "test/fear/PublicTest_3.png")
+    assert [item.fold for item in read(tmp_path) if isinstance(item, Record)] == ["valid", "train", "train"]
+
+
+def test_an_archive_in_place_of_a_folder_or_around_them_gives_the_same_faces(tmp_path: Path) -> None:
+    write(tmp_path / "plain", *NAMES, "train/sad/img7.jpg")
+    zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
+    for part in ("train", "test"):
+        packed(tmp_path / "plain" / part, tmp_path / f"parts/{part}.zip")
+    for root in (zipped, Folder(tmp_path / "parts")):
+        assert fer2013_folder.recognises(root)
+        found = labels(fer2013_folder.read(root, RULES))
+        assert str(found).replace(".zip", "") == str(labels(read(tmp_path / "plain")))
 
 
 def test_augmented_copies_and_foreign_files_are_dropped_by_reason(tmp_path: Path) -> None:
     write(tmp_path, "train/sad/Training_1.jpg", "train/sad/Training_1.jpg5.jpg", "train/sad/img7.jpg")
     write(tmp_path, "train/bored/Training_1.jpg")
-    items = list(fer2013_folder.read(tmp_path))
+    items = read(tmp_path)
     assert {item.id: item.reason for item in items if isinstance(item, Dropped)} == {
         "train/bored/Training_1.jpg": "unknown emotion",
         "train/sad/Training_1.jpg5.jpg": "augmented copy",
@@ -52,12 +77,12 @@ def test_the_litter_of_archives_is_not_there_and_other_files_are_counted(tmp_pat
     write(tmp_path, *NAMES, "train/__MACOSX/Training_9.jpg", "train/angry/._Training_8475486.jpg")
     for name in ("Thumbs.db", ".DS_Store", "notes.txt"):
         (tmp_path / "train/angry" / name).write_bytes(b"x")
-    records = [item for item in fer2013_folder.read(tmp_path) if not isinstance(item, Note)]
+    records = [item for item in read(tmp_path) if not isinstance(item, Note)]
     assert [item.id for item in records] == sorted(NAMES)
-    (note,) = (item for item in fer2013_folder.read(tmp_path) if isinstance(item, Note))
-    assert note.text == "1 files in train/ are no pictures and were left out: .txt 1"
+    (note,) = (item for item in read(tmp_path) if isinstance(item, Note))
+    assert note.text == "1 files in train/ are of another kind and were left out: .txt 1"
 
 
 def test_folders_of_emotions_with_other_names_are_another_layout(tmp_path: Path) -> None:
-    assert not fer2013_folder.recognises(write(tmp_path, "train/angry/1.jpg"))
-    assert fer2013_folder.recognises(write(tmp_path, *NAMES))
+    assert not fer2013_folder.recognises(Folder(write(tmp_path, "train/angry/1.jpg")))
+    assert fer2013_folder.recognises(Folder(write(tmp_path, *NAMES)))

@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from fer import params
 from fer.datasets import Dropped, Note, Record, tree
+from fer.datasets.files import File, Folder
 from fer.errors import InputError
+from fer.labels import EMOTIONS
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -18,37 +23,42 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-def test_every_picture_at_any_depth_is_an_unlabelled_face(tmp_path: Path) -> None:
+def test_every_picture_at_any_depth_is_an_unlabelled_face(tmp_path: Path, rules: params.Ingest) -> None:
     names = ["a.jpg", "b/c.JPEG", "b/d/e.png", "f.bmp", "g.webp", "h.tif", "i/j/k/l.TIFF"]
     touch(tmp_path, *names)
-    items = list(tree.read(tmp_path))
+    items = list(tree.read(Folder(tmp_path), rules))
     assert sorted(item.id for item in items) == names
-    assert all(item == Record(item.id, tmp_path / item.id) for item in items)
+    assert all(item == Record(item.id, File(item.id, tmp_path / item.id)) for item in items)
 
 
-def test_the_order_does_not_depend_on_the_order_of_writing(tmp_path: Path) -> None:
+def test_the_order_does_not_depend_on_the_order_of_writing(tmp_path: Path, rules: params.Ingest) -> None:
     names = [f"{folder}/{number}.jpg" for folder in ("B", "a", "é") for number in (10, 9, 1)]
     touch(tmp_path / "one", *names)
     touch(tmp_path / "two", *random.Random(0).sample(names, len(names)))
-    ids = [item.id for item in tree.read(tmp_path / "one")]
-    assert ids == [item.id for item in tree.read(tmp_path / "two")]
+    ids = [item.id for item in tree.read(Folder(tmp_path / "one"), rules)]
+    assert ids == [item.id for item in tree.read(Folder(tmp_path / "two"), rules)]
     assert ids == [f"{folder}/{number}.jpg" for folder in ("B", "a", "é") for number in (1, 10, 9)]
 
 
-def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
+def test_files_of_other_kinds_are_counted(tmp_path: Path, rules: params.Ingest) -> None:
     touch(tmp_path, "a.jpg", "b.gif", "c/d.gif", "c/README", ".DS_Store", "c/Thumbs.db", "c/._d.jpg", "__MACOSX/a.jpg")
-    face, note = tree.read(tmp_path)
+    face, note = tree.read(Folder(tmp_path), rules)
     assert face.id == "a.jpg"
-    assert note == Note("3 files are no pictures and were left out: .gif 2, no suffix 1")
+    assert note == Note("3 files are of another kind and were left out: .gif 2, no suffix 1")
 
 
-def test_the_truth_is_known_to_the_audit_alone(tmp_path: Path) -> None:
+def test_the_truth_is_known_to_the_audit_alone(tmp_path: Path, rules: params.Ingest) -> None:
     touch(tmp_path, "a.jpg", "b, c/d.jpg", "e.jpg")
     (tmp_path / "truth.csv").write_text('file,emotion\n"b, c/d.jpg",Happiness\ne.jpg,\ngone.jpg,sad\n')
-    *records, note = tree.read(tmp_path)
+    *records, note = tree.read(Folder(tmp_path), rules)
     assert {item.id: item.truth for item in records} == {"a.jpg": None, "b, c/d.jpg": "happy", "e.jpg": None}
     assert all(item.emotion is None and item.fold is None for item in records)
     assert note == Note("truth.csv names 1 files that are not there: gone.jpg")
+
+
+def test_a_folder_named_like_an_emotion_labels_nothing(tmp_path: Path, rules: params.Ingest) -> None:
+    (record,) = tree.read(Folder(touch(tmp_path, "Happiness/a.jpg")), rules)
+    assert record.emotion is None
 
 
 @pytest.mark.parametrize(
@@ -65,39 +75,77 @@ def test_the_truth_is_known_to_the_audit_alone(tmp_path: Path) -> None:
         ("file,emotion\na.jpg,sad\n./a.jpg,happy\n", "line 3: a.jpg is there twice"),
     ],
 )
-def test_a_wrong_truth_is_an_error_that_names_the_row(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_truth_is_an_error_that_names_the_row(
+    tmp_path: Path, text: str, message: str, rules: params.Ingest
+) -> None:
     touch(tmp_path, "a.jpg")
     (tmp_path / "truth.csv").write_text(text)
     with pytest.raises(InputError, match=message):
-        list(tree.read(tmp_path))
+        list(tree.read(Folder(tmp_path), rules))
 
 
-def test_folders_that_look_like_labels_are_pointed_out(tmp_path: Path) -> None:
-    note, record = tree.read(touch(tmp_path, "Happiness/a.jpg"))
-    assert "taken without labels" in note.text
-    assert record.emotion is None
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.binary()
+    | st.lists(st.sampled_from(["file,emotion\n", "a.jpg", ",", "sad", "joy", "\n", '"', "\r", "../", "\0", "é", " "]))
+    .map("".join)
+    .map(str.encode)
+)
+def test_whatever_bytes_the_truth_holds_every_picture_is_read_or_the_error_is_told(
+    tmp_path: Path, rules: params.Ingest, content: bytes
+) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "truth.csv").write_bytes(content)
+    try:
+        records = [item for item in tree.read(Folder(tmp_path), rules) if isinstance(item, Record)]
+    except InputError:
+        return
+    assert [item.id for item in records] == ["a.jpg", "b.jpg"]
+    assert all(item.truth in (None, *EMOTIONS) for item in records)
 
 
-def test_a_link_to_a_picture_is_dropped_and_a_link_to_a_folder_is_an_error(tmp_path: Path) -> None:
+def test_a_link_to_a_picture_is_dropped_and_a_link_to_a_folder_is_an_error(
+    tmp_path: Path, rules: params.Ingest
+) -> None:
     touch(tmp_path, "outside/a.jpg", "source/b.jpg")
     (tmp_path / "source/link.jpg").symlink_to(tmp_path / "outside/a.jpg")
-    assert [(type(item), item.id) for item in tree.read(tmp_path / "source")] == [
+    assert [(type(item), item.id) for item in tree.read(Folder(tmp_path / "source"), rules)] == [
         (Record, "b.jpg"),
         (Dropped, "link.jpg"),
     ]
     (tmp_path / "source/link").symlink_to(tmp_path / "outside")
     with pytest.raises(InputError, match="source/link: is a link"):
-        list(tree.read(tmp_path / "source"))
+        list(tree.read(Folder(tmp_path / "source"), rules))
 
 
-def test_the_source_itself_may_be_a_link(tmp_path: Path) -> None:
+def test_the_source_itself_may_be_a_link(tmp_path: Path, rules: params.Ingest) -> None:
     touch(tmp_path, "outside/a.jpg")
     (tmp_path / "source").symlink_to(tmp_path / "outside")
-    assert [item.id for item in tree.read(tmp_path / "source")] == ["a.jpg"]
+    assert [item.id for item in tree.read(Folder(tmp_path / "source"), rules)] == ["a.jpg"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the file system refuses such names")
-def test_a_name_that_is_not_utf8_is_dropped(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_dropped(tmp_path: Path, rules: params.Ingest) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).write_bytes(b"")
-    (item,) = tree.read(tmp_path)
+    (item,) = tree.read(Folder(tmp_path), rules)
     assert item == Dropped("caf\\xe9.jpg", "file name", "not UTF-8; rename it")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["0/a.jpg", "1/a.jpg"], True),
+        (["train/1/a.jpg", "train/2/a.jpg", "test/1/a.jpg"], True),
+        (["0001/a.jpg", "0002/a.jpg"], False),
+        (["3/a.jpg", "9/a.jpg"], False),
+        (["1/a.jpg"], False),
+    ],
+)
+def test_folders_numbered_like_classes_are_pointed_out(
+    tmp_path: Path, rules: params.Ingest, names: list[str], said: bool
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    notes = [item.text for item in tree.read(Folder(tmp_path), rules) if isinstance(item, Note)]
+    assert any("folders are numbered" in note for note in notes) == said

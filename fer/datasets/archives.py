@@ -1,0 +1,196 @@
+"""Archives read where they lie: `.zip`, `.tar`, `.tar.gz` and `.tgz`. Nothing of them is written anywhere by name.
+
+A name that leaves the archive, a link, a member with a password and one that unpacks to a hundred times its size are
+refused one by one. So no archive can write outside its place or fill the memory or the disk.
+"""
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from fer.errors import InputError
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, NotImplementedError)
+
+# Pictures hardly shrink and text does so fourfold; a bomb does so a thousandfold.
+_BOMB_RATIO = 100
+_BOMB_BYTES = 1 << 20  # below this size no ratio matters
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A member that is not read."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a member of a tar lies, in bytes."""
+
+    start: int
+    size: int
+
+
+Member = zipfile.ZipInfo | Span
+Node = dict[str, Any] | Member | Refused  # of a folder, the nodes in it
+
+
+def is_archive(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+@lru_cache(maxsize=16)
+def opened(path: Path) -> "Archive":
+    """The archive, its index read once.
+
+    Raises:
+        InputError: it is damaged, or not what its name says.
+    """
+    try:
+        archive = _Zip(path) if path.name.lower().endswith(".zip") else _Tar(path)
+        with ExitStack() as on_error:
+            on_error.callback(archive.close)
+            archive.index()
+            on_error.pop_all()
+        return archive
+    except DAMAGE as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable archive ({why}); download it again") from error
+
+
+class Archive:
+    """`tree` holds the folders as dicts and the files as members, by name."""
+
+    tree: dict[str, Node]
+
+    def open(self, member: Member) -> io.BufferedIOBase:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def members(self) -> Iterator[tuple[str, Member | Refused]]:
+        raise NotImplementedError
+
+    def __del__(self) -> None:
+        self.close()  # when `opened` lets go of it
+
+    def index(self) -> None:
+        self.tree = {}
+        for name, node in self.members():
+            parts = PurePosixPath(name.replace("\\", "/")).parts
+            if not parts:
+                continue
+            if PurePosixPath(name).is_absolute() or ".." in parts or ":" in parts[0]:
+                self.tree[name] = Refused("unsafe name", "leads out of the archive")
+                continue
+            folder: Node | None = self.tree
+            for part in parts[:-1]:
+                folder = folder.setdefault(part, {}) if isinstance(folder, dict) else None
+            if not isinstance(folder, dict) or parts[-1] in folder:
+                self.tree[f"{name} (again)"] = Refused("name twice", "the archive has it already")
+            else:
+                folder[parts[-1]] = node
+
+
+class _Zip(Archive):
+    def __init__(self, path: Path):
+        self._file = zipfile.ZipFile(path)
+
+    def members(self) -> Iterator[tuple[str, Member | Refused]]:
+        return ((info.filename, self._node(info)) for info in self._file.infolist() if not info.is_dir())
+
+    def open(self, member: Member) -> io.BufferedIOBase:
+        return cast(io.BufferedIOBase, self._file.open(cast(zipfile.ZipInfo, member)))
+
+    def close(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    @staticmethod
+    def _node(info: zipfile.ZipInfo) -> Member | Refused:
+        if stat.S_ISLNK(info.external_attr >> 16):
+            return Refused("link", "links are not followed; put a copy in its place")
+        if info.flag_bits & 1:
+            return Refused("password", "unpack the archive with the password that its owner gave you")
+        if info.file_size > _BOMB_BYTES and info.file_size > _BOMB_RATIO * info.compress_size:
+            return Refused("decompression bomb", f"{info.compress_size:,} bytes unpack to {info.file_size:,}")
+        return info
+
+
+class _Tar(Archive):
+    def __init__(self, path: Path):
+        self._file: IO[bytes] = path.open("rb") if path.suffix.lower() == ".tar" else _unpacked(path)
+
+    def open(self, member: Member) -> io.BufferedIOBase:
+        span = cast(Span, member)
+        self._file.seek(span.start)
+        return io.BufferedReader(_Window(self._file, span))
+
+    def close(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def members(self) -> Iterator[tuple[str, Member | Refused]]:
+        with tarfile.open(fileobj=self._file, mode="r:") as tar:
+            for info in tar:
+                tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them, a kilobyte each
+                if info.isdir():
+                    continue
+                if info.issym() or info.islnk():
+                    node: Member | Refused = Refused("link", "links are not followed; put a copy in its place")
+                elif not info.isreg() or info.issparse():
+                    node = Refused("special file", "only plain files are read")
+                else:
+                    node = Span(info.offset_data, info.size)
+                yield info.name, node
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as a file."""
+
+    def __init__(self, whole: IO[bytes], span: Span):
+        self._whole, self._at, self._end = whole, span.start, span.start + span.size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        self._whole.seek(self._at)
+        data = self._whole.read(min(len(buffer), self._end - self._at))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _unpacked(path: Path) -> IO[bytes]:
+    """The tar in a `.tar.gz`, in a file without a name: a compressed stream can only be read from its beginning."""
+    packed = os.path.getsize(path)
+    with ExitStack() as on_error:
+        plain = on_error.enter_context(tempfile.TemporaryFile())
+        with gzip.open(path) as stream:
+            while block := stream.read(_BLOCK):
+                plain.write(block)
+                if plain.tell() > _BOMB_BYTES + _BOMB_RATIO * packed:
+                    raise InputError(
+                        f"{path}: unpacks to more than {_BOMB_RATIO} times its size; a decompression bomb?"
+                    )
+        plain.seek(0)
+        on_error.pop_all()
+    return plain
