@@ -10,7 +10,7 @@ from fer.labels import EMOTIONS
 from fer.unification import unify
 
 SEVEN = EMOTIONS[:7]
-RULES = params.Unify(label_budget=None, valid=0.15, test=0.15, contradictions="exclude")
+RULES = params.Unify(label_budget=None, valid=0.15, test=0.15, contradictions="exclude", leaks="exclude")
 
 
 def supplied(n: int, source: str = "mine", fold: str = "train", group: str = "") -> pd.DataFrame:
@@ -19,6 +19,8 @@ def supplied(n: int, source: str = "mine", fold: str = "train", group: str = "")
             "id": [f"{source}/{fold}/{row}" for row in range(n)],
             "source": source,
             "emotion": [SEVEN[row % 7] if fold != "unlabelled" else "" for row in range(n)],
+            "votes": "",
+            "by_rule": "",
             "fold": fold if fold != "unlabelled" else "",
             "group": group,
             "truth": "",
@@ -103,6 +105,7 @@ def test_a_validation_part_without_a_test_part_becomes_the_test_part() -> None:
     table, _, report = unify(rows, pictures(210), SEVEN, RULES, 0)
     assert (table["fold"][140:] == "test").all()
     assert (table["fold"][:140] == "valid").sum() == 21
+    assert not table["twin_in_train"].any(), "a face that is held out is no twin of itself"
     assert report["notes"] == [
         "mine has a validation but no test part: the former is the test part",
         "mine has no valid part: 21 of its training faces are held out",
@@ -155,3 +158,120 @@ def test_a_fold_or_an_emotion_without_faces_is_told() -> None:
     angry_only = supplied(140).assign(emotion="angry")
     with pytest.raises(InputError, match="no training face is labelled disgust, fear"):
         unify(angry_only, pictures(140), SEVEN, RULES, 0)
+
+
+@pytest.fixture
+def two_sources() -> tuple[pd.DataFrame, np.ndarray]:
+    """Each source with 70 train, 35 valid and 35 test faces; the second's begin at row 140 and are other pictures."""
+    parts = [
+        part
+        for source in ("first", "second")
+        for part in (supplied(70, source), supplied(35, source, "valid"), supplied(35, source, "test"))
+    ]
+    return pd.concat(parts, ignore_index=True), pictures(280)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "left"),
+    [
+        (0, 140, 0),  # train and train: the source named first
+        (70, 210, 70),
+        (105, 245, 105),
+        (0, 245, 245),  # train and test: the test face, whichever source
+        (105, 140, 105),
+        (70, 245, 245),  # validation and another source's test
+        (105, 210, 105),
+        (0, 210, 210),
+    ],
+)
+def test_of_a_picture_in_two_sources_one_is_left(
+    two_sources: tuple[pd.DataFrame, np.ndarray], one: int, other: int, left: int
+) -> None:
+    rows, faces = two_sources
+    faces[other] = faces[one]
+    rows.loc[other, "emotion"] = "surprise"  # the sources disagree
+    rows.loc[one, "emotion"] = "happy"
+    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    gone = other if left == one else one
+    assert table.loc[left, ["fold", "emotion"]].tolist() == rows.loc[left, ["fold", "emotion"]].tolist()
+    assert table.loc[gone, "fold"] == "excluded"
+    assert report["excluded_by_source"] == {table.loc[gone, "source"]: {table.loc[gone, "reason"]: 1}}
+
+
+def test_what_the_first_source_says_holds_even_if_it_is_not_asked_for(
+    two_sources: tuple[pd.DataFrame, np.ndarray],
+) -> None:
+    rows, faces = two_sources
+    faces[140] = faces[0]
+    rows.loc[0, "emotion"] = "contempt"
+    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["reason"][[0, 140]].tolist() == [
+        "emotion is not among those of params.yaml",
+        "same picture as a face of first",
+    ]
+
+
+def test_a_nearly_identical_picture_is_a_twin_too_and_counted_apart(
+    everything: tuple[pd.DataFrame, np.ndarray],
+) -> None:
+    rows, faces = everything
+    faces[0] = faces[210]
+    faces[0, 3, 3] ^= 16
+    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["reason"][0] == "same picture as a test face"
+    assert table["twin_in_train"][210]
+    assert report["identical_twins_as_supplied"]["test_in_train"] == 0
+    assert report["similar_twins_as_supplied"]["test_in_train"] == 1
+
+
+def test_strictly_a_leak_stops_everything_and_is_named(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    strict = RULES.model_copy(update={"leaks": "stop"})
+    faces[7] = faces[0]  # both in training: no leak
+    unify(rows, faces, SEVEN, strict, 0)
+    faces[1], faces[281] = faces[210], faces[140]
+    expected = r"2 training or unlabelled .* first: mine/mine/train/1 and mine/mine/test/0; .* unify\.leaks"
+    with pytest.raises(InputError, match=expected):
+        unify(rows, faces, SEVEN, strict, 0)
+
+
+def test_labels_made_by_a_rule_are_for_training_alone(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    derived = supplied(70, "derived", "test").assign(by_rule="yes")
+    table, _, _ = unify(
+        pd.concat([rows, derived], ignore_index=True), np.concatenate([faces, pictures(420)[350:]]), SEVEN, RULES, 0
+    )
+    assert set(table.loc[table["source"] == "derived", "fold"]) == {"train"}
+    with pytest.raises(InputError, match="the valid fold has no faces"):
+        unify(derived, pictures(70), SEVEN, RULES, 0)
+
+
+def test_the_pool_holds_nobody_who_is_tested_on() -> None:
+    known = pd.concat([supplied(7, group=f"person {k}") for k in range(40)], ignore_index=True)
+    pool = pd.concat([supplied(2, fold="unlabelled", group=f"person {k}") for k in range(40)], ignore_index=True)
+    alone = supplied(5, fold="unlabelled")
+    rows = pd.concat([known, pool, alone], ignore_index=True)
+    rows["id"] = [str(row) for row in range(len(rows))]
+    table, _, _ = unify(rows, pictures(len(rows)), SEVEN, RULES, 0)
+    held_out = set(table.loc[table["fold"].isin(["test", "valid"]), "group"])
+    in_pool = table[table["fold"] == "unlabelled"]
+    assert held_out
+    assert not held_out & set(in_pool["group"])
+    assert len(in_pool) == 2 * (40 - len(held_out)) + 5
+    assert set(table["reason"]) == {"", "of one group with a held-out face"}
+
+
+def test_votes_stay_with_labels_and_go_with_them(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    rows["votes"] = "happy:7 sad:3"
+    rows.loc[3, "emotion"] = "contempt"
+    table, _, _ = unify(rows, faces, SEVEN, RULES.model_copy(update={"label_budget": 5}), 0)
+    assert ((table["votes"] != "") == (table["emotion"] != "")).all()
+    assert (table["votes"] != "").sum() == 35 + 140
+
+
+def test_an_id_that_occurs_twice_in_a_source_is_told(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    rows.loc[5, "id"] = rows.loc[4, "id"]
+    with pytest.raises(InputError, match="mine: two faces have the id 'mine/train/4'"):
+        unify(rows, faces, SEVEN, RULES, 0)

@@ -1,0 +1,94 @@
+"""Time and memory of the search for identical and nearly identical faces, as their number grows.
+
+    python -m benchmarks.duplicates [--faces 10000 100000 1000000] [--out duplicates.json]
+
+Faces are smooth random pictures around one mean, 48 x 48, in a memory-mapped file. One in a hundred is a copy of an
+earlier one, and one in a hundred an earlier one saved as a JPEG of quality 75 to 95 and a little brighter or darker.
+"""
+
+import argparse
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fer.duplicates import clusters
+from fer.similarity import alike
+
+SIZE, COARSE, CHUNK = 48, 12, 10_000
+
+
+def write_faces(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the (copies, originals) and of the (altered, originals), two rows each."""
+    random = np.random.default_rng(0)
+    faces = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIZE, SIZE))
+    spread = np.kron(np.eye(COARSE, dtype=np.float32), np.ones((1, SIZE // COARSE), dtype=np.float32))
+    smooth = np.ones(9, dtype=np.float32) / 9
+    spread = np.array([np.convolve(row, smooth, mode="same") for row in spread])
+    mean = random.normal(0, 40, (COARSE, COARSE)).astype(np.float32)
+    for start in range(0, count, CHUNK):
+        n = min(CHUNK, count - start)
+        coarse = mean + random.normal(0, 30, (n, COARSE, COARSE)).astype(np.float32)
+        noise = random.normal(0, 4, (n, SIZE, SIZE)).astype(np.float32)
+        faces[start : start + n] = (128 + spread.T @ coarse @ spread + noise).clip(0, 255)
+    late = random.permutation(np.arange(count // 2, count))[: count // 50]
+    early = random.permutation(count // 2)[: len(late)]
+    copies, altered = (np.stack(pair) for pair in zip(np.array_split(late, 2), np.array_split(early, 2), strict=True))
+    faces[copies[0]] = faces[copies[1]]
+    for row, original in altered.T:
+        factor = random.uniform(0.85, 1.15)
+        buffer = io.BytesIO()
+        brighter = (faces[original] * factor).clip(0, 255).astype(np.uint8)
+        Image.fromarray(brighter).save(buffer, "JPEG", quality=int(random.integers(75, 96)))
+        faces[row] = np.asarray(Image.open(buffer))
+    faces.flush()
+    return copies, altered
+
+
+def measure(count: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "faces.npy"
+        copies, altered = write_faces(path, count)
+        faces = np.load(path, mmap_mode="r")
+        start = time.perf_counter()
+        identical = clusters(faces)
+        middle = time.perf_counter()
+        similar = alike(faces, identical)
+        end = time.perf_counter()
+    return {
+        "faces": count,
+        "identical_seconds": middle - start,
+        "alike_seconds": end - middle,
+        "copies_found": float((identical[copies[0]] == identical[copies[1]]).mean()),
+        "altered_found": float((similar[altered[0]] == similar[altered[1]]).mean()),
+        "clusters_too_few": int(count - len(copies.T) - len(altered.T) - similar.max() - 1),
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    if len(args.faces) == 1:
+        rows = [measure(args.faces[0])]
+    else:  # each in a process of its own, so that its peak is its own
+        command = [sys.executable, "-m", "benchmarks.duplicates", "--faces"]
+        found = (subprocess.run([*command, str(count)], check=True, capture_output=True) for count in args.faces)
+        rows = [json.loads(run.stdout) for run in found]
+    for row in rows:
+        print(json.dumps(row))
+    if args.out:
+        args.out.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
