@@ -1,4 +1,4 @@
-"""All sources' faces and labels -> one array of faces, one table, the hidden truth and a report."""
+"""All sources' faces and labels -> one array of faces, one table, the hidden truth, a report, a picture per source."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +8,9 @@ import pandas as pd
 from fer import params
 from fer.errors import run
 from fer.faces import concatenate
-from fer.tables import read_json, replacing, write_csv, write_json
-from fer.unification import unify
+from fer.source_sheets import sheet
+from fer.tables import read_json, replacing, replacing_folder, write_csv, write_json
+from fer.unification import in_short, unify
 
 
 def main() -> None:
@@ -19,12 +20,9 @@ def main() -> None:
     args = parser.parse_args()
     chosen = params.load()
 
-    tables, supplied = [], {}
+    tables, reports = [], {}
     for source in chosen.sources:
-        about = read_json(args.sources / source / "report.json")
-        dropped = {reason: found["count"] for reason, found in about["dropped"].items()}
-        kept = {key: about[key] for key in ("reader", "faces", "mean", "std", "notes")}
-        supplied[source] = kept | {"dropped": dropped}
+        reports[source] = read_json(args.sources / source / "report.json")
         table = pd.read_csv(args.sources / source / "labels.csv", dtype=str, keep_default_na=False)
         truth = pd.read_csv(args.sources / source / "truth.csv", dtype=str, keep_default_na=False)
         tables.append(table.assign(source=source, truth=truth["emotion"]))
@@ -35,7 +33,12 @@ def main() -> None:
         )
     write_csv(args.out / "table.csv", table)
     write_csv(args.out / "truth.csv", truth)
-    write_json(args.out / "report.json", report | {"supplied": supplied})
+    write_json(
+        args.out / "report.json", report | {"supplied": {name: in_short(told) for name, told in reports.items()}}
+    )
+    with replacing_folder(args.out / "sources") as pictures:
+        for source in chosen.sources:
+            sheet(pictures / f"{source}.png", source, faces, table[table["source"] == source], reports[source])
 
 
 if __name__ == "__main__":
