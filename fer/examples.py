@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 
 from fer import params
 from fer.faces import open_faces
-from fer.labels import codes, read_table
+from fer.labels import codes, read_table, vote_shares
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,26 @@ class Examples:
         )
 
 
-def read_labelled(faces: Path, table: Path, augmented: Path, emotions: Sequence[str]) -> tuple[Examples, Examples]:
-    """The training faces with their augmented copies, and the validation faces; every weight is 1."""
+def read_labelled(
+    faces: Path, table: Path, augmented: Path, emotions: Sequence[str], targets: str
+) -> tuple[Examples, Examples]:
+    """The training faces with their augmented copies, and the validation faces; every weight is 1.
+
+    With `targets` "votes" a training face that has votes is learnt as their shares; validation faces are as labelled.
+    """
     pixels, rows_of = open_faces(faces), read_table(table)
     label = codes(rows_of["emotion"], emotions)
 
-    def examples(shown: UInt8[np.ndarray, "m size size"], rows: np.ndarray) -> Examples:
-        return Examples(
-            shown, np.eye(len(emotions), dtype=np.float32)[label[rows]], np.ones(len(rows), dtype=np.float32)
-        )
+    def examples(shown: UInt8[np.ndarray, "m size size"], rows: np.ndarray, voted: bool) -> Examples:
+        learnt = np.eye(len(emotions), dtype=np.float32)[label[rows]]
+        if voted:
+            shares = vote_shares(rows_of["votes"].iloc[rows], emotions)
+            learnt = np.where(shares.any(axis=1, keepdims=True), shares, learnt)
+        return Examples(shown, learnt, np.ones(len(rows), dtype=np.float32))
 
     train, valid = (np.flatnonzero(rows_of["fold"] == fold) for fold in ("train", "valid"))
-    copies = examples(np.load(augmented / "faces.npy"), np.load(augmented / "parents.npy"))
-    return examples(pixels[train], train) + copies, examples(pixels[valid], valid)
+    copies = examples(np.load(augmented / "faces.npy"), np.load(augmented / "parents.npy"), targets == "votes")
+    return examples(pixels[train], train, targets == "votes") + copies, examples(pixels[valid], valid, False)
 
 
 def read_pseudo_labelled(faces: Path, pseudo_labels: Path, chosen: params.Retrain) -> Examples:

@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     chosen = params.load()
 
-    train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions)
+    train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, chosen.train.targets)
     accepted = read_pseudo_labelled(args.faces, args.pseudo_labels, chosen.retrain)
     facts = models.Facts(args.network, tuple(chosen.emotions), train.size, chosen.train.dropout)
     torch.manual_seed(chosen.seed)

@@ -51,7 +51,7 @@ class Project:
             shutil.rmtree(self.root / name, ignore_errors=True)
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
         table = pd.DataFrame({"id": [f"{row}.png" for row in range(len(FOLDS))], "source": "faces", "fold": FOLDS})
-        table = table.assign(emotion=np.where(self.hidden, "", self.emotion), group="", reason="")
+        table = table.assign(emotion=np.where(self.hidden, "", self.emotion), votes="", group="", reason="")
         table = table.assign(twin_in_train=[fold == "test" and row % 7 == 0 for row, fold in enumerate(FOLDS)])
         table[list(COLUMNS)].to_csv(self.root / "table.csv", index=False)
         truth = np.where(self.hidden, self.emotion, "")

@@ -31,6 +31,7 @@ def make_table(n: int, seed: int = 0, emotions: int = 7) -> pd.DataFrame:
             "source": random.choice(["one", "other"], n),
             "fold": fold,
             "emotion": np.where(fold == "unlabelled", "", emotion),
+            "votes": "",
             "group": "",
             "twin_in_train": np.isin(fold, ["test", "valid"]) & (random.random(n) < 0.2),
             "reason": "",

@@ -37,6 +37,7 @@ class Project:
                 "source": "faces",
                 "fold": FOLDS,
                 "emotion": np.where(labelled, np.array(EMOTIONS)[true], ""),
+                "votes": "",
                 "group": "",
                 "twin_in_train": False,
                 "reason": "",
