@@ -28,7 +28,7 @@ FLOORS = (
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-WITHOUT_TORCH = [name for names in FLOORS[:4] for name in names] + [
+WITHOUT_TORCH = [name for names in FLOORS[:5] for name in names] + [
     "datasets.ingesting",
     "plots",
     "source_sheets",

@@ -1,0 +1,76 @@
+"""`fer landmarks`: pictures of faces -> a CSV of their landmarks and the distances between them."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "landmarks",
+        help="find the 68 landmarks of faces and the distances between them",
+        description="Find the 68 landmarks on pictures, each a face that fills it, and eight distances between them. "
+        "Writes a CSV, a row for each picture; one that can't be read has the reason as its status. x_0 and y_0 are "
+        "the first landmark in shares of the side of the picture's centre square, from its left and its top.",
+    )
+    parser.add_argument(
+        "pictures",
+        nargs="+",
+        type=Path,
+        metavar="PICTURE",
+        help="image files, folders of them, or faces.npy of the pipeline, whose faces come in their own order",
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write")
+    parser.add_argument("--draw", type=Path, metavar="DIR", help="folder for drawings, each named by its row (from 0)")
+    parser.set_defaults(call=landmarks)
+
+
+def landmarks(args: argparse.Namespace) -> None:
+    import numpy as np
+    import pandas as pd
+    from PIL import Image
+    from tqdm import tqdm
+
+    from fer.cli.predict import pictures
+    from fer.faces import open_faces
+    from fer.landmarks import DISTANCES, distances, drawn, points
+    from fer.tables import guarded, write_csv
+
+    paths = list(pictures(args.pictures))
+    total = sum(len(open_faces(path)) if path.suffix == ".npy" else 1 for path in paths)
+    coordinates = [f"{axis}_{k}" for k in range(68) for axis in "xy"]
+    rows: list[tuple[str, str]] = []
+    features = np.full((total, len(DISTANCES) + len(coordinates)), np.nan)
+    for source, face in tqdm(_faces(paths), total=total, unit="face", disable=None):
+        if isinstance(face, str):
+            rows.append((source, face))
+            continue
+        found, size = points(face), len(face)
+        features[len(rows)] = [*distances(found), *((found + 0.5) / size).ravel()]
+        if args.draw:
+            args.draw.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(drawn(found, size)).save(args.draw / f"{len(rows):06}.png")
+        rows.append((source, "ok"))
+    table = pd.DataFrame(rows, columns=["source", "status"])
+    table["source"] = guarded(table["source"])
+    write_csv(args.out, table.join(pd.DataFrame(features, columns=[*DISTANCES, *coordinates])))
+
+
+def _faces(paths: list[Path]) -> Iterator[tuple[str, "np.ndarray | str"]]:
+    """The name of each face, and its pixels or why there are none."""
+    from fer.faces import UndecodableError, decode, open_faces
+    from fer.landmarks import SIDE
+
+    for path in paths:
+        if path.suffix == ".npy":
+            for row, face in enumerate(open_faces(path)):
+                yield f"{path}#{row}", face
+            continue
+        try:
+            yield str(path), decode(path, SIDE)
+        except UndecodableError as error:
+            yield str(path), error.reason
