@@ -1,0 +1,164 @@
+"""`fer doctor`: is everything there that the pipeline needs? In plain words."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["ok", "warning", "problem"]
+Finding = tuple[State, str]
+
+LEAST = {"torch": (2, 11), "torchvision": (0, 26), "dvc": (3, 60), "numpy": (2, 0), "pandas": (2, 2), "pillow": (12, 2)}
+LEAST |= {"pydantic": (2, 7), "safetensors": (0, 4), "scikit-learn": (1, 5), "opencv-python-headless": (4, 10)}
+_FREE_BYTES = 5e9
+_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # as /proc/cpuinfo calls the instructions; the last on ARM
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="check the installation, the data, the device and params.yaml",
+        description="Check the installation, the data, the device and params.yaml. Ends with 1 if there is a problem.",
+    )
+    parser.set_defaults(call=doctor)
+
+
+def doctor(args: argparse.Namespace) -> None:
+    worst = False
+    for check in (installation, project, parameters, sources, device, disk):
+        for state, text in findings(check):
+            print(f"{state:8} {text}")
+            worst |= state == "problem"
+    if worst:
+        sys.exit(1)
+
+
+def findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check finds; one that fails itself is a finding."""
+    from fer.errors import InputError
+
+    try:
+        yield from check()
+    except InputError as error:
+        yield "problem", str(error)
+    except Exception as error:
+        yield "problem", f"{check.__name__} could not be checked: {type(error).__name__}: {error}"
+
+
+def installation() -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    yield ("ok" if sys.version_info >= (3, 11) else "problem"), f"Python {sys.version.split()[0]} (3.11 or newer)"
+    for name, least in LEAST.items():
+        needed = ".".join(map(str, least))
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            yield "problem", f"{name} is not installed; run `make setup`"
+            continue
+        numbers = tuple(int(part) for part in found.split("+")[0].split(".")[:2] if part.isdecimal())
+        if numbers < least:
+            yield "problem", f"{name} {found} is too old: {needed} or newer; run `make setup`"
+        else:
+            yield "ok", f"{name} {found}"
+    try:
+        import torchvision  # noqa: F401
+    except Exception as error:
+        yield "problem", f"torchvision does not import ({error}); install the pair of requirements.lock: `make setup`"
+    import cv2
+
+    if not hasattr(cv2, "CascadeClassifier"):
+        yield "problem", f"OpenCV {cv2.__version__} has no cascades; pip install 'opencv-python-headless<5'"
+
+
+def project() -> Iterator[Finding]:
+    for what, place, remedy in (("a git repository", ".git", "git init"), ("DVC", ".dvc", "dvc init")):
+        there = any((folder / place).exists() for folder in (Path.cwd(), *Path.cwd().parents))
+        yield ("ok", f"{what} is here") if there else ("problem", f"{what} is not here; run `{remedy}`")
+    for name in ("dvc.yaml", "params.yaml"):
+        if not Path(name).is_file():
+            yield "problem", f"{name} is not here; run this in the project's folder"
+
+
+def parameters() -> Iterator[Finding]:
+    from fer import params
+
+    chosen = params.load()
+    yield "ok", f"params.yaml is valid: {len(chosen.emotions)} emotions, networks {', '.join(chosen.networks)}"
+    detector = chosen.ingest.detector
+    if detector != "haar" and not Path(detector).is_file():
+        yield "problem", f"ingest.detector is {detector}, which is not there; a detector is haar or a YuNet model"
+
+
+def sources() -> Iterator[Finding]:
+    from fer import params
+    from fer.datasets.detect import READERS, name_of, reader_named, recognise
+    from fer.errors import InputError
+    from fer.tables import read_json
+
+    chosen = params.load()
+    for source in chosen.sources:
+        folder = Path("data/raw") / source
+        if source.startswith("sample_") and not folder.exists():
+            yield "ok", f"{source}: will be drawn by `dvc repro`"
+            continue
+        if not folder.exists() and (pointer := folder.with_name(f"{source}.dvc")).exists():
+            yield "warning", f"{source}: not here; `dvc pull {pointer}` gets it"
+            continue
+        named = chosen.ingest.readers.get(source)
+        try:
+            reader, _ = recognise(folder, [reader_named(named)] if named else READERS)
+        except InputError as error:
+            yield "problem", str(error)
+            continue
+        yield "ok", f"{source}: read as {name_of(reader)}; {reader.TERMS}"
+    report = Path("data/unified/report.json")
+    if not report.is_file():
+        yield "ok", "nothing was run yet: `dvc repro`"
+        return
+    told = read_json(report)
+    twins = told["similar_twins_as_supplied"]["test_in_train"]
+    if twins:
+        yield "warning", f"{twins} test faces have a twin in training; the twins are excluded from training"
+    for source, about in told["supplied"].items():
+        for note in about["notes"]:
+            yield "warning", f"{source}: {note}"
+
+
+def device() -> Iterator[Finding]:
+    import torch
+
+    from fer import params
+    from fer.inference import device as chosen_device
+    from fer.processes import cores
+
+    where = chosen_device()
+    if where.type == "cuda":
+        memory = torch.cuda.get_device_properties(where).total_memory / 1e9
+        yield "ok", f"GPU: {torch.cuda.get_device_name(where)}, {memory:.0f} GB"
+    else:
+        yield "ok", f"no GPU is used ({where.type}); training takes minutes on drawn faces, hours on large sets"
+    yield "ok", f"{cores()} processes, {torch.get_num_threads()} threads"
+    for name in ("FER_DEVICE", "FER_NPROC"):
+        if name in os.environ:
+            yield "ok", f"{name} is {os.environ[name]}"
+    about = Path("/proc/cpuinfo")
+    if params.load().precision == "bf16" and where.type == "cpu" and about.is_file():
+        fast = any(word in about.read_text().split() for word in _BF16)
+        yield (
+            ("ok", "the processor computes in bf16")
+            if fast
+            else (
+                "warning",
+                "precision is bf16, but the processor has no instructions for it: fp32 may be faster",
+            )
+        )
+
+
+def disk() -> Iterator[Finding]:
+    free = shutil.disk_usage(".").free
+    state: State = "ok" if free > _FREE_BYTES else "warning"
+    yield state, f"{free / 1e9:.0f} GB of disk are free"

@@ -1,0 +1,250 @@
+"""`fer add`, `fer remove` and `fer doctor` in a project of their own; DVC's part is done by a stub but for one test."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from fer import cli, params
+from fer.cli import add, doctor, remove
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, where DVC succeeds by writing a pointer."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    shutil.copy(PROJECT / "params.yaml", "params.yaml")
+    monkeypatch.setenv("FER_NPROC", "1")
+
+    def dvc(command: str, *arguments: str) -> None:
+        if command == "add":
+            Path(f"{arguments[-1]}.dvc").touch()
+        else:
+            Path(arguments[-1]).unlink()
+
+    monkeypatch.setattr(add, "dvc", dvc)
+    monkeypatch.setattr(remove, "dvc", dvc)
+    return tmp_path / "project"
+
+
+def fer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
+    """The exit code or message with which `fer` ends; None where it succeeds."""
+    monkeypatch.setattr(sys, "argv", ["fer", *arguments])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code
+    return None
+
+
+def write_csv(path: Path, rows: int = 30) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    usages = ("Training", "PublicTest", "PrivateTest")
+    random = np.random.default_rng(0)
+    pixels = (" ".join(map(str, random.integers(0, 256, 48 * 48))) for _ in range(rows))
+    lines = [f"{row % 7},{text},{usages[row % 3]}" for row, text in enumerate(pixels)]
+    path.write_text("\n".join(["emotion,pixels,Usage", *lines, ""]))
+    return path
+
+
+def test_a_csv_is_described_copied_versioned_and_listed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path("params.yaml").read_text()
+    path = write_csv(tmp_path / "download/fer2013.csv")
+    assert fer(monkeypatch, "add", str(path)) is None
+    said = capsys.readouterr().out
+    assert "fer2013: 30 faces, read as fer2013_csv" in said
+    assert "for research" in said
+    assert "48 x 48 pixels" in said
+    assert "the owner's have 129.4 and 65.0" in said
+    assert said.split("happy")[1].split()[:3] == ["2", "1", "1"]
+    assert path.exists()
+    assert Path("data/raw/fer2013/fer2013.csv").read_bytes() == path.read_bytes()
+    assert sorted(entry.name for entry in Path("data/raw").iterdir()) == ["fer2013", "fer2013.dvc"]
+    assert params.load().sources[-1] == "fer2013"
+    assert "drawn faces (sample_" in said
+    after = Path("params.yaml").read_text()
+    assert [line for line in before.splitlines() if line not in after.splitlines()] == [
+        line for line in before.splitlines() if line.startswith("sources:")
+    ]
+
+
+def test_an_archive_stays_an_archive_and_can_replace_all_sources(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "fer 2013.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(write_csv(tmp_path / "fer2013.csv"), "fer2013/fer2013.csv")
+    assert fer(monkeypatch, "add", str(path), "--replace", "--move") is None
+    assert params.load().sources == ["fer_2013"]
+    assert Path("data/raw/fer_2013/fer 2013.tar.gz").is_file()
+    assert not path.exists()
+
+
+def test_a_folder_is_added_first_with_the_reader_that_was_named(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (500, 300), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"mine/{number}.png")
+    assert fer(monkeypatch, "add", str(tmp_path / "mine"), "--reader", "tree", "--first", "--name", "own") is None
+    chosen = params.load()
+    assert chosen.sources[0] == "own"
+    assert chosen.ingest.readers == {"own": "tree"}
+    assert len(list(Path("data/raw/own").iterdir())) == len(list((tmp_path / "mine").iterdir())) == 3
+
+
+def test_files_that_lie_in_data_raw_stay_there(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(project / "data/raw/here/fer2013.csv")
+    for _ in range(2):  # a second time changes nothing
+        assert fer(monkeypatch, "add", "data/raw/here") is None
+        assert params.load().sources.count("here") == 1
+    assert [entry.name for entry in Path("data/raw/here").iterdir()] == ["fer2013.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nothing",), "nothing: no such file or folder"),
+        (("words",), "words: holds a.txt, but no faces in a known layout"),
+        (("fer2013.csv", "--name", "../x"), r"--name ../x: allowed are letters"),
+        (("fer2013.csv", "--name", "taken"), "data/raw/taken is there already"),
+        (("fer2013.csv", "--reader", "affectnet"), "names the reader 'affectnet', but the readers are"),
+    ],
+)
+def test_what_can_t_be_added_is_told_and_nothing_is_changed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    write_csv(project / "fer2013.csv")
+    (project / "words").mkdir()
+    (project / "words/a.txt").touch()
+    (project / "data/raw/taken").mkdir(parents=True)
+    before = Path("params.yaml").read_bytes()
+    ended = fer(monkeypatch, "add", *arguments)
+    assert isinstance(ended, str)
+    assert said in ended
+    assert "\n" not in ended
+    assert Path("params.yaml").read_bytes() == before
+    assert [entry.name for entry in Path("data/raw").iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_if_dvc_fails_everything_is_as_it_was(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move: bool
+) -> None:
+    from fer.errors import InputError
+
+    def fail(*_: str) -> None:
+        raise InputError("`dvc add` failed: no space")
+
+    monkeypatch.setattr(add, "dvc", fail)
+    write_csv(tmp_path / "mine/fer2013.csv")
+    before = Path("params.yaml").read_bytes()
+    ended = fer(monkeypatch, "add", str(tmp_path / "mine"), *(["--move"] if move else []))
+    assert ended == "error: `dvc add` failed: no space"
+    assert Path("params.yaml").read_bytes() == before
+    assert list(Path("data/raw").iterdir()) == []
+    assert (tmp_path / "mine/fer2013.csv").is_file()
+
+
+def test_a_source_is_removed_only_when_that_is_confirmed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_csv(project / "fer2013.csv")
+    before = Path("params.yaml").read_bytes()
+    fer(monkeypatch, "add", "fer2013.csv", "--reader", "fer2013_csv")
+    Path("data/sources/fer2013").mkdir(parents=True)
+    ended = fer(monkeypatch, "remove", "fer2013")
+    assert isinstance(ended, str)
+    assert "would delete data/raw/fer2013, data/raw/fer2013.dvc, data/sources/fer2013" in ended
+    assert Path("data/raw/fer2013").exists()
+    assert fer(monkeypatch, "remove", "fer2013", "--yes") is None
+    assert Path("params.yaml").read_bytes() == before
+    assert list(Path("data/raw").iterdir()) == list(Path("data/sources").iterdir()) == []
+
+
+def test_only_a_source_can_be_removed_and_not_the_last(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "data/precious").mkdir(parents=True)
+    for name in ("../precious", "..", "nobody"):
+        assert isinstance(fer(monkeypatch, "remove", name, "--yes"), str)
+    assert (project / "data/precious").exists()
+    content = yaml.safe_load(Path("params.yaml").read_text()) | {"sources": ["only"]}
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    ended = fer(monkeypatch, "remove", "only", "--yes")
+    assert isinstance(ended, str)
+    assert "only source" in ended
+
+
+def test_the_doctor_tells_what_is_missing_and_ends_with_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load(Path("params.yaml").read_text()) | {"sources": ["lost", "here"]}
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    write_csv(project / "data/raw/here/fer2013.csv")
+    assert fer(monkeypatch, "doctor") == 1
+    said = capsys.readouterr().out
+    assert "problem  data/raw/lost: no such folder" in said
+    assert "ok       here: read as fer2013_csv" in said
+    assert "ok       torch " in said
+    Path("params.yaml").write_text("seed: none\n")
+    assert fer(monkeypatch, "doctor") == 1
+    assert "problem  params.yaml: " in capsys.readouterr().out
+
+
+def test_a_check_that_breaks_is_a_finding() -> None:
+    def broken():
+        yield "ok", "so far"
+        raise ZeroDivisionError("what")
+
+    assert list(doctor.findings(broken)) == [
+        ("ok", "so far"),
+        ("problem", "broken could not be checked: ZeroDivisionError: what"),
+    ]
+
+
+def test_the_doctor_finds_nothing_wrong_with_the_project_itself() -> None:
+    for check in (doctor.installation, doctor.project, doctor.parameters, doctor.device, doctor.disk):
+        assert [text for state, text in doctor.findings(check) if state == "problem"] == []
+
+
+def test_with_the_real_dvc_the_files_are_versioned_and_ignored_by_git(project: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "GIT_CONFIG_GLOBAL": os.devnull}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    def run_fer(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run(sys.executable, "-c", "from fer.cli import main; main()", *arguments)
+
+    run("git", "init", "-q")
+    run(sys.executable, "-m", "dvc", "init", "-q")
+    write_csv(project / "fer2013.csv")
+    done = run_fer("add", "fer2013.csv", "--name", "mine")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path("data/raw/mine.dvc").is_file()
+    assert run("git", "check-ignore", "data/raw/mine").returncode == 0
+    assert run_fer("remove", "mine", "--yes").returncode == 0
+    assert not Path("data/raw/mine.dvc").exists()
+    assert not Path("data/raw/mine").exists()
+
+
+def test_help_is_there_at_once_and_lists_the_layouts(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert fer(monkeypatch, "add", "--help") == 0
+    said = capsys.readouterr().out
+    assert "ferplus_csv" in said
+    assert "fer2013new.csv beside" in said
+    code = "import sys, fer.cli; sys.argv = ['fer', '--help']\ntry: fer.cli.main()\nexcept SystemExit: pass\n"
+    code += "sys.exit(any(name in sys.modules for name in ('numpy', 'torch', 'cv2')))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
