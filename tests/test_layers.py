@@ -9,18 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("errors", "labels", "params", "processes", "tables"),
-    (
-        "splits",
-        "duplicates",
-        "similarity",
-        "unification",
-        "calibration",
-        "ensembles",
-        "metrics",
-        "pseudolabels",
-        "evaluation",
-    ),
+    ("editing", "errors", "labels", "params", "processes", "tables"),
+    ("duplicates", "similarity", "splits", "unification"),
+    ("calibration", "ensembles", "metrics", "pseudolabels", "evaluation"),
     ("drawing", "expressions", "people", "portraits", "sample"),
     ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
     ("models", "augmentation", "examples", "inference", "packaging"),
@@ -28,12 +19,8 @@ FLOORS = (
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-WITHOUT_TORCH = [name for names in FLOORS[:5] for name in names] + [
-    "datasets.ingesting",
-    "plots",
-    "source_sheets",
-    "cli",
-]
+ALSO = ["datasets.ingesting", "plots", "source_sheets", "cli"]
+WITHOUT_TORCH = [name for names in FLOORS[:5] for name in names] + ALSO
 
 
 def part(path: Path) -> str:
