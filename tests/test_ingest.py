@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from fer import params
-from fer.datasets import Digits, Dropped, Found, Note, Record
+from fer.datasets import Digits, Dropped, Found, Note, Record, ingesting
+from fer.datasets.accounts import in_words
 from fer.datasets.files import File, Folder
 from fer.datasets.ingesting import ingest
 from fer.errors import InputError
@@ -259,3 +260,28 @@ def test_the_stage_reads_a_source_by_the_reader_that_params_name(tmp_path: Path)
     bad = stage(tmp_path, "sample_photos", root)
     assert (bad.returncode, bad.stderr.count("\n")) == (1, 1)
     assert "'affectnet', but the readers are" in bad.stderr
+
+
+def test_a_large_source_says_what_disk_it_takes_and_too_large_a_one_stops(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [Record(str(number), noise(number)) for number in range(3)]
+    monkeypatch.setattr(ingesting, "_LARGE", 3 * 48 * 48)
+    ingested(*records)
+    assert capsys.readouterr().out == "mine: 3 pictures; at one face each they will take 0.0 GB of disk\n"
+    monkeypatch.setattr(ingesting.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"3 faces need 0\.0 GB of disk, but 0\.0 GB are free"):
+        ingested(*records)
+
+
+def test_the_report_is_told_in_words_with_all_that_was_left_out() -> None:
+    defect = Dropped("x", "empty file", "0 bytes")
+    faceless = Dropped("y", "no face", "640 x 480 pixels", defect=False)
+    *_, report = ingested(Record("a", noise(0)), defect, faceless, Note("look"))
+    assert list(in_words(report | {"pictures": 3, "pictures_with_a_face": 1})) == [
+        "mine: 1 faces by mine",
+        "1 of 3 pictures have a face (33.3%)",
+        "1 left out: empty file (first: x: 0 bytes)",
+        "1 left out: no face (first: y: 640 x 480 pixels)",
+        "look",
+    ]

@@ -25,6 +25,7 @@ RECIPE = params.Train(
     batch=16,
     optimizer=ADAMW,
     schedule=params.OneCycle(kind="one_cycle", warmup=0.25),
+    targets="labels",
     dropout=0.2,
     label_smoothing=0.1,
     class_weights="none",
