@@ -39,8 +39,9 @@ YUNET_SCORE = 0.7  # at 0.8 3 % of the faces that fill a picture of `SEARCH_PX` 
 # at 230; the median error of `eyes` is .8.
 YUNET_EYES_PX = 200
 
-EYES_PX = 192  # side at which eyes are looked for: of 400 FER-2013 faces 80 % have theirs found, at 128 pixels 71 %
-EYES_LOWEST = 0.6  # share of the face; in its upper half alone 60 % are found, and 38 % of those tilted by 15 degrees
+# Of 1,500 FER-2013 faces 76 % have their eyes found; their median tilt falls from 4.5 degrees to .5, and that of faces
+# turned by 20 degrees to 1. Fewer are found at a side of 128 pixels (by 9 %) and in the upper half alone (by 20 %).
+EYES_PX, EYES_LOWEST = 192, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,10 @@ def crop(picture: Picture, box: Box, size: int, level_eyes: bool) -> UInt8[np.nd
     side = math.sqrt(box.width * box.height)
     x, y = box.x + box.width / 2, box.y + box.height / 2
     reach = math.ceil(side * math.sqrt(0.5)) + 2  # a turned square's corner, and the neighbours it is mixed from
-    left, top = max(0, math.floor(x) - reach), max(0, math.floor(y) - reach)
-    region = picture[top : math.ceil(y) + reach, left : math.ceil(x) + reach]
+    height, width = picture.shape[:2]
+    left = min(max(0, math.floor(x) - reach), width - 1)
+    top = min(max(0, math.floor(y) - reach), height - 1)
+    region = picture[top : max(1, math.ceil(y) + reach), left : max(1, math.ceil(x) + reach)]
     grey = cv2.cvtColor(np.ascontiguousarray(region), cv2.COLOR_RGB2GRAY)
     middle = (x - left, y - top)
     if not level_eyes:
@@ -110,7 +113,10 @@ def eyes(face: UInt8[np.ndarray, "height width"]) -> Eyes | None:
     upper = cv2.resize(face, (EYES_PX, EYES_PX), interpolation=method)[: int(EYES_LOWEST * EYES_PX)]
     least, most = int(0.14 * EYES_PX), int(0.42 * EYES_PX)
     boxes, agreed = _cascade("eye").detectMultiScale2(upper, 1.05, 3, minSize=(least, least), maxSize=(most, most))
-    middles = [((x + w / 2) / EYES_PX, (y + h / 2) / EYES_PX, n) for (x, y, w, h), n in zip(boxes, agreed, strict=True)]
+    middles = [
+        ((x + side / 2) / EYES_PX, (y + side / 2) / EYES_PX, windows)
+        for (x, y, side, _), windows in zip(np.asarray(boxes).tolist(), agreed, strict=True)
+    ]
     pairs = [
         (min(n, m), ((x * width, y * height), (u * width, v * height)))
         for x, y, n in middles
@@ -128,7 +134,7 @@ def levelled(face: UInt8[np.ndarray, "size size"]) -> UInt8[np.ndarray, "size si
     """
     found = eyes(face)
     size = len(face)
-    return _cut(face, (size / 2, size / 2), size, size, _tilt(found)) if found else None
+    return _cut(face, (size / 2, size / 2), float(size), size, _tilt(found)) if found else None
 
 
 class _Haar:
@@ -141,8 +147,8 @@ class _Haar:
         least = max(HAAR_LEAST_PX, round(self._min_face_px * scale / HAAR_MARGIN))
         found, agreed = self._cascade.detectMultiScale2(grey, HAAR_STEP, HAAR_NEIGHBOURS, minSize=(least, least))
         return _sorted(
-            _square(((x + w / 2) / scale, (y + w / 2) / scale), HAAR_MARGIN * w / scale, float(n), None)
-            for (x, y, w, _), n in zip(found, agreed, strict=True)
+            _square(((x + side / 2) / scale, (y + side / 2) / scale), HAAR_MARGIN * side / scale, float(windows), None)
+            for (x, y, side, _), windows in zip(np.asarray(found).tolist(), agreed, strict=True)
         )
 
 
@@ -169,21 +175,21 @@ class _YuNet:
             x, y, width, height, *points = (value / scale for value in row)
             left, right = sorted(((points[0], points[1]), (points[2], points[3])))
             tells_tilt = math.sqrt(width * height) * scale >= YUNET_EYES_PX
-            boxes.append(outlined(x, y, width, height, score, (left, right) if tells_tilt else None))
+            # It also finds faces far outside of pictures of a few pixels' height.
+            if 0 <= x + width / 2 < picture.shape[1] and 0 <= y + height / 2 < picture.shape[0]:
+                boxes.append(outlined(x, y, width, height, score, (left, right) if tells_tilt else None))
         return _sorted(box for box in boxes if box.width >= self._min_face_px)
 
 
 @lru_cache
 def _cascade(name: str) -> "cv2.CascadeClassifier":
     if not hasattr(cv2, "CascadeClassifier"):
-        instead = (
-            "install opencv-python-headless<5, or name a YuNet model in ingest.detector and set ingest.align to false"
-        )
+        instead = "install opencv-python-headless<5, or set ingest.detector to a YuNet model and ingest.align to false"
         raise InputError(f"OpenCV {cv2.__version__} has no Haar cascades; {instead}")
     return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
 
 
-def _reduced(picture: Picture) -> tuple[Picture, float]:
+def _reduced(picture: Picture) -> tuple[UInt8[np.ndarray, "height2 width2 3"], float]:
     """The picture with no side beyond `SEARCH_PX`, and its scale."""
     height, width = picture.shape[:2]
     scale = min(1.0, SEARCH_PX / max(height, width))
