@@ -157,7 +157,7 @@ def _faces_in(picture: Picture, record: Record, rules: params.Ingest) -> list[Fa
     height, width = picture.shape[:2]
     if record.box is not None:
         x, y, box_width, box_height = record.box
-        if x + box_width <= 0 or y + box_height <= 0 or x >= width or y >= height:
+        if not (box_width > 0 and box_height > 0 and -box_width < x < width and -box_height < y < height):  # nor NaN
             place = f"{x:g}, {y:g}, {box_width:g} x {box_height:g}; the picture has {width} x {height}"
             return [Dropped(record.id, "box outside the picture", place)]
         boxes = [outlined(*record.box, score=1.0, eyes=None)]

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import cv2.utils.logging
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -201,9 +202,23 @@ def test_a_missing_model_is_named_with_what_is_allowed(kind: str) -> None:
         detector(kind, 40)
 
 
+def onnx(operation: bytes) -> bytes:
+    """A network of one node, as protobuf."""
+
+    def part(field: int, content: bytes) -> bytes:
+        return bytes([field << 3 | 2, len(content)]) + content
+
+    shape = b"".join(part(1, bytes([8, side])) for side in (1, 3, 64, 64))
+    tensor = part(2, part(1, b"\x08\x01" + part(2, shape)))
+    node = part(1, part(1, b"in") + part(2, b"out") + part(4, operation))
+    graph = node + part(2, b"graph") + part(11, part(1, b"in") + tensor) + part(12, part(1, b"out") + tensor)
+    return b"\x08\x07" + part(7, graph) + part(8, b"\x10\x0b")
+
+
 def test_a_file_that_is_no_yunet_is_named_and_nothing_else_is_printed(tmp_path: Path, capfd) -> None:
     model = tmp_path / "model.onnx"
-    for content in (b"", b"<html>not found</html>", bytes(range(256))):
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+    for content in (b"", b"<html>not found</html>", bytes(range(256)), onnx(b"Relu"), onnx(b"Unknown")):
         model.write_bytes(content)
         with pytest.raises(InputError, match=r"model\.onnx: not a YuNet model that OpenCV \S+ can use; take"):
             detector(str(model), 40)
@@ -277,6 +292,12 @@ def test_any_box_gives_a_face_no_brighter_or_darker_than_its_picture(
 ) -> None:
     picture = np.full((80, 70, 3), 90, np.uint8)
     assert (crop(picture, box_at(x, y, side), size, level) == 90).all()
+
+
+@pytest.mark.parametrize(("x", "y", "corner"), [(-500, -500, (0, 0)), (900, -500, (0, -1)), (900, 900, (-1, -1))])
+def test_a_box_far_outside_shows_the_nearest_corner(x: float, y: float, corner: tuple[int, int]) -> None:
+    picture = noise(60, 80)
+    assert (crop(picture, box_at(x, y, 20), 48, False) == grey(picture)[corner]).all()
 
 
 def test_mirroring_the_picture_mirrors_the_face() -> None:

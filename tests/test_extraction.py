@@ -118,6 +118,15 @@ def test_a_box_that_is_known_is_cut_out_and_one_outside_is_a_defect(
     assert (outside.reason, outside.defect) == ("box outside the picture", True)
 
 
+@pytest.mark.parametrize("box", [(0.0, 0.0, 0.0, 9.0), (5.0, 5.0, -3.0, 9.0), (np.nan, 0.0, 9.0, 9.0)])
+def test_a_box_that_is_none_is_a_defect(
+    tmp_path: Path, rules: params.Ingest, box: tuple[float, float, float, float]
+) -> None:
+    (found,) = results([Record("a", photo(tmp_path, "a.png", noise(0)), box=box)], rules)
+    assert isinstance(found, Dropped)
+    assert found.defect
+
+
 def test_what_can_t_be_read_is_told_whatever_is_wanted_of_it(
     tmp_path: Path, rules: params.Ingest, finding: Any
 ) -> None:
