@@ -7,16 +7,19 @@ import yaml
 from fer.errors import InputError
 
 
-def with_entry(text: str, key: str, entry: str, first: bool = False) -> str:
-    """`text` with `entry` ("name", or "name: value" in a mapping) as the last, or the first, below the dotted `key`.
+def with_entry(text: str, key: str, name: str, value: str | None = None, first: bool = False) -> str:
+    """`text` with `name` (of a mapping: `name: value`) as the last, or the first, below the dotted `key`.
 
-    Comments, order and line ends elsewhere stay as they are.
+    Comments, order and line ends elsewhere stay as they are. A name that YAML would take for a number is quoted.
     """
     node, entries = _entries(text, key)
-    if _is_on_one_line(node):
-        told = [text[start:end] for start, end in entries]
-        return _rewritten(text, node, [entry, *told] if first else [*told, entry])
+    entry = _quoted(name) + ("" if value is None else f": {_quoted(value)}")
+    if not entries:
+        at = node.start_mark.index + 1
+        return f"{text[:at]}{entry}{text[at:]}"
     start, end = entries[0] if first else entries[-1]
+    if node.flow_style:
+        return f"{text[:start]}{entry}, {text[start:]}" if first else f"{text[:end]}, {entry}{text[end:]}"
     line = text.rfind("\n", 0, start) + 1
     lead = text[line:start]
     if first:
@@ -29,19 +32,25 @@ def with_entry(text: str, key: str, entry: str, first: bool = False) -> str:
 def without_entry(text: str, key: str, name: str) -> str:
     """`text` without the entry `name` below the dotted `key`; as it is where there is none."""
     node, entries = _entries(text, key)
-    kept = [place for place, child in zip(entries, _names(node), strict=True) if child != name]
-    if len(kept) == len(entries):
+    names = _names(node)
+    if name not in names:
         return text
-    if _is_on_one_line(node):
-        return _rewritten(text, node, [text[start:end] for start, end in kept])
-    if not kept:
-        start, end = entries[0]
+    at = names.index(name)
+    start, end = entries[at]
+    if len(entries) == 1:
+        empty = "{}" if isinstance(node, yaml.MappingNode) else "[]"
+        if node.flow_style:
+            return f"{text[: node.start_mark.index]}{empty}{text[node.end_mark.index :]}"
         line = text.rfind("\n", 0, start) + 1
-        blank = " " * max(1, len(text[line:start]))
-        return f"{text[:line]}{blank}{'{}' if isinstance(node, yaml.MappingNode) else '[]'}{text[end:]}"
-    ((start, end),) = set(entries) - set(kept)
-    stop = text.find("\n", end)
-    return text[: text.rfind("\n", 0, start) + 1] + (text[stop + 1 :] if stop >= 0 else "")
+        return f"{text[:line]}{' ' * max(1, start - line)}{empty}{text[end:]}"
+    if not node.flow_style:
+        stop = text.find("\n", end)
+        return text[: text.rfind("\n", 0, start) + 1] + (text[stop + 1 :] if stop >= 0 else "")
+    if at + 1 < len(entries):
+        return text[:start] + text[entries[at + 1][0] :]
+    before = entries[at - 1][1]
+    gap = text[before:start]
+    return text[:before] + (gap.replace(",", "", 1) if "#" in gap else "") + text[end:]
 
 
 def with_only(text: str, key: str, entries: Sequence[str]) -> str:
@@ -75,10 +84,5 @@ def _line_end(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def _is_on_one_line(node: yaml.CollectionNode) -> bool:
-    return bool(node.flow_style)
-
-
-def _rewritten(text: str, node: yaml.CollectionNode, entries: Sequence[str]) -> str:
-    begin, end = ("{", "}") if isinstance(node, yaml.MappingNode) else ("[", "]")
-    return f"{text[: node.start_mark.index]}{begin}{', '.join(entries)}{end}{text[node.end_mark.index :]}"
+def _quoted(text: str) -> str:
+    return text if text[0].isalpha() and isinstance(yaml.safe_load(text), str) else f'"{text}"'

@@ -19,7 +19,7 @@ names = st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), min_size
 
 def test_a_source_goes_into_the_projects_own_file_and_out_again(tmp_path: Path) -> None:
     text = (PROJECT / "params.yaml").read_text()
-    added = with_entry(with_entry(text, "sources", "mine"), "ingest.readers", "mine: photos")
+    added = with_entry(with_entry(text, "sources", "mine"), "ingest.readers", "mine", "photos")
     (tmp_path / "params.yaml").write_text(added)
     chosen = params.load(tmp_path / "params.yaml")
     assert chosen.sources[-1] == "mine"
@@ -42,7 +42,7 @@ def test_comments_order_and_line_ends_stay(text: str) -> None:
 
 @pytest.mark.parametrize("text", [FLOW, BLOCK])
 def test_a_mapping_gains_and_loses_entries_too(text: str) -> None:
-    added = with_entry(text, "ingest.readers", "b: photos")
+    added = with_entry(text, "ingest.readers", "b", "photos")
     assert yaml.safe_load(added)["ingest"]["readers"]["b"] == "photos"
     empty = without_entry(without_entry(added, "ingest.readers", "b"), "ingest.readers", "a")
     assert yaml.safe_load(empty)["ingest"] == {"readers": {}, "size": 48}
@@ -57,6 +57,59 @@ def test_a_list_can_be_replaced_whatever_its_style(before: list[str], after: lis
     assert yaml.safe_load(replaced) == {"sources": after, "seed": 0}
     assert replaced.startswith("# head\n")
     assert replaced.endswith("# tail\nseed: 0\n")
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[str, list[str], str]:
+    """A params.yaml, its sources and its line end: either style, comments anywhere, one or several lines."""
+    listed = draw(names)
+    notes = st.sampled_from(["", "  # why", "  # of a, [b] and {c: d}"])
+    if draw(st.booleans()):
+        lines = [
+            "sources:",
+            *(f"{draw(st.sampled_from(['', '# so', '  # [x]']))}\n- {name}{draw(notes)}" for name in listed),
+        ]
+        text = "\n".join(lines).replace("\n\n", "\n")
+    else:
+        between = [draw(st.sampled_from([", ", ",\n    ", ",  # one, two\n    ", " , "])) for _ in listed[1:]]
+        inside = "".join(f"{name}{gap}" for name, gap in zip(listed, [*between, ""], strict=True))
+        text = f"sources: [{inside}{draw(st.sampled_from(['', ',', ' ']))}]{draw(notes)}"
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    return f"# head\nseed: 0\n{text}\n# tail\n".replace("\n", end), listed, end
+
+
+@given(files(), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True), st.booleans())
+def test_what_is_put_in_can_be_taken_out_and_nothing_else_changes(
+    file: tuple[str, list[str], str], name: str, first: bool
+) -> None:
+    text, listed, end = file
+    if name in listed:
+        return
+    added = with_entry(text, "sources", name, first=first)
+    assert yaml.safe_load(added) == {"seed": 0, "sources": [name, *listed] if first else [*listed, name]}
+    assert without_entry(added, "sources", name) == text
+    assert [line.partition("#")[2] for line in added.splitlines() if "#" in line] == [
+        line.partition("#")[2] for line in text.splitlines() if "#" in line
+    ]
+    assert added.count("\n") == added.count(end)
+
+
+@given(files(), st.data())
+def test_taking_one_out_leaves_the_others_in_order(file: tuple[str, list[str], str], data: st.DataObject) -> None:
+    text, listed, _ = file
+    name = data.draw(st.sampled_from(listed))
+    left = without_entry(text, "sources", name)
+    assert yaml.safe_load(left) == {"seed": 0, "sources": [other for other in listed if other != name]}
+    assert (left.startswith("# head"), left.rstrip().endswith("# tail")) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["2013", "1e3", "0x1f", "null", "yes", "true", "12_3"])
+def test_a_name_stays_a_text_for_whoever_reads_it(name: str) -> None:
+    for text in (FLOW, BLOCK):
+        added = with_entry(with_entry(text, "sources", name), "ingest.readers", name, "tree")
+        assert yaml.safe_load(added)["sources"][-1] == name
+        assert yaml.safe_load(added)["ingest"]["readers"][name] == "tree"
+        assert without_entry(without_entry(added, "sources", name), "ingest.readers", name) == text
 
 
 def test_a_key_that_is_no_list_is_told() -> None:

@@ -1,15 +1,18 @@
 """`fer add`: a dataset, photographs or videos, in whatever form they came -> a source of the pipeline."""
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
 RAW, PARAMS = Path("data/raw"), Path("params.yaml")
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 def add_to(commands: Any) -> None:
@@ -51,29 +54,42 @@ def add(args: argparse.Namespace) -> None:
         raise InputError(f"{args.path}: no such file or folder")
     chosen = params.load(PARAMS)
     place = args.path.resolve()
-    name = args.name or legal_name(place, (RAW / "x").resolve().parent)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+    name = legal_name(place) if args.name is None else args.name
+    if not re.fullmatch(NAME, name):
         raise InputError(f"--name {name}: allowed are letters, digits, _ and -, the first a letter or digit")
     home = RAW / name
     stays = place == home.resolve()
-    if home.exists() and not stays:
-        raise InputError(f"{home} is there already; choose another --name, or `fer remove {name}` first")
-    needed = size_of(place)
-    if not (stays or args.move) and needed > shutil.disk_usage(".").free:
-        raise InputError(f"{place}: a copy needs {needed / 1e9:.1f} GB, more than is free; --move it instead")
-
+    if RAW.resolve().is_relative_to(place):
+        raise InputError(f"{args.path}: holds the project itself; name a folder inside it, or one elsewhere")
+    for taken in (home, pointer_of(home)):
+        if os.path.lexists(taken) and not stays:
+            raise InputError(f"{taken} is there already; choose another --name, or `fer remove {name}` first")
+    size = size_of(place)
     RAW.mkdir(parents=True, exist_ok=True)
+    is_linked = args.move and place.stat().st_dev == RAW.stat().st_dev
+    if not (stays or is_linked) and size > shutil.disk_usage(RAW).free:
+        raise InputError(f"{place}: a copy needs {size / 1e9:.1f} GB, more than is free; --move it within one disk")
+
     with tempfile.TemporaryDirectory(dir=RAW, prefix=".adding-") as folder:
-        root = place
+        root, out = place, Path(folder, "out")
+        out.mkdir()
         if place.is_file():  # readers read folders
-            root = Path(folder) / name
+            root = Path(folder, name)
             root.mkdir()
-            shutil.copy2(place, root / place.name)
-        reader, found = recognise(root, [reader_named(args.reader)] if args.reader else READERS)
-        report = ingest(name, reader, found, chosen.ingest.model_copy(update={"max_dropped": 1.0}), Path(folder))
-        print(*described(report, getattr(reader, "PIXELS", None), sizes(reader, found, chosen.ingest)), sep="\n")
-        share = sum(told["count"] for told in report["dropped"].values()) / max(report["pictures"], 1)
-        if share > chosen.ingest.max_dropped:
+            bring(place, root / place.name, args.move)
+        named = args.reader or chosen.ingest.readers.get(name)
+        rules = chosen.ingest.model_copy(update={"max_dropped": 1.0})
+        try:
+            reader, found = recognise(root, [reader_named(named)] if named else READERS)
+            report = ingest(name, reader, found, rules, out)
+        except InputError as error:  # the user knows nothing of a folder that is gone
+            raise InputError(str(error).replace(str(root), str(args.path))) from error
+        disk = f"{in_bytes(size)} in {home}, as much in DVC's cache, {in_bytes(size_of(out))} in data/sources"
+        native = sizes(reader, found, chosen.ingest)
+        print(*described(report, getattr(reader, "PIXELS", None), native, disk), sep="\n")
+        lost = sum(told["count"] for told in report["dropped"].values())
+        if lost > chosen.ingest.max_dropped * (report["faces"] + lost):
+            share = lost / (report["faces"] + lost)
             print(f"warning: {share:.1%} can't be used, more than ingest.max_dropped allows: `dvc repro` will stop")
         if beyond := [e for e in report["emotions"] if e not in (*chosen.emotions, "unlabelled")]:
             print(f"note: {', '.join(beyond)} is not in `emotions` of params.yaml; such faces will be excluded")
@@ -81,28 +97,45 @@ def add(args: argparse.Namespace) -> None:
         text = edited(PARAMS.read_bytes().decode(), name, args, chosen.sources)
         with replacing(PARAMS) as part:
             part.write_bytes(text.encode())
-            params.load(part)
-            if not stays:
-                if place.is_file():
-                    shutil.move(root, home)
-                elif args.move:
-                    shutil.move(place, home)
-                else:
-                    shutil.copytree(place, home, symlinks=True)
-            try:
-                dvc("add", "--quiet", str(home))
-            except InputError:
-                if not place.exists():  # it was moved
-                    shutil.move(home, place)
-                elif not stays:
-                    shutil.rmtree(home)
-                raise
-    others = [source for source in params.load(PARAMS).sources if source.startswith("sample_")]
-    if args.move and place.is_file():
-        place.unlink()
-    print(f"added {name}: {home}, {home}.dvc and a name in params.yaml; now run `dvc repro`")
-    if others and name not in others:
-        print(f"note: drawn faces ({', '.join(others)}) are still sources; `fer remove` them, or add with --replace")
+            sources = params.load(part).sources
+            with brought(root, home, args.move):
+                if not (stays and name.startswith("sample_")):  # those are versioned as what `sample` draws
+                    dvc("add", str(home))
+    if args.move and not stays:
+        place.unlink() if place.is_file() else shutil.rmtree(place)
+    if name in chosen.sources:
+        print(f"{name} was a source already; its files are versioned as they are now")
+    else:
+        print(f"added {name}: {home}, versioned by DVC, and its name in params.yaml; now run `dvc repro`")
+    drawn = [source for source in sources if source.startswith("sample_")]
+    if drawn and name not in drawn:
+        print(f"note: drawn faces ({', '.join(drawn)}) are still sources; `fer remove` them, or add with --replace")
+
+
+@contextmanager
+def brought(place: Path, home: Path, move: bool) -> Iterator[None]:
+    """The files of `place` are in `home`, too; after an exception they are not."""
+    if place.resolve() == home.resolve():
+        yield
+        return
+    try:
+        shutil.copytree(place, home, symlinks=True, copy_function=lambda one, other: bring(one, other, move))
+        yield
+    except BaseException:  # also Ctrl-C
+        shutil.rmtree(home, ignore_errors=True)
+        pointer_of(home).unlink(missing_ok=True)
+        raise
+
+
+def bring(one: str | Path, other: str | Path, move: bool) -> None:
+    """The file is at `other`, too: what is moved is deleted last, so that nothing is ever lost halfway."""
+    if move:
+        try:
+            os.link(one, other)
+            return
+        except OSError:  # another disk, or one without hard links
+            pass
+    shutil.copy2(one, other)
 
 
 def edited(text: str, name: str, args: argparse.Namespace, sources: list[str]) -> str:
@@ -111,16 +144,16 @@ def edited(text: str, name: str, args: argparse.Namespace, sources: list[str]) -
 
     if args.replace:
         text = with_only(text, "sources", [name])
-        for other in sources:
+        for other in set(sources) - {name}:
             text = without_entry(text, "ingest.readers", other)
-    elif name not in sources:
-        text = with_entry(text, "sources", name, first=args.first)
+    elif name not in sources or args.first:
+        text = with_entry(without_entry(text, "sources", name), "sources", name, first=args.first)
     if args.reader:
-        text = with_entry(without_entry(text, "ingest.readers", name), "ingest.readers", f"{name}: {args.reader}")
+        text = with_entry(without_entry(text, "ingest.readers", name), "ingest.readers", name, args.reader)
     return text
 
 
-def described(report: Mapping[str, Any], genuine: tuple[float, float] | None, native: str) -> Iterator[str]:
+def described(report: Mapping[str, Any], genuine: tuple[float, float] | None, native: str, disk: str) -> Iterator[str]:
     """What was found, for people."""
     folds = list(report["folds"])
     yield f"{report['source']}: {report['faces']:,} faces, read as {report['reader']}"
@@ -128,6 +161,7 @@ def described(report: Mapping[str, Any], genuine: tuple[float, float] | None, na
     yield f"  pictures    {report['pictures']:,}, {report['pictures_with_a_face']:,} of them with a face; {native}"
     owners = f"; the owner's have {genuine[0]} and {genuine[1]}" if genuine else ""
     yield f"  grey        mean {report['mean']:.1f}, standard deviation {report['std']:.1f}{owners}"
+    yield f"  disk        {disk}"
     yield f"  {'faces':12}" + "".join(f"{'no fold' if fold == 'none' else fold:>12}" for fold in folds)
     for emotion, of_folds in report["emotions"].items():
         yield f"  {emotion:12}" + "".join(f"{of_folds.get(fold, 0):>12,}" for fold in folds)
@@ -164,12 +198,15 @@ def sizes(reader: Any, root: Any, rules: Any) -> str:
     return f"{width} x {height} pixels" if same else f"{width} x {height} to {widest} x {highest} pixels"
 
 
-def legal_name(place: Path, raw: Path) -> str:
-    """A source's name from a path: that of the folder in data/raw, or of the file without its suffixes."""
-    if place.parent == raw:
-        return place.name
+def legal_name(place: Path) -> str:
+    """A source's name from a path: that of the folder, or of the file without its suffixes."""
     stem = place.name.split(".")[0] if place.is_file() else place.name
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-") or "source"
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).lstrip("_-") or "source"
+
+
+def pointer_of(home: Path) -> Path:
+    """DVC's file on a folder."""
+    return home.with_name(f"{home.name}.dvc")
 
 
 def size_of(place: Path) -> int:
@@ -178,15 +215,20 @@ def size_of(place: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+def in_bytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 def dvc(*arguments: str) -> None:
     """Run DVC.
 
     Raises:
-        InputError: it fails; the last line of what it says is told.
+        InputError: it fails; its first line about an error is told, or its last.
     """
     from fer.errors import InputError
 
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise InputError(f"`dvc {' '.join(arguments)}` failed: {said[-1] if said else 'it says nothing'}")
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        why = next((line for line in said if line.startswith("ERROR")), (said or ["it says nothing"])[-1])
+        raise InputError(f"`dvc {' '.join(arguments)}` failed: {why.removeprefix('ERROR: ')}")

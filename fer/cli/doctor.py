@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from fer.cli.add import RAW, pointer_of
+
 State = Literal["ok", "warning", "problem"]
 Finding = tuple[State, str]
 
-LEAST = {"torch": (2, 11), "torchvision": (0, 26), "dvc": (3, 60), "numpy": (2, 0), "pandas": (2, 2), "pillow": (12, 2)}
-LEAST |= {"pydantic": (2, 7), "safetensors": (0, 4), "scikit-learn": (1, 5), "opencv-python-headless": (4, 10)}
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+_BUILDS = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")  # that also hold cv2
 _FREE_BYTES = 5e9
 _BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # as /proc/cpuinfo calls the instructions; the last on ARM
 
@@ -49,21 +51,15 @@ def findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 
 def installation() -> Iterator[Finding]:
-    from importlib.metadata import PackageNotFoundError, version
+    import tomllib
 
     yield ("ok" if sys.version_info >= (3, 11) else "problem"), f"Python {sys.version.split()[0]} (3.11 or newer)"
-    for name, least in LEAST.items():
-        needed = ".".join(map(str, least))
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            yield "problem", f"{name} is not installed; run `make setup`"
-            continue
-        numbers = tuple(int(part) for part in found.split("+")[0].split(".")[:2] if part.isdecimal())
-        if numbers < least:
-            yield "problem", f"{name} {found} is too old: {needed} or newer; run `make setup`"
-        else:
-            yield "ok", f"{name} {found}"
+    about = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    for line in about["dependencies"]:
+        yield package(line, "problem", "run `make setup`")
+    for extra, lines in about["optional-dependencies"].items():
+        for line in lines if extra != "dev" else []:
+            yield package(line, "ok", f"only `fer {extra}` needs it: pip install '.[{extra}]'")
     try:
         import torchvision  # noqa: F401
     except Exception as error:
@@ -74,10 +70,32 @@ def installation() -> Iterator[Finding]:
         yield "problem", f"OpenCV {cv2.__version__} has no cascades; pip install 'opencv-python-headless<5'"
 
 
+def package(line: str, if_missing: State, remedy: str) -> Finding:
+    """What is found of a package, by a line of pyproject.toml such as `numpy>=2.0`."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from packaging.requirements import Requirement  # comes with DVC and matplotlib
+
+    needed = Requirement(line)
+    for name in (needed.name, *(_BUILDS if needed.name.startswith("opencv") else ())):
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            continue
+        if needed.specifier.contains(found, prereleases=True):
+            return "ok", f"{name} {found}"
+        return "problem", f"{name} is {found}, but must be {needed.specifier}; {remedy}"
+    return if_missing, f"{needed.name} is not installed; {remedy}"
+
+
 def project() -> Iterator[Finding]:
     for what, place, remedy in (("a git repository", ".git", "git init"), ("DVC", ".dvc", "dvc init")):
         there = any((folder / place).exists() for folder in (Path.cwd(), *Path.cwd().parents))
         yield ("ok", f"{what} is here") if there else ("problem", f"{what} is not here; run `{remedy}`")
+    python = shutil.which("python")
+    if python is None or not os.path.samefile(Path(python).parent, Path(sys.executable).parent):
+        found = f"is {python}, not {sys.executable}" if python else "is not found"
+        yield "warning", f'the `python` of DVC\'s stages {found}; export PATH="{Path(sys.executable).parent}:$PATH"'
     for name in ("dvc.yaml", "params.yaml"):
         if not Path(name).is_file():
             yield "problem", f"{name} is not here; run this in the project's folder"
@@ -101,11 +119,12 @@ def sources() -> Iterator[Finding]:
 
     chosen = params.load()
     for source in chosen.sources:
-        folder = Path("data/raw") / source
+        folder = RAW / source
+        pointer = pointer_of(folder)
         if source.startswith("sample_") and not folder.exists():
             yield "ok", f"{source}: will be drawn by `dvc repro`"
             continue
-        if not folder.exists() and (pointer := folder.with_name(f"{source}.dvc")).exists():
+        if not folder.exists() and pointer.exists():
             yield "warning", f"{source}: not here; `dvc pull {pointer}` gets it"
             continue
         named = chosen.ingest.readers.get(source)
@@ -115,6 +134,8 @@ def sources() -> Iterator[Finding]:
             yield "problem", str(error)
             continue
         yield "ok", f"{source}: read as {name_of(reader)}; {reader.TERMS}"
+        if not (pointer.exists() or source.startswith("sample_")):
+            yield "warning", f"{source}: its files are not versioned; `dvc add {folder}`"
     report = Path("data/unified/report.json")
     if not report.is_file():
         yield "ok", "nothing was run yet: `dvc repro`"

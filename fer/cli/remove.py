@@ -1,11 +1,13 @@
 """`fer remove`: a source is taken out of the pipeline, and its files are deleted."""
 
 import argparse
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-from fer.cli.add import PARAMS, RAW, dvc
+from fer.cli.add import NAME, PARAMS, RAW, dvc, pointer_of
 
 
 def add_to(commands: Any) -> None:
@@ -27,14 +29,15 @@ def remove(args: argparse.Namespace) -> None:
     from fer.tables import replacing
 
     sources, name = params.load(PARAMS).sources, args.name
-    home, pointer, made = RAW / name, RAW / f"{name}.dvc", Path("data/sources") / name
-    if "/" in name or "\\" in name or name in (".", ".."):
-        raise InputError(f"{name}: must be the name of a source, not a path")
-    if name not in sources and not home.exists() and not pointer.exists():
+    if not re.fullmatch(NAME, name):
+        raise InputError(f"{name!r}: must be the name of a source; there are {', '.join(sources)}")
+    home, made = RAW / name, Path("data/sources") / name
+    pointer = pointer_of(home)
+    there = [path for path in (home, pointer, made) if os.path.lexists(path)]
+    if name not in sources and not there:
         raise InputError(f"{name}: no such source; there are {', '.join(sources)}")
     if sources == [name]:
         raise InputError(f"{name} is the only source; `fer add` another one first")
-    there = [path for path in (home, pointer, made) if path.exists()]
     listed = "its name in params.yaml" if name in sources else "nothing in params.yaml"
     if not args.yes:
         raise InputError(f"would delete {', '.join(map(str, there)) or 'no file'} and {listed}; add --yes to do it")
@@ -45,10 +48,12 @@ def remove(args: argparse.Namespace) -> None:
         part.write_bytes(text.encode())
         params.load(part)
         if pointer.exists():
-            dvc("remove", "--quiet", str(pointer))
+            dvc("remove", str(pointer))
     for folder in (home, made):
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_symlink() or folder.is_file():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
     print(f"removed {name}; run `dvc repro`")
-    print(
-        "copies stay in DVC's cache until `dvc gc --workspace`; docs/deleting_faces.md says how to delete all of them"
-    )
+    print("copies stay in DVC's cache until `dvc gc --workspace`, on its remote until `dvc gc --workspace --cloud`;")
+    print("both delete every older version of everything: read docs/deleting_faces.md first")

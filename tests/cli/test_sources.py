@@ -1,7 +1,6 @@
 """`fer add`, `fer remove` and `fer doctor` in a project of their own; DVC's part is done by a stub but for one test."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,58 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from commands import fer, write_csv
 from PIL import Image
 
-from fer import cli, params
-from fer.cli import add, doctor, remove
+from fer import params
+from fer.cli import add, doctor
 
 PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project, where DVC succeeds by writing a pointer."""
-    (tmp_path / "project").mkdir()
-    monkeypatch.chdir(tmp_path / "project")
-    shutil.copy(PROJECT / "params.yaml", "params.yaml")
-    monkeypatch.setenv("FER_NPROC", "1")
-
-    def dvc(command: str, *arguments: str) -> None:
-        if command == "add":
-            Path(f"{arguments[-1]}.dvc").touch()
-        else:
-            Path(arguments[-1]).unlink()
-
-    monkeypatch.setattr(add, "dvc", dvc)
-    monkeypatch.setattr(remove, "dvc", dvc)
-    return tmp_path / "project"
-
-
-def fer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
-    """The exit code or message with which `fer` ends; None where it succeeds."""
-    monkeypatch.setattr(sys, "argv", ["fer", *arguments])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return end.code
-    return None
-
-
-def write_csv(path: Path, rows: int = 30) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    usages = ("Training", "PublicTest", "PrivateTest")
-    random = np.random.default_rng(0)
-    pixels = (" ".join(map(str, random.integers(0, 256, 48 * 48))) for _ in range(rows))
-    lines = [f"{row % 7},{text},{usages[row % 3]}" for row, text in enumerate(pixels)]
-    path.write_text("\n".join(["emotion,pixels,Usage", *lines, ""]))
-    return path
 
 
 def test_a_csv_is_described_copied_versioned_and_listed(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = Path("params.yaml").read_text()
-    path = write_csv(tmp_path / "download/fer2013.csv")
+    path = write_csv(tmp_path / "download/fer2013.csv", 30)
     assert fer(monkeypatch, "add", str(path)) is None
     said = capsys.readouterr().out
     assert "fer2013: 30 faces, read as fer2013_csv" in said

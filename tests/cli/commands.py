@@ -1,0 +1,37 @@
+"""What the tests of the commands share: a command line that is run, and sources to run it on."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer import cli
+
+
+def fer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
+    """The exit code or message with which `fer` ends; None where it succeeds."""
+    monkeypatch.setattr(sys, "argv", ["fer", *arguments])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code
+    return None
+
+
+def write_csv(path: Path, rows: int = 12, width: int = 48 * 48) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    usages = ("Training", "PublicTest", "PrivateTest")
+    text = " ".join(map(str, np.random.default_rng(0).integers(0, 256, width)))
+    lines = [f"{row % 7},{row} {text.split(' ', 1)[1]},{usages[row % 3]}" for row in range(rows)]
+    path.write_text("\n".join(["emotion,pixels,Usage", *lines, ""]))
+    return path
+
+
+def write_pictures(folder: Path, count: int = 3) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 60), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder

@@ -1,0 +1,27 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fer.cli import add, remove
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, where DVC succeeds by writing a pointer."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    shutil.copy(PROJECT / "params.yaml", "params.yaml")
+    monkeypatch.setenv("FER_NPROC", "1")
+
+    def dvc(command: str, *arguments: str) -> None:
+        if command == "add":
+            Path(f"{arguments[-1]}.dvc").touch()
+        else:
+            Path(arguments[-1]).unlink()
+
+    monkeypatch.setattr(add, "dvc", dvc)
+    monkeypatch.setattr(remove, "dvc", dvc)
+    return tmp_path / "project"
