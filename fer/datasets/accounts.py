@@ -35,6 +35,9 @@ class Pixels:
         self.total += int(wide.sum())
         self.squares += int(wide @ wide)
 
+    def __add__(self, other: "Pixels") -> "Pixels":
+        return Pixels(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
     @property
     def mean(self) -> float:
         return self.total / self.values

@@ -73,11 +73,10 @@ def ingest(source: str, reader: Reader, root: Folder, rules: params.Ingest, out:
                 truth_rows.writerow((record.id, record.truth or ""))
                 counts[record.emotion or NO_EMOTION, record.fold or NO_FOLD] += 1
                 pixels[record.fold or NO_FOLD].add(face)
-                pixels["all"].add(face)
 
     faces = counts.total()
     _check(root, faces, left_out, rules.max_dropped)
-    whole = pixels.pop("all")
+    whole = sum(pixels.values(), Pixels())
     expected = getattr(reader, "PIXELS", None)  # readers know it only of sources that circulate in altered copies
     folds = [fold for fold in (*FOLDS, NO_FOLD) if fold in pixels]
     return {
