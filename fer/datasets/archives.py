@@ -12,10 +12,12 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -63,7 +65,11 @@ def opened(path: Path) -> "Archive":
         InputError: it is damaged, or not what its name says.
     """
     try:
-        archive = _Zip(path) if path.name.lower().endswith(".zip") else _Tar(path)
+        archive: Archive
+        if path.suffix.lower() == ".zip":
+            archive = _Zip(zipfile.ZipFile(path))
+        else:
+            archive = _Tar(path.open("rb") if path.suffix.lower() == ".tar" else _unpacked(path))
         with ExitStack() as on_error:
             on_error.callback(archive.close)
             archive.index()
@@ -74,25 +80,30 @@ def opened(path: Path) -> "Archive":
         raise InputError(f"{path}: not a readable archive ({why}); download it again") from error
 
 
-class Archive:
+class Archive(ABC):
     """`tree` holds the folders as dicts and the files as members, by name."""
 
     tree: dict[str, Node]
 
-    def open(self, member: Member) -> io.BufferedIOBase:
-        raise NotImplementedError
+    def __init__(self, file: zipfile.ZipFile | IO[bytes]):
+        self._file = file
+
+    @abstractmethod
+    def open(self, member: Member) -> io.BufferedIOBase: ...
+
+    @abstractmethod
+    def members(self) -> Iterator[tuple[str, Member | Refused]]:
+        """All but folders, each with its path."""
 
     def close(self) -> None:
-        raise NotImplementedError
-
-    def members(self) -> Iterator[tuple[str, Member | Refused]]:
-        raise NotImplementedError
+        self._file.close()
 
     def __del__(self) -> None:
         self.close()  # when `opened` lets go of it
 
     def index(self) -> None:
         self.tree = {}
+        repeated = count(1)
         for name, node in self.members():
             parts = PurePosixPath(name.replace("\\", "/")).parts
             if not parts:
@@ -104,24 +115,19 @@ class Archive:
             for part in parts[:-1]:
                 folder = folder.setdefault(part, {}) if isinstance(folder, dict) else None
             if not isinstance(folder, dict) or parts[-1] in folder:
-                self.tree[f"{name} (again)"] = Refused("name twice", "the archive has it already")
+                self.tree[f"again {next(repeated)}: {name}"] = Refused("name twice", "the archive has it already")
             else:
                 folder[parts[-1]] = node
 
 
 class _Zip(Archive):
-    def __init__(self, path: Path):
-        self._file = zipfile.ZipFile(path)
+    _file: zipfile.ZipFile
 
     def members(self) -> Iterator[tuple[str, Member | Refused]]:
         return ((info.filename, self._node(info)) for info in self._file.infolist() if not info.is_dir())
 
     def open(self, member: Member) -> io.BufferedIOBase:
         return cast(io.BufferedIOBase, self._file.open(cast(zipfile.ZipInfo, member)))
-
-    def close(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
 
     @staticmethod
     def _node(info: zipfile.ZipInfo) -> Member | Refused:
@@ -135,17 +141,7 @@ class _Zip(Archive):
 
 
 class _Tar(Archive):
-    def __init__(self, path: Path):
-        self._file: IO[bytes] = path.open("rb") if path.suffix.lower() == ".tar" else _unpacked(path)
-
-    def open(self, member: Member) -> io.BufferedIOBase:
-        span = cast(Span, member)
-        self._file.seek(span.start)
-        return io.BufferedReader(_Window(self._file, span))
-
-    def close(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
+    _file: IO[bytes]
 
     def members(self) -> Iterator[tuple[str, Member | Refused]]:
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
@@ -160,6 +156,9 @@ class _Tar(Archive):
                 else:
                     node = Span(info.offset_data, info.size)
                 yield info.name, node
+
+    def open(self, member: Member) -> io.BufferedIOBase:
+        return io.BufferedReader(_Window(self._file, cast(Span, member)))
 
 
 class _Window(io.RawIOBase):
