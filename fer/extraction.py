@@ -80,9 +80,14 @@ def _chunks(items: Iterable[Record | Dropped]) -> Iterator[list[Work]]:
 
 
 def _from_archive(file: File) -> bytes:
+    with _undamaged(), file.open() as content:
+        return content.read(MAX_BYTES + 1)
+
+
+@contextmanager
+def _undamaged() -> Iterator[None]:
     try:
-        with file.open() as content:
-            return content.read(MAX_BYTES + 1)
+        yield
     except DAMAGE as error:
         raise UndecodableError("damaged archive", " ".join(str(error).split()) or type(error).__name__) from error
 
@@ -146,8 +151,9 @@ def _on_disk(file: File) -> Iterator[Path]:
     if file.archive is None:
         yield file.path
         return
-    with tempfile.NamedTemporaryFile(suffix=file.suffix) as copy, file.open() as content:
-        shutil.copyfileobj(content, copy)
+    with tempfile.NamedTemporaryFile(suffix=file.suffix) as copy:
+        with _undamaged(), file.open() as content:
+            shutil.copyfileobj(content, copy)
         copy.flush()
         yield Path(copy.name)
 

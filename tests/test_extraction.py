@@ -213,6 +213,17 @@ def test_a_video_in_an_archive_gives_the_same_faces(video: Path, rules: params.I
     assert told(results([Record("clip", folder.files()[0], faces="one")], rules)) == told(plain)
 
 
+def test_a_video_in_a_damaged_archive_is_told(video: Path, rules: params.Ingest, finding: Any) -> None:
+    finding((10, 10, 100, 100))
+    with zipfile.ZipFile(video / "x.zip", "w") as archive:
+        archive.write(video / "clip.avi", "clip.avi")
+    data = bytearray((video / "x.zip").read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (video / "x.zip").write_bytes(data)
+    (folder,) = Folder(video).folders()
+    assert told(results([Record("clip", folder.files()[0], faces="one")], rules)) == {"clip": "damaged archive"}
+
+
 def test_order_is_kept_over_chunks_and_what_was_dropped_before_stays_in_its_place(
     tmp_path: Path, rules: params.Ingest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
