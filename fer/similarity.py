@@ -5,6 +5,8 @@ projections, Charikar 2002) of the lowest frequencies of a picture, and confirme
 with the number of faces and not with that of pairs. Mirror images are not looked for.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy.sparse import coo_array
@@ -30,17 +32,27 @@ def alike(faces: UInt8[np.ndarray, "n size size"], cluster: Int[np.ndarray, " n"
     like none but the identical.
     """
     _, first = np.unique(cluster, return_index=True)
-    rows = first[~blank(faces)[first]]
-    if len(rows) < 2:
+    shown = np.flatnonzero(~blank(faces)[first])
+    if len(shown) < 2:
         return cluster
-    pairs = rows[candidates(frequencies(faces, rows))]
-    pairs = pairs[correlation(faces, pairs) >= ALIKE]
-    links = coo_array(
-        (np.ones(len(pairs), dtype=bool), (cluster[pairs[:, 0]], cluster[pairs[:, 1]])), shape=(len(first), len(first))
-    )
-    merged = connected_components(links, directed=False)[1][cluster]
-    _, appears, number = np.unique(merged, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(appears))[number].astype(np.int64)
+    picture = np.arange(len(first))
+    for found in candidates(frequencies(faces, first[shown])):
+        pairs = shown[found]
+        pairs = pairs[picture[pairs[:, 0]] != picture[pairs[:, 1]]]  # of a crowd, most are together already
+        picture = joined(picture, pairs[correlation(faces, first[pairs]) >= ALIKE])
+    return np.unique(picture[cluster], return_inverse=True)[1].astype(np.int64)
+
+
+def joined(picture: Int[np.ndarray, " n"], pairs: Int[np.ndarray, "pairs 2"]) -> Int[np.ndarray, " n"]:
+    """`picture` with the pictures of each pair of rows made one, under the lowest of their numbers."""
+    numbers, ends = np.unique(picture[pairs], return_inverse=True)
+    one, other = ends.reshape(-1, 2).T
+    links = coo_array((np.ones(len(pairs), dtype=bool), (one, other)), shape=(len(numbers), len(numbers)))
+    component = connected_components(links, directed=False)[1]
+    _, lowest = np.unique(component, return_index=True)
+    becomes = np.arange(len(picture))
+    becomes[numbers] = numbers[lowest][component]
+    return becomes[picture]
 
 
 def frequencies(
@@ -60,12 +72,11 @@ def frequencies(
     return found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-6)
 
 
-def candidates(described: Float[np.ndarray, "m frequencies"]) -> Int[np.ndarray, "pairs 2"]:
-    """Pairs of rows that may be alike, each once, the lower first."""
+def candidates(described: Float[np.ndarray, "m frequencies"]) -> Iterator[Int[np.ndarray, "pairs 2"]]:
+    """Pairs of rows that may be alike, at most as many at a time as there are rows; some come more than once."""
     n, width = described.shape
     bits = min(62, int(np.ceil(np.log2(n))) + SPARE_BITS)
     random = np.random.default_rng(0)
-    found = [np.zeros((0, 2), dtype=np.int64)]
     for _ in range(TABLES):
         signs = described @ random.standard_normal((width, bits), dtype=np.float32) > 0
         code = signs @ (1 << np.arange(bits, dtype=np.int64))
@@ -75,9 +86,8 @@ def candidates(described: Float[np.ndarray, "m frequencies"]) -> Int[np.ndarray,
             left = np.flatnonzero(code[:-step] == code[step:])
             if not len(left):
                 break
-            pairs = np.sort(np.stack([order[left], order[left + step]], axis=1), axis=1)
-            found.append(pairs[_near_enough(described, pairs)])
-    return np.unique(np.concatenate(found), axis=0)
+            pairs = np.stack([order[left], order[left + step]], axis=1)
+            yield pairs[_near_enough(described, pairs)]
 
 
 def correlation(

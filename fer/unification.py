@@ -44,11 +44,12 @@ def unify(
     check_ids(table)
     if rules.leaks == "stop":
         check_leaks(table, fold, cluster)
-    for mask, reason in unusable(table, fold, label, cluster, blank(faces), rules):
+    group = (table["source"] + "/" + table["group"]).where(table["group"] != "", "")
+    take = np.where(group != "", cluster.max(initial=-1) + 1 + identical, cluster)
+    for mask, reason in unusable(table, fold, label, cluster, take, blank(faces), rules):
         table.loc[mask, "reason"] = reason
         fold[mask] = "excluded"
 
-    group = (table["source"] + "/" + table["group"]).where(table["group"] != "", "")
     block = blocks(cluster, list(group))
     for name, share, stream in (("test", rules.test, seeds[0]), ("valid", rules.valid, seeds[1])):
         generator = np.random.default_rng(stream)
@@ -96,13 +97,16 @@ def unusable(
     fold: np.ndarray,
     label: Int[np.ndarray, " n"],
     cluster: Int[np.ndarray, " n"],
+    take: Int[np.ndarray, " n"],
     is_blank: Bool[np.ndarray, " n"],
     rules: params.Unify,
 ) -> Iterator[tuple[Bool[np.ndarray, " n"], str]]:
     """Faces to be excluded, and why; `fold` must be "excluded" for them before the next are asked for.
 
     What a picture is, is said first by its fold: one in a test part is in no other. Then by its source: what the one
-    named first says of it holds, whatever the others say. Then by its label.
+    named first says of it holds, whatever the others say. Then by its label, where `take` numbers the pictures: of one
+    person or film another expression can be nearly the same picture, so faces of a group are told apart unless
+    identical.
     """
     number, sources = pd.factorize(table["source"])
     yield np.isin(fold, ["train", "unlabelled"]) & is_blank, "blank picture"
@@ -118,9 +122,9 @@ def unusable(
     yield (table["emotion"] != "").to_numpy() & (label < 0), "emotion is not among those of params.yaml"
     if rules.contradictions != "keep":
         rule = contradictory if rules.contradictions == "exclude" else outvoted
-        yield rule(fold == "train", cluster, label), "same picture with contradictory labels"
+        yield rule(fold == "train", take, label), "same picture with contradictory labels"
     for name in ("train", "unlabelled"):
-        yield copies(fold == name, cluster), f"copy of another {name} face"
+        yield copies(fold == name, take), f"copy of another {name} face"
 
 
 def owners_folds(table: pd.DataFrame, by_rule: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, list[str]]:

@@ -1,8 +1,12 @@
 """What becomes of each supplied face: its fold, its label, and why."""
 
+import random
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fer import params
 from fer.errors import InputError
@@ -275,3 +279,45 @@ def test_an_id_that_occurs_twice_in_a_source_is_told(everything: tuple[pd.DataFr
     rows.loc[5, "id"] = rows.loc[4, "id"]
     with pytest.raises(InputError, match="mine: two faces have the id 'mine/train/4'"):
         unify(rows, faces, SEVEN, RULES, 0)
+
+
+def test_takes_of_one_person_are_no_copies_unless_identical(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    rows.loc[[0, 1, 2, 280, 281], "group"] = "person 1"
+    faces[[1, 2, 281]] = faces[[0, 0, 280]]
+    faces[1, 3, 3] ^= 16  # another emotion, nearly the same picture
+    faces[281, 3, 3] ^= 16
+    rows.loc[2, "emotion"] = rows.loc[0, "emotion"]
+    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["fold"][[0, 1, 2, 280, 281]].tolist() == ["train", "train", "excluded", "unlabelled", "unlabelled"]
+    faces[1] = faces[210]  # and a test face is still shown to nobody
+    faces[1, 3, 3] ^= 16
+    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["reason"][1] == "same picture as a test face"
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(st.integers(0, 279), st.integers(0, 279)), max_size=12), st.randoms())
+def test_which_pictures_are_left_does_not_depend_on_the_order_within_a_source(
+    twins: list[tuple[int, int]], random: random.Random
+) -> None:
+    parts = [
+        supplied(35, source, fold)
+        for source in ("first", "second")
+        for fold in ("train", "valid", "test", "unlabelled")
+    ]
+    rows, faces = pd.concat(parts, ignore_index=True), pictures(280)
+    for one, other in twins:
+        faces[other] = faces[one]
+
+    def left(order: list[int]) -> list[tuple[str, str, str, bytes]]:
+        """Source, fold, emotion and picture of every face that is used."""
+        table, _, _ = unify(rows.iloc[order].reset_index(drop=True), faces[order], SEVEN, RULES, 0)
+        used = table[table["fold"] != "excluded"]
+        return sorted(
+            (face.source, face.fold, face.emotion, faces[order[row]].tobytes())
+            for row, face in zip(used.index, used.itertuples(), strict=True)
+        )
+
+    shuffled = random.sample(range(140), 140) + random.sample(range(140, 280), 140)
+    assert left(shuffled) == left(list(range(280)))
