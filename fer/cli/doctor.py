@@ -29,9 +29,12 @@ def add_to(commands: Any) -> None:
 
 
 def doctor(args: argparse.Namespace) -> None:
-    worst = False
+    worst, told = False, set[str]()
     for check in (installation, project, parameters, sources, device, disk):
         for state, text in findings(check):
+            if text in told:  # several checks need params.yaml
+                continue
+            told.add(text)
             print(f"{state:8} {text}")
             worst |= state == "problem"
     if worst:

@@ -45,7 +45,7 @@ def read(root: Folder, rules: params.Ingest) -> Iterator[Found]:
     kind = _MANUAL if _tables(root, _MANUAL) else _AUTOMATIC
     if kind == _MANUAL and _tables(root, _AUTOMATIC):
         yield Note(f"{_AUTOMATIC}_Images/ is left out: its labels come from a network")
-    images = unpacked(root, f"{kind}_Images")
+    images = root.unpacked(f"{kind}_Images")
     if images is None:
         raise InputError(f"{root}: no {kind}_Images beside {kind}_file_lists; unpack the owner's archives there")
     labels: dict[str, tuple[str, str]] = {}  # of a picture its fold and number
@@ -91,19 +91,13 @@ def face(picture: File, code: str, fold: str, by_rule: bool = False) -> Record |
     return Record(picture.id, picture, EMOTIONS[code], fold, by_rule=by_rule)
 
 
-def unpacked(root: Folder, name: str) -> Folder | None:
-    """The folder or archive `name`; the inner one where it was unpacked into a folder of its own name."""
-    outer = root.folder(name)
-    return outer and (outer.folder(name) or outer)
-
-
 def _none(id: str, code: str) -> Dropped:
     return Dropped(id, "no single emotion", f"label {code}, {NO_EMOTION[code]}", defect=False)
 
 
 def _tables(root: Folder, kind: str) -> list[tuple[File, str]]:
     """The lists that are there, each with its fold."""
-    folder = unpacked(root, f"{kind}_file_lists")
+    folder = root.unpacked(f"{kind}_file_lists")
     found = [(folder.file(name), fold) for name, fold in _LISTS[kind].items()] if folder else []
     return [(table, fold) for table, fold in found if table]
 

@@ -56,7 +56,7 @@ def read(root: Folder, rules: params.Ingest) -> Iterator[Found]:
 def _parts(root: Folder) -> Iterator[tuple[str, Folder, Folder]]:
     """Fold, pictures and arrays of each part."""
     for name, fold in _FOLDS.items():
-        if part := affectnet_csv.unpacked(root, name):
+        if part := root.unpacked(name):
             images, annotations = part.folder("images"), part.folder("annotations")
             if images and annotations:
                 yield fold, images, annotations

@@ -25,6 +25,7 @@ from fer.errors import InputError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
+# What reading a damaged archive raises; the last one where a member is packed in a way that Python can't unpack.
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, NotImplementedError)
 
 # Pictures hardly shrink and text does so fourfold; a bomb does so a thousandfold.

@@ -101,6 +101,11 @@ class Folder:
             found = inner
         return found
 
+    def unpacked(self, name: str) -> "Folder | None":
+        """The folder or archive at the path `name`; of two of one name, one in the other, the inner one."""
+        outer = self.folder(name)
+        return outer and (outer.folder(name) or outer)
+
     def file(self, name: str) -> File | None:
         """The file at the path `name` below this folder.
 

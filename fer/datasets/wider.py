@@ -87,16 +87,10 @@ def _entries(table: File) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _images(root: Folder, part: str) -> Folder | None:
-    folder = _unpacked(root, f"WIDER_{part}")
+    folder = root.unpacked(f"WIDER_{part}")
     return folder and folder.folder("images")
 
 
 def _table(root: Folder, part: str) -> File | None:
-    folder = _unpacked(root, "wider_face_split")
+    folder = root.unpacked("wider_face_split")
     return folder.file(f"wider_face_{part}_bbx_gt.txt") if folder else None
-
-
-def _unpacked(root: Folder, name: str) -> Folder | None:
-    """The folder or archive `name`; its inner one where it holds one of the same name."""
-    outer = root.folder(name)
-    return outer and (outer.folder(name) or outer)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import write_csv
+from commands import fer, write_csv
 
 from fer.cli import doctor
 
@@ -107,3 +107,11 @@ def test_bf16_needs_a_processor_that_has_it(
         Path, "read_text", lambda path, **how: flags if "cpuinfo" in str(path) else read_text(path, **how)
     )
     assert [found for found, text in doctor.findings(doctor.device) if "bf16" in text] == [state]
+
+
+def test_what_several_checks_find_is_told_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("params.yaml").write_text("seed: none\n")
+    assert fer(monkeypatch, "doctor") == 1
+    assert capsys.readouterr().out.count("seed is 'none'") == 1

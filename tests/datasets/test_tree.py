@@ -1,8 +1,6 @@
 """The reader of any folder of pictures."""
 
-import os
 import random
-import sys
 from pathlib import Path
 
 import pytest
@@ -122,13 +120,6 @@ def test_the_source_itself_may_be_a_link(tmp_path: Path, rules: params.Ingest) -
     touch(tmp_path, "outside/a.jpg")
     (tmp_path / "source").symlink_to(tmp_path / "outside")
     assert [item.id for item in tree.read(Folder(tmp_path / "source"), rules)] == ["a.jpg"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the file system refuses such names")
-def test_a_name_that_is_not_utf8_is_dropped(tmp_path: Path, rules: params.Ingest) -> None:
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).write_bytes(b"")
-    (item,) = tree.read(Folder(tmp_path), rules)
-    assert item == Dropped("caf\\xe9.jpg", "file name", "not UTF-8; rename it")
 
 
 @pytest.mark.parametrize(
