@@ -30,6 +30,16 @@ def transform(
     return _erase(pixels, transforms, generator)
 
 
+def mix(
+    faces: Float[Tensor, "n size size"], goals: Float[Tensor, "n classes"], share: float
+) -> tuple[Float[Tensor, "n size size"], Float[Tensor, "n classes"]]:
+    """Each face blended with another of the batch, of which it keeps `share`, and so are their goals.
+
+    Mixup (Zhang et al. 2018, arXiv:1710.09412), with one share for the batch as in its authors' code.
+    """
+    return share * faces + (1 - share) * faces.flip(0), share * goals + (1 - share) * goals.flip(0)
+
+
 def _between(low: float, high: float, like: Tensor, generator: torch.Generator) -> Float[Tensor, " n"]:
     return torch.empty(len(like), device=like.device).uniform_(low, high, generator=generator)
 

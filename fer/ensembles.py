@@ -1,6 +1,6 @@
 """The networks' stored predictions, and their vote."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Calibrated:
     temperatures: dict[str, float]
 
 
-def read_predictions(folder: Path, networks: Sequence[str], emotions: Sequence[str], n: int) -> dict[str, Prediction]:
+def read_predictions(folder: Path, networks: Iterable[str], emotions: Sequence[str], n: int) -> dict[str, Prediction]:
     """What each of `networks` predicted, in their order; logits are memory-mapped.
 
     Raises:
@@ -42,9 +42,12 @@ def read_predictions(folder: Path, networks: Sequence[str], emotions: Sequence[s
     }
 
 
-def vote(probs: Sequence[Float[np.ndarray, "n classes"]]) -> Float[np.ndarray, "n classes"]:
-    """Mean of the networks' class probabilities (soft vote), float32."""
-    return np.asarray(np.mean(probs, axis=0, dtype=np.float64), dtype=np.float32)
+def vote(
+    probs: Mapping[str, Float[np.ndarray, "n classes"]], weights: Mapping[str, float]
+) -> Float[np.ndarray, "n classes"]:
+    """Mean of the networks' class probabilities (soft vote), each with its weight, float32."""
+    total = sum(weights[name] * of_network.astype(np.float64) for name, of_network in probs.items())
+    return np.asarray(total / sum(weights[name] for name in probs), dtype=np.float32)
 
 
 def calibrated_vote(
@@ -52,8 +55,9 @@ def calibrated_vote(
     labels: Int[np.ndarray, " n"],
     valid: Bool[np.ndarray, " n"],
     seed: int,
+    weights: Mapping[str, float],
 ) -> Calibrated:
-    """Each network at the temperature fitted on the faces of the `valid` mask, and the vote of all.
+    """Each network at the temperature fitted on the faces of the `valid` mask, and the vote of all by their `weights`.
 
     The `valid` faces themselves are cross-fitted, so that what is measured on them is honest. The labels of others are
     not read.
@@ -71,7 +75,7 @@ def calibrated_vote(
         temperatures[network] = fit_temperature(said[valid], labels[valid])
         probs[network] = probabilities(said, temperatures[network])
         probs[network][valid] = cross_fitted(said[valid], labels[valid], seed)
-    return Calibrated(probs, vote(list(probs.values())), temperatures)
+    return Calibrated(probs, vote(probs, weights), temperatures)
 
 
 def _read(path: Path, expected: Mapping[str, object], n: int) -> Prediction:

@@ -4,7 +4,7 @@ Dictionaries become JSON, their keys are round, network, fold; tables become CSV
 networks, and stands beside them even where there is one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,15 @@ def measured(table: pd.DataFrame, emotions: Sequence[str]) -> Measured:
     )
 
 
-def answers(said: Mapping[str, Prediction], faces: Measured, seed: int) -> Answers:
-    """The calibrated answers of the networks that `said` names; only the measured faces' logits are read."""
+def answers(said: Mapping[str, Prediction], faces: Measured, seed: int, weights: Mapping[str, float]) -> Answers:
+    """The calibrated answers of the networks that `said` names, and their vote by `weights`.
+
+    Only the measured faces' logits are read.
+    """
     logits = {network: prediction.logits[faces.rows] for network, prediction in said.items()}
     return Answers(
-        calibrated=calibrated_vote(logits, faces.labels, ~faces.test, seed),
-        uncalibrated=vote([probabilities(of_network, 1.0) for of_network in logits.values()]),
+        calibrated=calibrated_vote(logits, faces.labels, ~faces.test, seed, weights),
+        uncalibrated=vote({name: probabilities(of_network, 1.0) for name, of_network in logits.items()}, weights),
     )
 
 
@@ -104,7 +107,7 @@ def read_pseudo_labels(folder: Path, table: pd.DataFrame, truth: pd.Series, emot
     )
 
 
-def read_curves(folder: Path, rounds: Sequence[int], networks: Sequence[str]) -> pd.DataFrame:
+def read_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) -> pd.DataFrame:
     """The learning curves in `folder` / round / network, with the columns round, network and `CURVE`.
 
     Raises:

@@ -26,6 +26,7 @@ class Bundle:
     size: int
     views: tuple[str, ...]
     precision: str
+    vote: Mapping[str, float]  # network: weight
     temperatures: Mapping[str, float]  # network: temperature
     thresholds: Mapping[str, float]  # emotion: confidence at or above which a prediction is accepted
     weights_sha256: Mapping[str, str]
@@ -40,15 +41,14 @@ class Predictor:
 
     def __call__(self, faces: UInt8[np.ndarray, "n size size"], batch: int = 256) -> Float[np.ndarray, "n classes"]:
         """Calibrated probabilities of the bundle's emotions for each face."""
-        return vote(
-            [
-                probabilities(
-                    logits(network, faces, views=self.about.views, batch=batch, precision=self.about.precision),
-                    self.about.temperatures[name],
-                )
-                for name, network in self.networks.items()
-            ]
-        )
+        probs = {
+            name: probabilities(
+                logits(network, faces, views=self.about.views, batch=batch, precision=self.about.precision),
+                self.about.temperatures[name],
+            )
+            for name, network in self.networks.items()
+        }
+        return vote(probs, self.about.vote)
 
 
 def write(about: Bundle, trained: Path, out: Path) -> None:

@@ -3,10 +3,11 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic.fields import FieldInfo
 
 from fer.errors import InputError
 from fer.labels import EMOTIONS
@@ -17,7 +18,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-_SHARED = ("__init__", "blocks")  # files in fer/models that are no networks
+_SHARED = ("__init__", "blocks", "transfer")  # files in fer/models that are no networks
 NETWORKS = sorted(file.stem for file in (Path(__file__).parent / "models").glob("*.py") if file.stem not in _SHARED)
 Emotion = Literal["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"]
 
@@ -92,44 +93,120 @@ class Transforms(Section):
     erasing: Share
 
 
-class AdamW(Section):
-    kind: Literal["adamw"]
-    lr: Positive
-    weight_decay: NotNegative
-
-
 class SGD(Section):
     kind: Literal["sgd"]
     lr: Positive
     momentum: BelowOne
+    nesterov: bool
+    weight_decay: NotNegative
+
+    @model_validator(mode="after")
+    def _agree(self) -> "SGD":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class Adaptive(Section):
+    kind: Literal["adam", "adamw", "rmsprop", "adagrad", "adadelta"]
+    lr: Positive
     weight_decay: NotNegative
 
 
-class OneCycle(Section):
-    kind: Literal["one_cycle"]
+class Smooth(Section):
+    kind: Literal["constant", "cosine", "one_cycle"]
     warmup: BelowOne
 
 
-class Cosine(Section):
-    kind: Literal["cosine"]
+class Steps(Section):
+    kind: Literal["step"]
     warmup: BelowOne
+    every: Annotated[float, Field(gt=0, le=1)]
+    factor: BelowOne
+
+
+class Restarts(Section):
+    kind: Literal["restarts"]
+    warmup: BelowOne
+    cycles: Count
+
+
+class Plateau(Section):
+    kind: Literal["plateau"]
+    factor: BelowOne
+    patience: Count
+
+
+Optimizer = Annotated[SGD | Adaptive, Field(discriminator="kind")]
+Schedule = Annotated[Smooth | Steps | Restarts | Plateau, Field(discriminator="kind")]
 
 
 class Train(Section):
     epochs: Count
     batch: Annotated[int, Field(ge=2)]
-    optimizer: Annotated[AdamW | SGD, Field(discriminator="kind")]
-    schedule: Annotated[OneCycle | Cosine, Field(discriminator="kind")]
+    optimizer: Optimizer
+    schedule: Schedule
     dropout: BelowOne
     targets: Literal["labels", "votes"]
     label_smoothing: BelowOne
+    mixup: NotNegative
     class_weights: Literal["none", "balanced"]
     ema: BelowOne
     patience: Count | None
 
+    def changed(self, changes: "Changes") -> "Recipe":
+        """The recipe of a network, by its row in `networks`: a key that is there replaces the whole key of `train`."""
+        return Recipe.model_validate({"transfer": None} | self.model_dump() | changes.model_dump(exclude_unset=True))
+
+
+class Phase(Section):
+    layers: Literal["head", "all"]
+    epochs: Count
+    lr: Positive
+    class_weights: Literal["none", "balanced"]
+
+
+class Transfer(Section):
+    pretrained: bool | Annotated[str, Field(min_length=1)]
+    input_px: Annotated[int, Field(ge=32, le=512)]
+    phases: Annotated[list[Phase], Field(min_length=1)]
+
+
+class Recipe(Train):
+    transfer: Transfer | None
+
+    def phases(self) -> list["Recipe"]:
+        """The recipe of each phase of a transfer network; of others the recipe itself."""
+        if self.transfer is None:
+            return [self]
+        return [
+            self.model_copy(
+                update={
+                    "epochs": phase.epochs,
+                    "class_weights": phase.class_weights,
+                    "optimizer": self.optimizer.model_copy(update={"lr": phase.lr}),
+                    "transfer": self.transfer.model_copy(update={"phases": [phase]}),
+                }
+            )
+            for phase in self.transfer.phases
+        ]
+
+
+if TYPE_CHECKING:
+    Changes = Recipe
+else:  # the keys of a recipe, each of which may be left out
+    Changes = create_model(
+        "Changes",
+        __base__=Section,
+        **{
+            name: (field.annotation, FieldInfo.merge_field_infos(field, default=None))
+            for name, field in Recipe.model_fields.items()
+        },
+    )
+
 
 class Predict(Section):
-    views: Annotated[list[Literal["plain", "flip"]], Field(min_length=1)]
+    views: Annotated[list[Literal["plain", "flip", "ten_crop"]], Field(min_length=1)]
     batch: Count
 
 
@@ -157,11 +234,21 @@ class Package(Section):
     round: Literal["best"] | Annotated[int, Field(ge=0)]
 
 
+def _equal_weights(ensemble: Any) -> Any:
+    """A list of networks as the mapping to their weights that it stands for."""
+    if not isinstance(ensemble, list):
+        return ensemble
+    if twice := sorted({str(name) for name in ensemble if ensemble.count(name) > 1}):
+        raise ValueError(f"names {', '.join(twice)} twice")
+    return dict.fromkeys(ensemble, 1.0)
+
+
 class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     emotions: Annotated[list[Emotion], Field(min_length=2)]
     sources: Annotated[list[Name], Field(min_length=1)]
-    networks: Annotated[list[Name], Field(min_length=1)]
+    networks: dict[Name, Changes]
+    ensemble: Annotated[dict[Name, NotNegative], BeforeValidator(_equal_weights), Field(min_length=1)]
     precision: Literal["fp32", "bf16"]
     rounds: Rounds
     sample: Sample
@@ -178,7 +265,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> "Params":
-        for key in ("sources", "networks", "emotions"):
+        for key in ("sources", "emotions"):
             names = getattr(self, key)
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{key} names {', '.join(twice)} twice")
@@ -186,6 +273,10 @@ class Params(Section):
             raise ValueError(f"emotions must keep the order {', '.join(EMOTIONS)}")
         if unknown := [name for name in self.networks if name not in NETWORKS]:
             raise ValueError(f"networks names {', '.join(unknown)}, but fer/models has {', '.join(NETWORKS)}")
+        if unknown := [name for name in self.ensemble if name not in self.networks]:
+            raise ValueError(f"ensemble names {', '.join(unknown)}, but networks has {', '.join(self.networks)}")
+        if not any(self.ensemble.values()):
+            raise ValueError("ensemble gives every network the weight 0; at least one must vote")
         if unknown := sorted(set(self.ingest.readers) - set(self.sources)):
             raise ValueError(f"ingest.readers names {', '.join(unknown)}, but sources are {', '.join(self.sources)}")
         threshold = self.pseudo_label.policy.threshold
@@ -271,19 +362,23 @@ def _in_words(key: str, problem: Any, path: Path) -> str:
 
 
 def _siblings(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed beside the one at `loc`."""
-    model: Any = Params
+    """The keys allowed beside the one at `loc`, where pydantic puts the `kind` of a union between the keys."""
+    models: list[Any] = [Params]
     for part in loc[:-1]:
-        if part in getattr(model, "model_fields", {}):
-            model = model.model_fields[part].annotation
-        else:  # the `kind` of a union
-            options = [option for option in getattr(model, "__args__", ()) if hasattr(option, "model_fields")]
-            model = next(
-                (
-                    option
-                    for option in options
-                    if part in getattr(option.model_fields["kind"].annotation, "__args__", ())
-                ),
-                None,
-            )
-    return sorted(getattr(model, "model_fields", {}))
+        if within := [model.model_fields[part].annotation for model in models if part in model.model_fields]:
+            models = [model for annotation in within for model in _sections(annotation)]
+        elif of_kind := [model for model in models if part in _kinds(model)]:
+            models = of_kind
+    return sorted({key for model in models for key in model.model_fields})
+
+
+def _sections(annotation: Any) -> list[Any]:
+    """The sections that a type is made of."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [section for part in getattr(annotation, "__args__", ()) for section in _sections(part)]
+
+
+def _kinds(section: Any) -> tuple[str, ...]:
+    """The values that a section's `kind` may have; none where it has no such key."""
+    return getattr(section.model_fields["kind"].annotation, "__args__", ()) if "kind" in section.model_fields else ()

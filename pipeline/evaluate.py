@@ -16,17 +16,17 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     chosen = params.load()
-    networks, emotions, bins = chosen.networks, chosen.emotions, chosen.evaluate.bins
+    weights, emotions, bins = chosen.ensemble, chosen.emotions, chosen.evaluate.bins
 
     table, truth = read_table(args.table), read_truth(args.truth)
     faces = evaluation.measured(table, emotions)
     said, decided = {}, {}
     for round_ in chosen.rounds.predict:
-        predictions = read_predictions(args.predictions / str(round_), networks, emotions, len(table))
-        said[round_] = evaluation.answers(predictions, faces, chosen.seed)
+        predictions = read_predictions(args.predictions / str(round_), weights, emotions, len(table))
+        said[round_] = evaluation.answers(predictions, faces, chosen.seed, weights)
     for round_ in chosen.rounds.retrain:
         decided[round_] = evaluation.read_pseudo_labels(args.pseudo_labels / str(round_), table, truth, emotions)
-    curves = evaluation.read_curves(args.models, chosen.rounds.predict, networks)
+    curves = evaluation.read_curves(args.models, chosen.rounds.predict, weights)
 
     figures = evaluation.figures(said, faces, emotions, bins)
     audits = evaluation.audits(decided, emotions)

@@ -21,14 +21,15 @@ def main() -> None:
     args = parser.parse_args()
     chosen = params.load()
 
+    voters = {name: weight for name, weight in chosen.ensemble.items() if weight}
     table = read_table(args.table)
     label = codes(table["emotion"], chosen.emotions)
     folds = {fold: (table["fold"] == fold).to_numpy() for fold in ("valid", "test")}
     answers, figures = {}, {}
     for number in chosen.rounds.predict if chosen.package.round == "best" else [chosen.package.round]:
-        said = read_predictions(args.predictions / str(number), chosen.networks, chosen.emotions, len(table))
+        said = read_predictions(args.predictions / str(number), voters, chosen.emotions, len(table))
         logits = {name: prediction.logits for name, prediction in said.items()}
-        answers[number] = calibrated_vote(logits, label, folds["valid"], chosen.seed)
+        answers[number] = calibrated_vote(logits, label, folds["valid"], chosen.seed, voters)
         figures[number] = {
             fold: summary(answers[number].vote[rows], label[rows], chosen.emotions, chosen.evaluate.bins)
             for fold, rows in folds.items()
@@ -39,17 +40,18 @@ def main() -> None:
     about = packaging.Bundle(
         round=best,
         emotions=tuple(chosen.emotions),
-        size=models.read_facts(trained / chosen.networks[0]).size,
+        size=models.read_facts(trained / next(iter(voters))).size,
         views=tuple(chosen.predict.views),
         precision=chosen.precision,
+        vote=voters,
         temperatures=answers[best].temperatures,
         thresholds=thresholds(chosen.pseudo_label.policy, chosen.emotions),
-        weights_sha256={name: models.weights_sha256(trained / name) for name in chosen.networks},
+        weights_sha256={name: models.weights_sha256(trained / name) for name in voters},
     )
     with replacing_folder(args.out) as out:
         packaging.write(about, trained, out)
         (out / "card.md").write_text(packaging.card(about, figures[best], chosen.sources), encoding="utf-8")
-    print(f"packaged round {best} of {', '.join(chosen.networks)}")
+    print(f"packaged round {best} of {', '.join(voters)}")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ def main() -> None:
 
     table = read_table(args.table)
     labels, fold = codes(table["emotion"], emotions), table["fold"].to_numpy(dtype=object)
-    said = read_predictions(args.predictions, chosen.networks, emotions, len(table))
+    said = read_predictions(args.predictions, chosen.ensemble, emotions, len(table))
     logits = {network: prediction.logits for network, prediction in said.items()}
-    teachers = calibrated_vote(logits, labels, fold == "valid", chosen.seed)
+    teachers = calibrated_vote(logits, labels, fold == "valid", chosen.seed, chosen.ensemble)
     selection = pseudolabels.select(teachers.vote, fold == "unlabelled", policy, emotions)
 
     with replacing_folder(args.out) as out:
@@ -36,7 +36,7 @@ def main() -> None:
         np.save(out / "weights.npy", selection.weight)
         write_csv(out / "labels.csv", pseudolabels.decisions(selection, table, emotions))
         facts = {"round": args.round, "teacher": args.teacher, "policy": policy.model_dump()}
-        facts |= {"temperatures": teachers.temperatures}
+        facts |= {"temperatures": teachers.temperatures, "ensemble": chosen.ensemble}
         facts |= {"weights_sha256": {network: prediction.weights_sha256 for network, prediction in said.items()}}
         write_json(out / "summary.json", facts | pseudolabels.counts(selection, emotions))
     print(f"round {args.round}: {pseudolabels.in_words(selection, emotions)}")

@@ -11,7 +11,7 @@ from fer.errors import run
 from fer.examples import read_labelled, read_pseudo_labelled
 from fer.inference import device
 from fer.tables import replacing_folder, write_csv
-from fer.training import fit, steps_for
+from fer.training import learn
 
 
 def main() -> None:
@@ -27,24 +27,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     chosen = params.load()
+    recipe = chosen.train.changed(chosen.networks[args.network])
 
-    train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, chosen.train.targets)
+    train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
     accepted = read_pseudo_labelled(args.faces, args.pseudo_labels, chosen.retrain)
-    facts = models.Facts(args.network, tuple(chosen.emotions), train.size, chosen.train.dropout)
+    facts = models.Facts(args.network, tuple(chosen.emotions), train.size, recipe.dropout)
     torch.manual_seed(chosen.seed)
     network = models.build(facts).to(device())
     if chosen.retrain.start == "teacher":
         models.load_teacher(network, args.network, args.models, args.pseudo_labels)
-    curve = fit(
+    curve = learn(
         network,
         train + accepted,
         valid,
-        recipe=chosen.train,
+        recipe=recipe,
         transforms=chosen.transforms,
-        steps=steps_for(train, chosen.train, chosen.retrain.steps),
         seed=chosen.seed,
         precision=chosen.precision,
         name=args.network,
+        epoch_faces=round(chosen.retrain.steps * len(train)),
     )
     with replacing_folder(args.out) as out:
         models.save(network, facts, out)

@@ -11,7 +11,7 @@ from fer.errors import run
 from fer.examples import read_labelled
 from fer.inference import device
 from fer.tables import replacing_folder, write_csv
-from fer.training import fit, steps_for
+from fer.training import learn
 
 
 def main() -> None:
@@ -23,21 +23,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     chosen = params.load()
+    recipe = chosen.train.changed(chosen.networks[args.network])
 
-    train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, chosen.train.targets)
-    facts = models.Facts(args.network, tuple(chosen.emotions), train.size, chosen.train.dropout)
+    train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
+    facts = models.Facts(args.network, tuple(chosen.emotions), train.size, recipe.dropout)
     torch.manual_seed(chosen.seed)
     network = models.build(facts).to(device())
-    curve = fit(
+    curve = learn(
         network,
         train,
         valid,
-        recipe=chosen.train,
+        recipe=recipe,
         transforms=chosen.transforms,
-        steps=steps_for(train, chosen.train),
         seed=chosen.seed,
         precision=chosen.precision,
         name=args.network,
+        epoch_faces=len(train),
     )
     with replacing_folder(args.out) as out:
         models.save(network, facts, out)

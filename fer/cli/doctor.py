@@ -108,7 +108,7 @@ def parameters() -> Iterator[Finding]:
     from fer import params
 
     chosen = params.load()
-    yield "ok", f"params.yaml is valid: {len(chosen.emotions)} emotions, networks {', '.join(chosen.networks)}"
+    yield "ok", f"params.yaml is valid: {len(chosen.emotions)} emotions, networks {', '.join(chosen.ensemble)}"
     detector = chosen.ingest.detector
     if detector != "haar" and not Path(detector).is_file():
         yield "problem", f"ingest.detector is {detector}, which is not there; a detector is haar or a YuNet model"

@@ -53,6 +53,12 @@ def as_input(faces: Float[Tensor, "n size size"]) -> Float[Tensor, "n 1 size siz
     return ((faces - MEAN) / DEVIATION)[:, None]
 
 
+def unfreeze(network: nn.Module, layers: str) -> None:
+    """Let "all" layers of a transfer network learn, or its "head" alone."""
+    for parameter in network.get_submodule("backbone").parameters():
+        parameter.requires_grad_(layers == "all")
+
+
 def save(network: nn.Module, facts: Facts, folder: Path) -> None:
     """Write `weights.safetensors` and `model.json` into `folder`, which exists."""
     save_file(
