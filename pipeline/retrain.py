@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from fer import models, params
 from fer.errors import run
@@ -31,13 +30,11 @@ def main() -> None:
 
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
     accepted = read_pseudo_labelled(args.faces, args.pseudo_labels, chosen.retrain)
-    facts = models.Facts(args.network, tuple(chosen.emotions), train.size, recipe.dropout)
-    torch.manual_seed(chosen.seed)
-    network = models.build(facts).to(device())
+    network, facts = models.untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
     if chosen.retrain.start == "teacher":
         models.load_teacher(network, args.network, args.models, args.pseudo_labels)
     curve = learn(
-        network,
+        network.to(device()),
         train + accepted,
         valid,
         recipe=recipe,

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from fer import models, params
 from fer.errors import run
@@ -26,11 +25,9 @@ def main() -> None:
     recipe = chosen.train.changed(chosen.networks[args.network])
 
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
-    facts = models.Facts(args.network, tuple(chosen.emotions), train.size, recipe.dropout)
-    torch.manual_seed(chosen.seed)
-    network = models.build(facts).to(device())
+    network, facts = models.untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
     curve = learn(
-        network,
+        network.to(device()),
         train,
         valid,
         recipe=recipe,

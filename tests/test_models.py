@@ -1,23 +1,39 @@
 """What holds for every network in fer/models."""
 
+import ast
 from dataclasses import replace
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from fer import models
+from fer import models, params
 from fer.errors import InputError
 from fer.labels import EMOTIONS
 from fer.models.blocks import SEBlock
 
+ROOT = Path(__file__).parents[1]
 SEVEN = EMOTIONS[:7]
-PARAMETERS = {"improved_se": (5_232_071, 5_235_335), "shallow": (18_897_479, 18_897_671)}  # PyTorch, Keras
+OF_REPORT = {  # parameters as PyTorch and as Keras count them
+    "shallow": (18_897_479, 18_897_671),
+    "deeper": (4_474_759, 4_478_727),
+    "se": (7_950_727, 7_954_695),
+    "improved_se": (5_232_071, 5_235_335),
+}
+ROWS = params.load(ROOT / "params.yaml").networks
 
 
-def facts(name: str, size: int = 48) -> models.Facts:
-    return models.Facts(name, SEVEN, size, dropout=0.3)
+def facts(name: str, size: int = 48, dropout: float = 0.3) -> models.Facts:
+    return models.Facts(name, SEVEN, size, dropout, input_px=96 if ROWS[name].transfer else None)
+
+
+@cache
+def network(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return models.build(facts(name))
 
 
 def faces(n: int, size: int = 48) -> torch.Tensor:
@@ -25,56 +41,75 @@ def faces(n: int, size: int = 48) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", models.NAMES)
-@pytest.mark.parametrize("size", [48, 64])
-def test_a_face_becomes_a_logit_for_each_emotion(name: str, size: int) -> None:
-    assert models.build(facts(name, size))(faces(2, size)).shape == (2, 7)
+def test_a_face_of_any_size_becomes_a_logit_for_each_emotion(name: str) -> None:
+    assert network(name).eval()(faces(2)).shape == (2, 7)
+    assert models.build(facts(name, 64)).eval()(faces(2, 64)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_every_parameter_learns(name: str) -> None:
-    network = models.build(facts(name))
-    network(faces(4)).square().sum().backward()
-    still = [key for key, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    learning = network(name).train()
+    learning.zero_grad()
+    learning(faces(4)).square().sum().backward()
+    still = [key for key, value in learning.named_parameters() if value.grad is None or not value.grad.any()]
     assert not still
 
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_dropout_acts_in_training_and_only_there(name: str) -> None:
-    network, batch = models.build(facts(name)), faces(4)
-    assert (network(batch) != network(batch)).any()
-    without = models.build(replace(facts(name), dropout=0.0))
-    assert torch.equal(without(batch), without(batch))
-    network.eval()
-    assert torch.equal(network(batch), network(batch))
+    learning, batch = network(name).train(), faces(4)
+    assert (learning(batch) != learning(batch)).any()
+    learning.eval()
+    assert torch.equal(learning(batch), learning(batch))
+    rates = {layer.p for layer in learning.modules() if isinstance(layer, nn.Dropout)}
+    assert rates
+    assert max(rates) == 0.3
+    for layer in learning.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    learning.train()
+    assert torch.equal(learning(batch), learning(batch)), "nothing else is random"
+    for layer in learning.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.3
 
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_evaluation_does_not_depend_on_the_batch(name: str) -> None:
-    network, batch = models.build(facts(name)).eval(), faces(4)
-    torch.testing.assert_close(network(batch)[:1], network(batch[:1]), rtol=1e-4, atol=1e-5)
+    fixed, batch = network(name).eval(), faces(4)
+    torch.testing.assert_close(fixed(batch)[:1], fixed(batch[:1]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", models.NAMES)
-def test_it_has_the_reports_number_of_parameters(name: str) -> None:
-    assert models.parameter_counts(models.build(facts(name))) == PARAMETERS[name]
+def test_its_docstring_says_how_many_parameters_it_has(name: str) -> None:
+    count = models.parameter_counts(network(name))
+    assert f"{count[0]:,} parameters" in " ".join(import_module(f"fer.models.{name}").__doc__.split())
+    if name in OF_REPORT:
+        assert count == OF_REPORT[name]
 
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_what_is_saved_is_what_is_loaded(name: str, tmp_path: Path) -> None:
-    network = models.build(facts(name))
-    network(faces(8))  # moves the running means
-    models.save(network, facts(name), tmp_path)
+    trained = network(name)
+    models.save(trained, facts(name), tmp_path)
     loaded, about = models.load(tmp_path, SEVEN, 48)
     assert about == facts(name)
-    assert torch.equal(loaded(faces(2)), network.eval()(faces(2)))
+    assert torch.equal(loaded(faces(2)), trained.eval()(faces(2)))
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_a_network_depends_on_no_other(name: str) -> None:
+    """`dvc.yaml` lists the network's own file and what all share."""
+    tree = ast.parse((ROOT / "fer" / "models" / f"{name}.py").read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {module for module in imported if module.startswith("fer.")} <= {"fer.models.blocks", "fer.models.transfer"}
 
 
 def test_the_seed_decides_the_first_weights() -> None:
-    torch.manual_seed(3)
-    first = models.build(facts("improved_se")).state_dict()
-    torch.manual_seed(3)
-    again = models.build(facts("improved_se")).state_dict()
+    recipe = params.load(ROOT / "params.yaml").train.changed(params.Changes(dropout=0.3))
+    first, again, other = (models.untrained("cnn_se", recipe, SEVEN, 48, seed)[0].state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
 def test_scaling_after_the_pool_equals_scaling_before_it() -> None:
@@ -85,8 +120,13 @@ def test_scaling_after_the_pool_equals_scaling_before_it() -> None:
 
 
 def test_an_unknown_network_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"'improved_see' is unknown; fer/models has improved_se, shallow"):
-        models.build(facts("improved_see"))
+    with pytest.raises(InputError, match=r"'improved_see' is unknown; fer/models has cnn, .*improved_se, .*shallow"):
+        models.build(replace(facts("improved_se"), network="improved_see"))
+
+
+def test_a_network_without_imagenet_weights_refuses_to_begin_with_them() -> None:
+    with pytest.raises(InputError, match=r"networks\.cnn has `transfer`, but this network begins without"):
+        models.build(replace(facts("cnn"), input_px=96))
 
 
 def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:

@@ -51,19 +51,33 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
             "must name every emotion, in order: angry, disgust",
         ),
         (r"  ema: \S+", "  ema: .nan", r"train\.ema is nan"),
-        (r"schedule: .*", "schedule: {kind: cyclic, warmup: 0.1}", "'cyclic'.*'one_cycle', 'cosine'"),
+        (r"schedule: .*", "schedule: {kind: cyclic, warmup: 0.1}", "'cyclic'.*'one_cycle', 'step'"),
         (r"^seed: \d+", "seed: 0\nseed: 1", "line 2: seed is there twice"),
         (r"retrain: \[.*?\]", "retrain: [2]", r"rounds: retrain is \[2\], but rounds are counted from 1"),
         (r"predict: \[.*?\]", "predict: [0]", r"predict is \[0\], but must be 0 and then `retrain`: \[0, 1\]"),
         (r"teacher: \{.*?\}", "teacher: {1: 0}", 'rounds.teacher.1 has the key 1, which must be quoted: "1"'),
         (r"teacher: \{.*?\}", 'teacher: {"1": 1}', "must be an earlier round"),
+        (r"ensemble: .*", "ensemble: [improved_see]", "ensemble names improved_see, but networks has .*improved_se"),
+        (r"ensemble: .*", "ensemble: [shallow, shallow]", "ensemble: names shallow twice"),
+        (r"ensemble: .*", "ensemble: []", "at least 1"),
+        (r"ensemble: .*", "ensemble: {shallow: 0}", "ensemble gives every network the weight 0"),
+        (r"ensemble: .*", "ensemble: {shallow: -1}", r"ensemble\.shallow is -1"),
+        (r"  shallow: .*", "  shalow: {}", "networks names shalow, but fer/models has .*shallow"),
         (
-            r"networks: \[.*?\]",
-            "networks: [improved_see]",
-            "networks names improved_see, but fer/models has improved_se, shallow",
+            r"  shallow: .*",
+            "  shallow: {optimizer: {kind: sgd, lr: 1, momentum: 0, nesterov: true, weight_decay: 0}}",
+            r"networks\.shallow\.optimizer: nesterov needs a momentum above 0",
         ),
-        (r"networks: \[.*?\]", "networks: [shallow, shallow]", "networks names shallow twice"),
-        (r"networks: \[.*?\]", "networks: []", "at least 1"),
+        (
+            r"  shallow: .*",
+            "  shallow: {dropuot: 0.1}",
+            r"networks\.shallow\.dropuot is not a key; did you mean dropout",
+        ),
+        (
+            r"  shallow: .*",
+            "  shallow: {transfer: {pretrained: true, input_px: 96, phases: [{layer: head}]}}",
+            r"networks\.shallow\.transfer\.phases\.0\.layer is not a key; did you mean layers\?",
+        ),
         (r"\[angry, disgust, fear", "[disgust, angry, fear", "emotions must keep the order angry, disgust"),
         (r"readers: \{.*?\}", "readers: {mine: tree}", "ingest.readers names mine, but sources are"),
         (r"^seed: \d+", "seed: [0", "not readable as YAML"),
@@ -74,6 +88,42 @@ def test_a_mistake_is_told_with_its_key_and_what_is_allowed(tmp_path: Path, befo
         loaded(tmp_path, before, after)
     assert "\n" not in str(told.value)
     assert "constrained" not in str(told.value)
+
+
+def test_every_network_has_a_row_and_every_row_is_a_network() -> None:
+    assert sorted(PROJECTS["networks"]) == params.NETWORKS
+
+
+def test_a_networks_row_replaces_keys_of_the_shared_recipe(tmp_path: Path) -> None:
+    row = "  shallow: {dropout: 0.3, patience: 7, optimizer: {kind: adam, lr: 0.1, weight_decay: 0}}"
+    chosen = loaded(tmp_path, r"  shallow: .*", row)
+    shared, recipe = chosen.train, chosen.train.changed(chosen.networks["shallow"])
+    assert (recipe.dropout, recipe.patience, recipe.optimizer.kind) == (0.3, 7, "adam")
+    changed = {"dropout", "patience", "optimizer"}
+    assert recipe.model_dump(exclude={"transfer"} | changed) == shared.model_dump(exclude=changed)
+    assert recipe.phases() == [recipe]
+
+
+def test_phases_change_rate_length_and_class_weights(tmp_path: Path) -> None:
+    phases = (
+        "[{layers: head, epochs: 5, lr: 1.0e-3, class_weights: none},"
+        " {layers: all, epochs: 2, lr: 5.0e-5, class_weights: balanced}]"
+    )
+    row = f"  shallow: {{transfer: {{pretrained: false, input_px: 96, phases: {phases}}}}}"
+    chosen = loaded(tmp_path, r"  shallow: .*", row)
+    first, second = chosen.train.changed(chosen.networks["shallow"]).phases()
+    assert (first.epochs, first.optimizer.lr, first.class_weights) == (5, 1e-3, "none")
+    assert (second.epochs, second.optimizer.lr, second.class_weights) == (2, 5e-5, "balanced")
+    assert first.optimizer.kind == chosen.train.optimizer.kind
+    assert [phase.transfer.phases[0].layers for phase in (first, second)] == ["head", "all"]
+
+
+@pytest.mark.parametrize(
+    ("written", "weights"),
+    [("[shallow, se]", {"shallow": 1.0, "se": 1.0}), ("{shallow: 2, se: 0.5}", {"shallow": 2.0, "se": 0.5})],
+)
+def test_an_ensemble_is_a_list_or_weighed(tmp_path: Path, written: str, weights: dict[str, float]) -> None:
+    assert loaded(tmp_path, r"ensemble: .*", f"ensemble: {written}").ensemble == weights
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

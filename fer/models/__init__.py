@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fer.errors import InputError
-from fer.params import NETWORKS
+from fer.params import NETWORKS, Recipe
 from fer.tables import read_json, write_json
 
 NAMES = NETWORKS  # found as files, so that adding one does not touch a file that the others depend on
@@ -31,8 +32,9 @@ class Facts:
 
     network: str
     emotions: tuple[str, ...]
-    size: int
+    size: int  # of a face
     dropout: float
+    input_px: int | None  # side to which a transfer network resizes faces; None: it takes them as they are
 
 
 def build(facts: Facts) -> nn.Module:
@@ -44,8 +46,26 @@ def build(facts: Facts) -> nn.Module:
     if facts.network not in NAMES:
         raise InputError(f"network {facts.network!r} is unknown; fer/models has {', '.join(NAMES)}")
     module = importlib.import_module(f"fer.models.{facts.network}")
-    network: nn.Module = module.build(len(facts.emotions), facts.size, facts.dropout)
+    network: nn.Module = module.build(len(facts.emotions), facts.input_px or facts.size, facts.dropout)
+    if facts.input_px and not hasattr(network, "backbone"):
+        raise InputError(f"networks.{facts.network} has `transfer`, but this network begins without other weights")
     return network
+
+
+def untrained(name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int) -> tuple[nn.Module, Facts]:
+    """The network `name` as `recipe` has it before training: weights drawn from `seed`, or ImageNet's under a new head.
+
+    Raises:
+        InputError: there is no such network, it can't take faces of `size`, or the ImageNet weights can't be had.
+    """
+    facts = Facts(name, tuple(emotions), size, recipe.dropout, recipe.transfer.input_px if recipe.transfer else None)
+    torch.manual_seed(seed)
+    network = build(facts)
+    if recipe.transfer:
+        from fer.models.transfer import load_imagenet  # which needs this module
+
+        load_imagenet(network, recipe.transfer.pretrained)
+    return network, facts
 
 
 def as_input(faces: Float[Tensor, "n size size"]) -> Float[Tensor, "n 1 size size"]:

@@ -1,5 +1,8 @@
 """Layers that several networks share."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,3 +38,59 @@ class SEBlock(nn.Module):
     def forward(self, maps: Float[Tensor, "n channels_in h w"]) -> Float[Tensor, "n channels h2 w2"]:
         maps = self.norm(torch.relu(self.conv(maps)))
         return self.pool(maps) * self.weigh(maps)
+
+
+def conv_norm_relu(channels_in: int, channels: int, kernel_size: int = 3) -> list[nn.Module]:
+    """conv · BN · ReLU, without a change of size."""
+    return [
+        nn.Conv2d(channels_in, channels, kernel_size, padding=kernel_size // 2),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+    ]
+
+
+def normed_head(inputs: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
+    """dense · ReLU · BN · dropout for each width in `hidden`, and a last dense layer."""
+    layers: list[nn.Module] = []
+    for before, width in pairwise([inputs, *hidden]):
+        layers += [nn.Linear(before, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], classes))
+
+
+def plain_head(inputs: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
+    """dense · ReLU · dropout for each width in `hidden`, and a last dense layer."""
+    layers: list[nn.Module] = []
+    for before, width in pairwise([inputs, *hidden]):
+        layers += [nn.Linear(before, width), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], classes))
+
+
+def vgg_stages(widths: Sequence[int], dropout: float) -> list[nn.Module]:
+    """For each width two 3×3 convolutions with BN and ReLU, a 2×2 max-pool, and half of the dropout rate."""
+    layers: list[nn.Module] = []
+    for before, width in pairwise([1, *widths]):
+        layers += [*conv_norm_relu(before, width), *conv_norm_relu(width, width)]
+        layers += [nn.MaxPool2d(2), nn.Dropout(dropout / 2)]
+    return layers
+
+
+class Stage(nn.Module):
+    """conv 3×3 · BN, squeeze-and-excite and a short connection where asked for, ReLU and a 2×2 max-pool."""
+
+    def __init__(self, channels_in: int, channels: int, squeeze: bool, residual: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels, kernel_size=3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.weigh = SqueezeExcite(channels) if squeeze else None
+        self.short = None
+        if residual:
+            self.short = nn.Sequential(nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, maps: Float[Tensor, "n channels_in h w"]) -> Float[Tensor, "n channels h2 w2"]:
+        changed = self.norm(self.conv(maps))
+        if self.weigh:
+            changed = changed * self.weigh(changed)
+        if self.short:
+            changed = changed + self.short(maps)
+        return self.pool(torch.relu(changed))

@@ -10,7 +10,7 @@ and variances of BN), 111.8 million multiply-adds a face.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fer.models.blocks import SEBlock
+from fer.models.blocks import SEBlock, normed_head
 
 WIDTHS = (32, 64, 128, 128)
 HIDDEN = (1024, 256)
@@ -29,18 +29,7 @@ class ImprovedSE(nn.Module):
             nn.Dropout(dropout / 2),
             nn.Flatten(),
         )
-        wide, narrow = HIDDEN
-        self.head = nn.Sequential(
-            nn.Linear(four * (size // 8) ** 2, wide),
-            nn.ReLU(),
-            nn.BatchNorm1d(wide),
-            nn.Dropout(dropout),
-            nn.Linear(wide, narrow),
-            nn.ReLU(),
-            nn.BatchNorm1d(narrow),
-            nn.Dropout(dropout),
-            nn.Linear(narrow, classes),
-        )
+        self.head = normed_head(four * (size // 8) ** 2, HIDDEN, classes, dropout)
 
     def forward(self, faces: Float[Tensor, "n 1 size size"]) -> Float[Tensor, "n classes"]:
         return self.head(self.features(faces))

@@ -1,0 +1,20 @@
+"""`cnn_se` with a short connection around every convolution ("Emotion recognition from facial expressions", LMU).
+
+The report does not say how the widths are matched: here by a 1×1 convolution with BN, as in He et al. 2016
+(arXiv:1512.03385). For 7 classes at 48 pixels: 4,194,695 parameters.
+"""
+
+from itertools import pairwise
+
+from torch import nn
+
+from fer.models.blocks import Stage, plain_head
+
+WIDTHS = (64, 128, 256, 512)
+HIDDEN = (512, 128)
+
+
+def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+    stages = [Stage(before, width, squeeze=True, residual=True) for before, width in pairwise((1, *WIDTHS))]
+    head = plain_head(WIDTHS[-1] * (size // 16) ** 2, HIDDEN, classes, dropout)
+    return nn.Sequential(*stages, nn.Flatten(), head)

@@ -1,0 +1,21 @@
+"""`mini_vgg` without fully connected layers: a 1×1 convolution to the classes, averaged over the map.
+
+As the "FER applications performance evaluation" (Data 240, team 2) has it; the form of the end is that of Lin et al.
+2014 (arXiv:1312.4400). For 7 classes: 1,147,847 parameters, at any size.
+"""
+
+from torch import nn
+
+from fer.models.blocks import vgg_stages
+
+WIDTHS = (64, 128, 256)
+
+
+def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        *vgg_stages(WIDTHS, dropout),
+        nn.Dropout(dropout),
+        nn.Conv2d(WIDTHS[-1], classes, kernel_size=1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )

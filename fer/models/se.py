@@ -1,0 +1,27 @@
+"""The squeeze-and-excitation network of "CNN with SE for FER" (ECE 176 final project, 2024), before it was improved.
+
+block(64) · block(128) · pool · dropout · block(512) · pool · block(512) · pool · dropout · dense 256 · BN · dropout ·
+dense 512 · BN · dropout · dense, where block(c) is `blocks.SEBlock`; what the report leaves open is as in
+`improved_se`. For 7 classes at 48 pixels: 7,950,727 parameters (7,954,695 as Keras counts them).
+"""
+
+from torch import nn
+
+from fer.models.blocks import SEBlock, normed_head
+
+WIDTHS = (64, 128, 512, 512)
+HIDDEN = (256, 512)
+
+
+def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+    one, two, three, four = WIDTHS
+    return nn.Sequential(
+        SEBlock(1, one),
+        SEBlock(one, two, pool=True),
+        nn.Dropout(dropout / 2),
+        SEBlock(two, three, pool=True),
+        SEBlock(three, four, pool=True),
+        nn.Dropout(dropout / 2),
+        nn.Flatten(),
+        normed_head(four * (size // 8) ** 2, HIDDEN, classes, dropout),
+    )
