@@ -17,6 +17,7 @@ class Prediction:
     """What one network says of every face."""
 
     logits: Float[np.ndarray, "n views classes"]
+    views: tuple[str, ...]
     weights_sha256: str
 
 
@@ -108,4 +109,4 @@ def _read(path: Path, expected: Mapping[str, object], n: int) -> Prediction:
         )
     if len(broken := np.flatnonzero(~np.isfinite(logits).all(axis=(1, 2)))):
         raise InputError(f"{path}: row {broken[0]} is not finite; train and {again}")
-    return Prediction(logits, said["weights_sha256"])
+    return Prediction(logits, tuple(said["views"]), said["weights_sha256"])

@@ -43,6 +43,7 @@ class Answers:
 
     calibrated: Calibrated
     uncalibrated: Float[np.ndarray, "n classes"]  # the vote at a temperature of 1
+    single_crop: Calibrated | None  # without averaging over views, where the plain view is among them
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,14 @@ def answers(said: Mapping[str, Prediction], faces: Measured, seed: int, weights:
     Only the measured faces' logits are read.
     """
     logits = {network: prediction.logits[faces.rows] for network, prediction in said.items()}
+    plain = {
+        network: logits[network][:, [prediction.views.index("plain")]]
+        for network, prediction in said.items()
+        if "plain" in prediction.views
+    }
     return Answers(
         calibrated=calibrated_vote(logits, faces.labels, ~faces.test, seed, weights),
+        single_crop=calibrated_vote(plain, faces.labels, ~faces.test, seed, weights) if plain else None,
         uncalibrated=vote({name: probabilities(of_network, 1.0) for name, of_network in logits.items()}, weights),
     )
 
@@ -127,7 +134,10 @@ def read_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) ->
 
 
 def figures(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str], bins: int) -> dict[int, Any]:
-    """`metrics.summary` by round, by network and ensemble, by fold: valid, test, test_without_twins, test_by_source."""
+    """`metrics.summary` by round, by network and ensemble, by fold: valid, test, test_without_twins, test_by_source.
+
+    Beside them the accuracy on single_crop: what the plain view alone gives, before any averaging over views.
+    """
 
     def of(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
         def summary(mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
@@ -143,14 +153,21 @@ def figures(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str
             },
         }
 
-    return {
-        round_: {
+    def plain(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
+        right = probs.argmax(axis=1) == faces.labels
+        folds = {"valid": right[~faces.test], "test": right[faces.test]}
+        return {"single_crop": {fold: of_fold.mean() for fold, of_fold in folds.items() if len(of_fold)}}
+
+    found: dict[int, Any] = {}
+    for round_, answer in said.items():
+        found[round_] = {
             network: {"temperature": answer.calibrated.temperatures[network]} | of(probs)
             for network, probs in answer.calibrated.probs.items()
-        }
-        | {ENSEMBLE: of(answer.calibrated.vote)}
-        for round_, answer in said.items()
-    }
+        } | {ENSEMBLE: of(answer.calibrated.vote)}
+        if answer.single_crop:
+            for network, probs in (answer.single_crop.probs | {ENSEMBLE: answer.single_crop.vote}).items():
+                found[round_][network] |= plain(probs)
+    return found
 
 
 def audits(decided: Mapping[int, PseudoLabels], emotions: Sequence[str]) -> dict[int, Any]:

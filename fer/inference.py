@@ -7,16 +7,55 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from fer.errors import InputError
 from fer.models import as_input
 
-VIEWS = {
-    "plain": lambda faces: faces,
-    "flip": lambda faces: faces.flip(-1),
-}
+MARGIN = 1 / 24  # of the side, around a central crop: 44 of 48 pixels remain, as is usual with FER-2013
+
+
+def seen(faces: Float[Tensor, "n size size"], views: Sequence[str]) -> dict[str, Float[Tensor, "n size size"]]:
+    """The faces as each of `views` shows them, by name.
+
+    plain: as they are; flip: in the mirror; ten_crop: the corners, the centre and the mirror images of these, each
+    enlarged to the size of the face (Krizhevsky et al. 2012).
+    """
+    shown = {}
+    for view in views:
+        match view:
+            case "plain":
+                shown["plain"] = faces
+            case "flip":
+                shown["flip"] = faces.flip(-1)
+            case "ten_crop":
+                for name, crop in _crops(faces).items():
+                    shown |= {name: crop, f"{name} flipped": crop.flip(-1)}
+    return shown
+
+
+def view_names(views: Sequence[str]) -> list[str]:
+    """The names of what `views` show, in the order of `logits`."""
+    return list(seen(torch.zeros(1, 12, 12), views))
+
+
+def _crops(faces: Float[Tensor, "n size size"]) -> dict[str, Float[Tensor, "n size size"]]:
+    size = faces.shape[-1]
+    middle = max(1, round(MARGIN * size))
+    last, side = 2 * middle, size - 2 * middle
+    corners = {
+        "top left": (0, 0),
+        "top right": (0, last),
+        "bottom left": (last, 0),
+        "bottom right": (last, last),
+        "centre": (middle, middle),
+    }
+    return {
+        name: interpolate(faces[:, None, y : y + side, x : x + side], size=(size, size), mode="bilinear")[:, 0]
+        for name, (y, x) in corners.items()
+    }
 
 
 def device() -> torch.device:
@@ -58,12 +97,9 @@ def logits(
     for start in tqdm(starts, desc=progress, unit="batch", disable=None if progress else True, leave=False):
         pixels = torch.from_numpy(np.array(faces[start : start + batch])).to(where).float() / 255
         with computing(where, precision):
-            seen = [network(as_input(VIEWS[view](pixels))).float() for view in views]
-        parts.append(torch.stack(seen, dim=1))
+            said = [network(as_input(view)).float() for view in seen(pixels, views).values()]
+        parts.append(torch.stack(said, dim=1))
     if not parts:
-        return np.zeros((0, len(views), _classes(network)), dtype=np.float32)
+        classes = network(as_input(torch.zeros(1, *faces.shape[1:], device=where))).shape[1]
+        return np.zeros((0, len(view_names(views)), classes), dtype=np.float32)
     return torch.cat(parts).cpu().numpy()
-
-
-def _classes(network: nn.Module) -> int:
-    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1].out_features

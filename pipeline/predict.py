@@ -8,7 +8,7 @@ import numpy as np
 from fer import models, params
 from fer.errors import run
 from fer.faces import open_faces
-from fer.inference import device, logits
+from fer.inference import device, logits, view_names
 from fer.tables import replacing, write_json
 
 
@@ -33,7 +33,8 @@ def main() -> None:
     with replacing(args.out) as path, path.open("wb") as file:
         np.save(file, answers)
     about = {"network": facts.network, "weights_sha256": models.weights_sha256(args.model)}
-    write_json(args.out.with_suffix(".json"), about | {"views": chosen.predict.views, "emotions": chosen.emotions})
+    shown = {"views": view_names(chosen.predict.views), "emotions": chosen.emotions}
+    write_json(args.out.with_suffix(".json"), about | shown)
 
 
 if __name__ == "__main__":

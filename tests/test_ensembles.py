@@ -15,6 +15,14 @@ from fer.errors import InputError
 EMOTIONS = ["angry", "happy", "neutral"]
 
 
+ALONE = {"net": 1.0}
+
+
+def equal_vote(probs: list[np.ndarray]) -> np.ndarray:
+    names = [f"network_{place}" for place in range(len(probs))]
+    return vote(dict(zip(names, probs, strict=True)), dict.fromkeys(names, 0.5))
+
+
 def some_logits(seed: int, n: int = 60) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, 2, 3)).astype(np.float32) * 3
 
@@ -22,7 +30,7 @@ def some_logits(seed: int, n: int = 60) -> np.ndarray:
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4))
 def test_the_vote_lies_between_the_voters_and_sums_to_1(seeds):
     probs = [probabilities(some_logits(seed), 1.0) for seed in seeds]
-    voted = vote(probs)
+    voted = equal_vote(probs)
     assert voted.dtype == np.float32
     assert (voted <= np.max(probs, axis=0) + 1e-6).all()
     assert (voted >= np.min(probs, axis=0) - 1e-6).all()
@@ -31,32 +39,39 @@ def test_the_vote_lies_between_the_voters_and_sums_to_1(seeds):
 
 def test_one_voter_decides_alone():
     probs = probabilities(some_logits(0), 1.0)
-    np.testing.assert_array_equal(vote([probs]), probs)
+    np.testing.assert_array_equal(equal_vote([probs]), probs)
+
+
+def test_a_voter_counts_by_its_weight_and_not_at_all_without():
+    one, other = (probabilities(some_logits(seed), 1.0) for seed in range(2))
+    weighed = vote({"one": one, "other": other}, {"one": 3.0, "other": 1.0})
+    np.testing.assert_array_equal(weighed, equal_vote([one, one, one, other]))
+    np.testing.assert_array_equal(vote({"one": one, "other": other}, {"one": 0.0, "other": 2.0}), other)
 
 
 def test_the_order_of_the_voters_does_not_matter():
     probs = [probabilities(some_logits(seed), 1.0) for seed in range(2)]
-    np.testing.assert_array_equal(vote(probs), vote(probs[::-1]))
+    np.testing.assert_array_equal(equal_vote(probs), equal_vote(probs[::-1]))
 
 
 def test_each_network_has_its_own_temperature_and_votes_with_calibrated_probabilities():
     logits = {"sharp": some_logits(0) * 5, "shy": some_logits(0) / 5}
     labels = np.random.default_rng(1).integers(0, 3, 60)
     valid = np.arange(60) < 20
-    calibrated = calibrated_vote(logits, labels, valid, seed=0)
+    calibrated = calibrated_vote(logits, labels, valid, 0, {"sharp": 1.0, "shy": 1.0})
     assert list(calibrated.temperatures) == ["sharp", "shy"]
     for network, said in logits.items():
         temperature = fit_temperature(said[valid], labels[valid])
         assert calibrated.temperatures[network] == temperature
         np.testing.assert_array_equal(calibrated.probs[network][~valid], probabilities(said[~valid], temperature))
-    np.testing.assert_array_equal(calibrated.vote, vote(list(calibrated.probs.values())))
+    np.testing.assert_array_equal(calibrated.vote, equal_vote(list(calibrated.probs.values())))
 
 
 def test_validation_faces_are_cross_fitted():
     logits = {"net": some_logits(0)}
     labels = np.random.default_rng(1).integers(0, 3, 60)
     valid = np.arange(60) % 2 == 0
-    probs = calibrated_vote(logits, labels, valid, seed=5).probs["net"]
+    probs = calibrated_vote(logits, labels, valid, 5, ALONE).probs["net"]
     np.testing.assert_array_equal(probs[valid], cross_fitted(logits["net"][valid], labels[valid], seed=5))
 
 
@@ -66,13 +81,13 @@ def test_labels_outside_validation_are_not_read():
     valid = np.arange(60) < 20
     hidden = np.where(valid, labels, -1)
     np.testing.assert_array_equal(
-        calibrated_vote(logits, labels, valid, seed=0).vote, calibrated_vote(logits, hidden, valid, seed=0).vote
+        calibrated_vote(logits, labels, valid, 0, ALONE).vote, calibrated_vote(logits, hidden, valid, 0, ALONE).vote
     )
 
 
 def test_without_validation_faces_the_user_is_told_what_to_do():
     with pytest.raises(InputError, match=r"validation fold has no faces.*unify\.valid"):
-        calibrated_vote({"net": some_logits(0)}, np.zeros(60, np.int64), np.zeros(60, bool), seed=0)
+        calibrated_vote({"net": some_logits(0)}, np.zeros(60, np.int64), np.zeros(60, bool), 0, ALONE)
 
 
 def write(folder: Path, logits: np.ndarray, **changed: object) -> None:

@@ -34,7 +34,7 @@ class Project:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.params: Any = yaml.safe_load((ROOT / "params.yaml").read_text())
-        self.params["networks"] = ["improved_se", "shallow"]
+        self.params["ensemble"] = ["improved_se", "shallow"]
         self.rounds(3)
         self.emotion = np.random.default_rng(0).choice(EMOTIONS, len(FOLDS))
         self.hidden = np.isin(FOLDS, ["unlabelled"])
@@ -58,7 +58,7 @@ class Project:
         pd.DataFrame({"id": table["id"], "emotion": truth}).to_csv(self.root / "truth.csv", index=False)
         (self.root / "report.json").write_text('{"faces": 225, "notes": ["made up"]}')
         for round_ in self.params["rounds"]["predict"]:
-            for network in self.params["networks"]:
+            for network in self.params["ensemble"]:
                 self.write_network(round_, network)
         for round_ in self.params["rounds"]["retrain"]:
             self.write_pseudo_labels(round_)
@@ -124,8 +124,8 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     assert list(figures) == ["0", "1", "2"], "a round that params.yaml does not list is not read"
     for networks in figures.values():
         assert list(networks) == ["improved_se", "shallow", "ensemble"]
-        assert networks["improved_se"].keys() == folds | {"temperature"}
-        assert networks["ensemble"].keys() == folds
+        assert networks["improved_se"].keys() == folds | {"temperature", "single_crop"}
+        assert networks["ensemble"].keys() == folds | {"single_crop"}
     assert figures["0"]["ensemble"]["test"]["n"] == figures["0"]["ensemble"]["test_by_source"]["faces"]["n"] == 80
     assert list(project.read("pseudo_labels.json")) == list(project.read("verdict.json")) == ["1", "2"]
     assert project.read("summary.json")["0"]["test_accuracy"] == figures["0"]["ensemble"]["test"]["accuracy"]
@@ -143,7 +143,7 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
 
 def test_without_a_later_round_there_is_no_verdict_and_every_file_is_there(project: Project) -> None:
     project.rounds(1)
-    project.params["networks"] = ["shallow"]
+    project.params["ensemble"] = ["shallow"]
     project.write()
     evaluate.main()
     assert set(project.written()) == STAGE_WRITES

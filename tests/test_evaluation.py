@@ -54,8 +54,10 @@ def make_logits(table: pd.DataFrame, seed: int = 0, skill: float = 2.0) -> np.nd
 
 def answer(table: pd.DataFrame, *logits: np.ndarray) -> tuple[Answers, Measured]:
     faces = evaluation.measured(table, EMOTIONS)
-    said = {f"network_{place}": Prediction(of_network, "") for place, of_network in enumerate(logits)}
-    return evaluation.answers(said, faces, seed=0), faces
+    said = {
+        f"network_{place}": Prediction(of_network, ("plain", "flip"), "") for place, of_network in enumerate(logits)
+    }
+    return evaluation.answers(said, faces, seed=0, weights=dict.fromkeys(said, 1.0)), faces
 
 
 def figures(table: pd.DataFrame, *logits: np.ndarray) -> dict[str, Any]:
@@ -94,6 +96,27 @@ def test_the_sources_make_up_the_test_fold() -> None:
 def test_the_ensemble_of_one_network_is_that_network() -> None:
     found = figures(table := make_table(200), make_logits(table))
     assert {"temperature": found["network_0"]["temperature"]} | found[ENSEMBLE] == found["network_0"]
+
+
+def test_the_single_crop_is_the_plain_view_alone() -> None:
+    table = make_table(300)
+    logits = make_logits(table)
+    found = figures(table, logits)
+    test = (table["fold"] == "test").to_numpy()
+    right = np.array(EMOTIONS)[logits[test, 0].argmax(axis=1)] == table["emotion"][test]
+    for name in ("network_0", ENSEMBLE):
+        assert found[name]["single_crop"]["test"] == pytest.approx(right.mean())
+        assert found[name]["single_crop"]["test"] != found[name]["test"]["accuracy"]
+
+
+def test_a_network_without_a_vote_is_measured_and_does_not_vote() -> None:
+    table = make_table(300)
+    logits = {f"network_{seed}": make_logits(table, seed) for seed in range(2)}
+    said = {name: Prediction(of_network, ("plain", "flip"), "") for name, of_network in logits.items()}
+    faces = evaluation.measured(table, EMOTIONS)
+    answered = evaluation.answers(said, faces, 0, {"network_0": 0.0, "network_1": 1.0})
+    found = evaluation.figures({0: answered}, faces, EMOTIONS, BINS)[0]
+    assert found[ENSEMBLE]["test"] == found["network_1"]["test"] != found["network_0"]["test"]
 
 
 def test_the_ensemble_of_networks_that_err_apart_beats_each() -> None:

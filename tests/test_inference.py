@@ -34,6 +34,32 @@ def test_each_face_is_answered_in_its_row_for_each_view() -> None:
     np.testing.assert_array_equal(found[:, 1], found[:, 0, ::-1])
 
 
+def test_ten_crops_are_corners_centre_and_their_mirror_images() -> None:
+    faces = torch.arange(24.0).repeat(1, 24, 1) + 100 * torch.arange(24.0)[:, None]
+    shown = inference.seen(faces, ["plain", "ten_crop"])
+    assert list(shown) == inference.view_names(["plain", "ten_crop"])
+    assert len(shown) == 11
+    assert torch.equal(shown["plain"], faces)
+    means = {name: float(view.mean()) for name, view in shown.items()}
+    down, right = 100.0, 1.0  # the corners lie one pixel above, below, left and right of the centre
+    centre = means["centre"]
+    assert centre == pytest.approx(means["plain"], rel=1e-4)
+    assert means["top left"] == pytest.approx(centre - down - right, rel=1e-4)
+    assert means["bottom right"] == pytest.approx(centre + down + right, rel=1e-4)
+    assert means["top right"] == pytest.approx(centre - down + right, rel=1e-4)
+    assert means["bottom left"] == pytest.approx(centre + down - right, rel=1e-4)
+    for name in ("centre", "top left"):
+        assert torch.equal(shown[f"{name} flipped"], shown[name].flip(-1))
+    assert all(view.shape == faces.shape for view in shown.values())
+
+
+def test_every_view_is_another_look_at_the_face() -> None:
+    views = ("plain", "flip", "ten_crop")
+    assert answers(views=views).shape == (23, 12, 2)
+    shown = inference.seen(torch.from_numpy(FACES).float(), views)
+    assert len({view.numpy().tobytes() for view in shown.values()}) == 12
+
+
 def test_the_batch_size_changes_nothing() -> None:
     for batch in (1, 7, 100):
         np.testing.assert_array_equal(answers(batch=batch), answers())
