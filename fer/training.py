@@ -1,6 +1,7 @@
 """One training loop for every network."""
 
 import math
+import time
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -20,6 +21,8 @@ from fer.errors import InputError
 from fer.examples import Examples
 from fer.inference import computing, logits
 from fer.models import as_input, unfreeze
+
+TELL_EVERY_SECONDS = 60  # where there is no terminal for a bar
 
 
 def learn(
@@ -89,6 +92,7 @@ def fit(
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
     batches, shares = shuffled_batches(len(train), recipe.batch, seed), np.random.default_rng(seed)
     curve: list[dict[str, int | float]] = []
+    told = time.monotonic()
     best_epoch, best_accuracy, best_weights = done, -1.0, network.state_dict()
 
     with tqdm(total=steps * recipe.batch, desc=name, unit="face", unit_scale=True, disable=None) as bar:
@@ -133,6 +137,9 @@ def fit(
                 | {"train_accuracy": train_accuracy, "valid_accuracy": valid_accuracy}
             )
             bar.set_postfix(validation=f"{valid_accuracy:.1%}")
+            if bar.disable and time.monotonic() > told + TELL_EVERY_SECONDS:
+                told = time.monotonic()
+                print(f"{name}: epoch {epoch}, validation accuracy {valid_accuracy:.1%}", flush=True)
             if valid_accuracy > best_accuracy:
                 best_epoch, best_accuracy, best_weights = epoch, valid_accuracy, deepcopy(averaged.module.state_dict())
             elif recipe.patience and epoch - best_epoch >= recipe.patience:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as reference
 
-from fer.augmentation import ERASED_AREA, balancing_rows, transform
+from fer.augmentation import ERASED_AREA, balancing_rows, mix, transform
 from fer.params import Transforms
 
 NONE = Transforms(
@@ -109,3 +109,13 @@ def test_copies_reach_the_balance_without_repeating_a_face_too_often(
         assert copied[value] == min(wanted, max_copies * count)
         times = np.bincount(rows, minlength=len(label))[label == value]
         assert not len(times) or times.max() - times.min() <= 1
+
+
+@given(st.floats(0, 1))
+def test_mixing_blends_faces_and_goals_alike(share: float) -> None:
+    faces, goals = torch.rand(5, 4, 4), torch.eye(5)
+    mixed, mixed_goals = mix(faces, goals, share)
+    torch.testing.assert_close(mixed, share * faces + (1 - share) * faces.flip(0))
+    torch.testing.assert_close(mixed_goals.sum(dim=1), torch.ones(5))
+    torch.testing.assert_close(mixed_goals.sum(dim=0), torch.ones(5))
+    assert torch.equal(mix(faces, goals, 1.0)[0], faces)

@@ -19,7 +19,7 @@ def stages() -> dict[str, dict[str, object]]:
     """Every stage with its `do`, its matrix and foreach expanded once, with the first of their values."""
     chosen = params.load(ROOT / "params.yaml")
     first = {
-        "${item.network}": chosen.networks[0],
+        "${item.network}": next(iter(chosen.ensemble)),
         "${item.round}": "1",
         "${item}": chosen.sources[0],
         "${key}": "1",

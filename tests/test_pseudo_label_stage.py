@@ -27,7 +27,7 @@ class Project:
         self.root = root
         self.out = root / "pseudo_labels" / "1"
         self.params: Any = yaml.safe_load((ROOT / "params.yaml").read_text())
-        self.params["networks"] = NETWORKS
+        self.params["ensemble"] = NETWORKS
         generator = np.random.default_rng(0)
         true = generator.integers(0, 7, len(FOLDS))
         labelled = ~np.isin(FOLDS, ["unlabelled"])

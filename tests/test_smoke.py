@@ -17,7 +17,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 SMALL = {
     "sources": ["sample_fer2013", "sample_rafdb", "sample_photos"],
-    "networks": ["improved_se", "shallow"],
+    "ensemble": {"improved_se": 2, "shallow": 1},
     "rounds": {"predict": [0, 1, 2], "retrain": [1, 2], "teacher": {"1": 0, "2": 1}},
     "sample": {"labelled": 210, "tests": 100, "photos": 60},
     "ingest": {"max_dropped": 0.2},

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -19,26 +19,41 @@ from fer.examples import Examples
 TRANSFORMS = params.Transforms(
     flip=0.5, rotation_degrees=5.0, shift=0.05, zoom=0.05, shear_degrees=2.0, brightness=0.1, contrast=0.1, erasing=0.1
 )
-ADAMW = params.AdamW(kind="adamw", lr=0.01, weight_decay=0.01)
-RECIPE = params.Train(
+ADAMW = params.Adaptive(kind="adamw", lr=0.01, weight_decay=0.01)
+RECIPE = params.Recipe(
     epochs=4,
     batch=16,
     optimizer=ADAMW,
-    schedule=params.OneCycle(kind="one_cycle", warmup=0.25),
+    schedule=params.Smooth(kind="one_cycle", warmup=0.25),
     targets="labels",
     dropout=0.2,
     label_smoothing=0.1,
+    mixup=0.0,
     class_weights="none",
     ema=0.5,
     patience=None,
+    transfer=None,
 )
+SGD = params.SGD(kind="sgd", lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.0)
+OPTIMIZERS = {
+    "sgd": SGD.model_copy(update={"nesterov": False}),
+    "sgd without momentum": SGD.model_copy(update={"nesterov": False, "momentum": 0.0}),
+    "nesterov": SGD,
+    "adadelta": params.Adaptive(kind="adadelta", lr=1.0, weight_decay=0.0),
+} | {kind: params.Adaptive(kind=kind, lr=0.01, weight_decay=0.01) for kind in ("adam", "adamw", "rmsprop", "adagrad")}
+SCHEDULES = {kind: params.Smooth(kind=kind, warmup=0.1) for kind in ("constant", "cosine", "one_cycle")} | {
+    "step": params.Steps(kind="step", warmup=0.1, every=0.3, factor=0.1),
+    "restarts": params.Restarts(kind="restarts", warmup=0.1, cycles=2),
+    "plateau": params.Plateau(kind="plateau", factor=0.1, patience=1),
+}
 OTHER = {
     "epochs": 3,
     "batch": 8,
-    "optimizer": params.SGD(kind="sgd", lr=0.01, momentum=0.9, weight_decay=0.0),
-    "schedule": params.Cosine(kind="cosine", warmup=0.1),
+    "optimizer": SGD,
+    "schedule": SCHEDULES["cosine"],
     "dropout": 0.4,
     "label_smoothing": 0.0,
+    "mixup": 0.4,
     "class_weights": "balanced",
     "ema": 0.9,
     "patience": 1,
@@ -132,11 +147,31 @@ def test_no_transform_is_dead(name: str) -> None:
     assert not same(trained()[0], trained(transforms=TRANSFORMS.model_copy(update={name: 0.0}))[0])
 
 
-def test_weight_decay_and_momentum_act() -> None:
-    heavy = ADAMW.model_copy(update={"weight_decay": 1.0})
-    assert not same(trained()[0], trained(optimizer=heavy)[0])
-    sgd = OTHER["optimizer"]
-    assert not same(trained(optimizer=sgd)[0], trained(optimizer=sgd.model_copy(update={"momentum": 0.0}))[0])
+def test_every_optimizer_learns_in_its_own_way() -> None:
+    ends = {}
+    for name, optimizer in OPTIMIZERS.items():
+        weights, curve = trained(optimizer=optimizer, schedule=SCHEDULES["constant"], steps=120)
+        assert curve[-1]["train_loss"] < curve[0]["train_loss"], name
+        ends[name] = weights
+    assert not [(one, two) for one, two in combinations(ends, 2) if same(ends[one], ends[two])]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weight_decay_and_the_learning_rate_act(name: str) -> None:
+    optimizer = OPTIMIZERS[name]
+    for changes in ({"weight_decay": 0.1}, {"lr": optimizer.lr / 2}):
+        assert not same(trained(optimizer=optimizer)[0], trained(optimizer=optimizer.model_copy(update=changes))[0])
+
+
+def test_every_schedule_goes_its_own_way_and_no_number_of_it_is_dead() -> None:
+    other = {"warmup": 0.3, "every": 0.2, "factor": 0.5, "cycles": 3, "patience": 2}
+    rates = {}
+    for name, schedule in SCHEDULES.items():
+        for key in ["kind", *(set(type(schedule).model_fields) - {"kind"})]:
+            changed = schedule.model_copy(update={key: other[key]}) if key in other else schedule
+            curve = trained(schedule=changed, optimizer=ADAMW.model_copy(update={"lr": 0.5}), steps=60, epochs=12)[1]
+            rates[name, key] = tuple(row["learning_rate"] for row in curve)
+    assert len(set(rates.values())) == len(rates)
 
 
 def test_a_weight_of_zero_hides_a_face_and_targets_may_be_soft() -> None:
@@ -171,9 +206,9 @@ def test_a_loss_that_is_no_number_stops_with_what_to_do() -> None:
 
 
 def test_steps_follow_from_faces_epochs_and_batch() -> None:
-    assert training.steps_for(examples(160, 0), RECIPE) == 40
-    assert training.steps_for(examples(160, 0), RECIPE, multiple=1.5) == 60
-    assert training.steps_for(examples(8, 0), RECIPE, multiple=0.1) == RECIPE.epochs
+    assert training.steps_for(160, RECIPE) == 40
+    assert training.steps_for(240, RECIPE) == 60
+    assert training.steps_for(1, RECIPE) == RECIPE.epochs
 
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 1000))
@@ -183,18 +218,32 @@ def test_every_face_is_seen_once_before_any_comes_again(n: int, batch: int, seed
         assert sorted(rows[start : start + n]) == list(range(n))
 
 
-@settings(deadline=None)
-@given(st.sampled_from([RECIPE.schedule, OTHER["schedule"]]), st.floats(0, 0.9), st.floats(0, 1))
-def test_the_learning_rate_rises_to_its_full_value_and_falls(kind: Any, warmup: float, done: float) -> None:
-    schedule = kind.model_copy(update={"warmup": warmup})
-    factor = training.learning_rate_factor(schedule, done)
-    assert 0 <= factor <= 1
+@pytest.mark.parametrize("name", ["constant", "cosine", "one_cycle", "step", "restarts"])
+@given(warmup=st.floats(0, 0.9), done=st.floats(0, 1))
+def test_the_learning_rate_rises_to_its_full_value_and_never_beyond(name: str, warmup: float, done: float) -> None:
+    schedule = SCHEDULES[name].model_copy(update={"warmup": warmup} | ({"every": 1.0} if name == "step" else {}))
+    assert 0 <= training.learning_rate_factor(schedule, done) <= 1
     assert training.learning_rate_factor(schedule, warmup) == 1
-    assert training.learning_rate_factor(schedule, 1.0) <= 1e-4 + 1e-9
-    later = min(done + 0.01, 1.0)
-    rising = training.learning_rate_factor(schedule, later) >= factor
-    assert rising if later <= warmup else True
-    assert not rising or later <= warmup + 0.01 or factor < 2e-4 or later == done
+    if done < warmup:
+        assert training.learning_rate_factor(schedule, done) < 1
+
+
+def test_schedules_end_where_their_sources_say() -> None:
+    ends = {name: training.learning_rate_factor(SCHEDULES[name], 1.0) for name in ("constant", "cosine", "one_cycle")}
+    assert ends == {"constant": 1.0, "cosine": 0.0, "one_cycle": pytest.approx(1e-4)}
+    steps = [training.learning_rate_factor(SCHEDULES["step"], done) for done in (0.29, 0.31, 0.61, 0.91)]
+    assert steps == pytest.approx([1, 0.1, 0.01, 0.001])
+    middle = 0.1 + 0.9 / 2  # the second of two cycles begins
+    before, after = (training.learning_rate_factor(SCHEDULES["restarts"], middle + step) for step in (-1e-6, 1e-6))
+    assert (before, after) == (pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4))
+
+
+def test_a_plateau_lowers_the_rate_where_the_validation_loss_stays() -> None:
+    stuck = params.Adaptive(kind="adamw", lr=1e-6, weight_decay=0.0)
+    curve = trained(optimizer=stuck, schedule=SCHEDULES["plateau"], ema=0.0, steps=240, epochs=24)[1]
+    rates = [row["learning_rate"] for row in curve]
+    assert rates[0] == pytest.approx(1e-6)
+    assert rates[-1] == pytest.approx(1e-8)
 
 
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
