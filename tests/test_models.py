@@ -61,17 +61,14 @@ def test_dropout_acts_in_training_and_only_there(name: str) -> None:
     assert (learning(batch) != learning(batch)).any()
     learning.eval()
     assert torch.equal(learning(batch), learning(batch))
-    rates = {layer.p for layer in learning.modules() if isinstance(layer, nn.Dropout)}
-    assert rates
-    assert max(rates) == 0.3
-    for layer in learning.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.p = 0.0
+    rates = {layer: layer.p for layer in learning.modules() if isinstance(layer, nn.Dropout)}
+    assert max(rates.values()) == 0.3
+    for layer in rates:
+        layer.p = 0.0
     learning.train()
     assert torch.equal(learning(batch), learning(batch)), "nothing else is random"
-    for layer in learning.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.p = 0.3
+    for layer, rate in rates.items():
+        layer.p = rate
 
 
 @pytest.mark.parametrize("name", models.NAMES)

@@ -62,7 +62,7 @@ def installation() -> Iterator[Finding]:
         yield package(line, "problem", "run `make setup`")
     for extra, lines in about["optional-dependencies"].items():
         for line in lines if extra != "dev" else []:
-            yield package(line, "ok", f"only `fer {extra}` needs it: pip install '.[{extra}]'")
+            yield package(line, "ok", f"only the extra {extra} needs it: pip install '.[{extra}]'")
     try:
         import torchvision  # noqa: F401
     except Exception as error:

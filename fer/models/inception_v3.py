@@ -1,0 +1,13 @@
+"""Inception v3 (Szegedy et al. 2016, arXiv:1512.00567), from the "FER applications performance evaluation" (Data 240).
+
+With ImageNet weights, those of Keras, and a new head. For 7 classes: 21,804,007 parameters. 17,216 of them are scales
+of batch norm that Keras leaves out: without them 21,786,791, where the report counts 21,786,797.
+"""
+
+from fer.models.transfer import Transfer, pooled_head
+
+BACKBONE = "inception_v3.tf_in1k"
+
+
+def build(classes: int, size: int, dropout: float) -> Transfer:
+    return Transfer(BACKBONE, size, least_px=75, head=pooled_head(2048, classes, dropout))

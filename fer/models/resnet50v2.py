@@ -1,0 +1,35 @@
+"""ResNet-50 v2 (He et al. 2016, arXiv:1603.05027) of the "FER applications performance evaluation" (Data 240, team 2).
+
+With ImageNet weights and the report's head: global average · BN · dropout .5 · dense 1024 · BN · dropout .4 · dense
+512 · BN · dropout .3 · dense 128 · dropout .2 · dense, with ELU. `dropout` is the first of the rates, the others are in
+proportion. The L2 penalty of .01 on the first dense layer became the optimiser's weight decay. For 7 classes:
+26,197,063 parameters.
+"""
+
+from torch import nn
+
+from fer.models.transfer import Transfer
+
+BACKBONE = "resnetv2_50.a1h_in1k"
+
+
+def build(classes: int, size: int, dropout: float) -> Transfer:
+    head = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.BatchNorm1d(2048),
+        nn.Dropout(dropout),
+        nn.Linear(2048, 1024),
+        nn.ELU(),
+        nn.BatchNorm1d(1024),
+        nn.Dropout(0.8 * dropout),
+        nn.Linear(1024, 512),
+        nn.ELU(),
+        nn.BatchNorm1d(512),
+        nn.Dropout(0.6 * dropout),
+        nn.Linear(512, 128),
+        nn.ELU(),
+        nn.Dropout(0.4 * dropout),
+        nn.Linear(128, classes),
+    )
+    return Transfer(BACKBONE, size, least_px=32, head=head)

@@ -1,0 +1,18 @@
+"""VGG-16 (Simonyan & Zisserman 2015, arXiv:1409.1556) of "Image-based FER using CNN" (Nazarbayev University).
+
+Thirteen convolutions with ImageNet weights and three new dense layers, on the global average of the maps: VGG's own
+dense layers are made for maps of 7 × 7. Their width of 512 is ours. For 7 classes: 15,243,591 parameters.
+"""
+
+from torch import nn
+
+from fer.models.blocks import plain_head
+from fer.models.transfer import Transfer
+
+BACKBONE = "vgg16.tv_in1k"
+HIDDEN = (512, 512)
+
+
+def build(classes: int, size: int, dropout: float) -> Transfer:
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), plain_head(512, HIDDEN, classes, dropout))
+    return Transfer(BACKBONE, size, least_px=32, head=head)

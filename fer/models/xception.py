@@ -1,0 +1,14 @@
+"""Xception (Chollet 2017, arXiv:1610.02357) as the "FER applications performance evaluation" (Data 240) uses it.
+
+With ImageNet weights and the head of its `inception_v3`. The form is Xception-41 of Chen et al. 2018
+(arXiv:1802.02611), with strides in place of pooling: the weights of the first form are only published as a pickle. For
+7 classes: 24,938,999 parameters.
+"""
+
+from fer.models.transfer import Transfer, pooled_head
+
+BACKBONE = "xception41.tf_in1k"
+
+
+def build(classes: int, size: int, dropout: float) -> Transfer:
+    return Transfer(BACKBONE, size, least_px=32, head=pooled_head(2048, classes, dropout))
