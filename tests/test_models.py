@@ -1,10 +1,12 @@
 """What holds for every network in fer/models."""
 
 import ast
+import re
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -149,3 +151,14 @@ def test_a_damaged_description_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"network": "improved_se"}')
     with pytest.raises(InputError, match=r"model\.json: damaged"):
         models.read_facts(tmp_path)
+
+
+def test_the_network_that_contributing_shows_is_one() -> None:
+    source = re.search(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert source
+    module = ModuleType("shown")
+    exec(source[1], module.__dict__)
+    shown = module.build(7, 48, 0.3)
+    assert shown(faces(2)).shape == (2, 7)
+    module.__doc__ = ast.get_docstring(ast.parse(source[1]))
+    assert f"{models.parameter_counts(shown)[0]:,} parameters" in module.__doc__
