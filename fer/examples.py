@@ -37,9 +37,9 @@ class Examples:
 
 
 def read_labelled(
-    faces: Path, table: Path, augmented: Path, emotions: Sequence[str], targets: str
+    faces: Path, table: Path, augmented: Path | None, emotions: Sequence[str], targets: str
 ) -> tuple[Examples, Examples]:
-    """The training faces with their augmented copies, and the validation faces; every weight is 1.
+    """The training faces with their augmented copies, where there are any, and the validation faces; every weight is 1.
 
     With `targets` "votes" a training face that has votes is learnt as their shares; validation faces are as labelled.
     """
@@ -54,8 +54,10 @@ def read_labelled(
         return Examples(shown, learnt, np.ones(len(rows), dtype=np.float32))
 
     train, valid = (np.flatnonzero(rows_of["fold"] == fold) for fold in ("train", "valid"))
-    copies = examples(np.load(augmented / "faces.npy"), np.load(augmented / "parents.npy"), targets == "votes")
-    return examples(pixels[train], train, targets == "votes") + copies, examples(pixels[valid], valid, False)
+    learnt = examples(pixels[train], train, targets == "votes")
+    if augmented:
+        learnt += examples(np.load(augmented / "faces.npy"), np.load(augmented / "parents.npy"), targets == "votes")
+    return learnt, examples(pixels[valid], valid, False)
 
 
 def read_pseudo_labelled(faces: Path, pseudo_labels: Path, chosen: params.Retrain) -> Examples:

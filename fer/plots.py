@@ -62,7 +62,7 @@ def curves(path: Path, table: pd.DataFrame) -> None:
     """
     networks, rounds = table["network"].unique(), table["round"].unique()
     colour = dict(zip(rounds, cycle(PALETTE), strict=False))
-    with _picture(path, "Learning curves", len(networks), 2, (4.0, 2.5), sharex="row") as (figure, panels):
+    with picture(path, "Learning curves", len(networks), 2, (4.0, 2.5), sharex="row") as (figure, panels):
         for network, row in zip(networks, panels, strict=True):
             for round_ in rounds:
                 curve = table[(table["network"] == network) & (table["round"] == round_)]
@@ -89,7 +89,7 @@ def confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> None:
     """
     rounds = table["round"].unique()
     title = "Confusion on the test faces, % of each emotion"
-    with _picture(path, title, *_grid(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
+    with picture(path, title, *_grid(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
             of_round = table[table["round"] == round_]
             counts = np.zeros((len(emotions), len(emotions)), dtype=np.int64)
@@ -121,7 +121,7 @@ def reliability(path: Path, table: pd.DataFrame) -> None:
     rows, columns = _grid(len(rounds))
     heights = {"height_ratios": [3, 1] * rows}
     shape = (2 * rows, columns)
-    with _picture(path, "Is the confidence right?", *shape, (3.2, 1.9), gridspec_kw=heights) as (figure, panels):
+    with picture(path, "Is the confidence right?", *shape, (3.2, 1.9), gridspec_kw=heights) as (figure, panels):
         for place, round_ in enumerate(rounds):
             row, column = divmod(place, columns)
             upper, lower = panels[2 * row, column], panels[2 * row + 1, column]
@@ -151,7 +151,7 @@ def coverage(path: Path, table: pd.DataFrame, chosen: Mapping[int, float | Mappi
     `chosen` has the thresholds to mark: for each round one, or one for each emotion.
     """
     rounds = table["round"].unique()
-    with _picture(path, "Pseudo-labels by threshold", *_grid(len(rounds)), (3.2, 2.8)) as (figure, panels):
+    with picture(path, "Pseudo-labels by threshold", *_grid(len(rounds)), (3.2, 2.8)) as (figure, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
             of_round = table[table["round"] == round_]
             threshold = of_round["threshold"]
@@ -182,7 +182,7 @@ def montage(
     mosaic = np.full((rows, size + gap, columns, size + gap), 255, dtype=np.uint8)
     mosaic[:, :size, :, :size] = faces.transpose(0, 2, 1, 3)
     pitch, height, width = size + gap, rows * (size + gap) - gap, columns * (size + gap) - gap
-    with _picture(path, title, 1, 1, (0.72 * columns + 0.9, 0.72 * rows + 0.6)) as (_, panels):
+    with picture(path, title, 1, 1, (0.72 * columns + 0.9, 0.72 * rows + 0.6)) as (_, panels):
         panel = panels[0, 0]
         panel.imshow(mosaic.reshape(rows * pitch, columns * pitch)[:height, :width], cmap="gray", vmin=0, vmax=255)
         panel.set_xticks(np.arange(columns) * pitch + (size - 1) / 2, column_names)
@@ -192,7 +192,7 @@ def montage(
 
 
 @contextmanager
-def _picture(
+def picture(
     path: Path, title: str, rows: int, columns: int, panel_inches: tuple[float, float], **subplots: Any
 ) -> Iterator[tuple[Figure, Any]]:
     """A figure and its (rows, columns) panels; panels left empty are not shown. Written when the block ends."""

@@ -1,0 +1,96 @@
+"""`fer compare`, from faces to table and picture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from commands import fer
+from PIL import Image
+from torch import nn
+
+from fer import comparison, params
+from fer.errors import InputError
+from fer.labels import COLUMNS
+from fer.tables import write_csv
+
+ARGUMENTS = ("--seeds", "0", "1", "--steps", "4", "--faces", "20")
+
+
+@pytest.fixture
+def compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with unified faces, where every network is a tiny one and `deeper` can't be made."""
+    n, emotions = 80, params.load().emotions
+    table = pd.DataFrame("", index=range(n), columns=list(COLUMNS))
+    table["emotion"] = [emotions[row // 4 % len(emotions)] for row in range(n)]
+    table["fold"] = [("train", "train", "valid", "test")[row % 4] for row in range(n)]
+    write_csv(project / "data/unified/table.csv", table.assign(twin_in_train=False))
+    np.save(project / "data/unified/faces.npy", np.random.default_rng(0).integers(0, 256, (n, 16, 16), dtype=np.uint8))
+
+    def untrained(name: str, *rest: object) -> tuple[nn.Module, None]:
+        if name == "deeper":
+            raise InputError("deeper: no such weights")
+        torch.manual_seed(len(name))
+        return nn.Sequential(nn.Conv2d(1, len(name), 3), nn.Flatten(), nn.Linear(len(name) * 196, len(emotions))), None
+
+    monkeypatch.setattr("fer.models.untrained", untrained)
+    monkeypatch.setattr(comparison, "TIMED_SECONDS", 1e-9)
+    return project / "data" / "comparison"
+
+
+def test_networks_are_compared_in_a_table_and_a_picture(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["se", "cnn", "cnn_se", "shallow"]
+    assert fer(monkeypatch, "compare", *names, *ARGUMENTS) is None
+    table = pd.read_csv(compared / "comparison.csv")
+    assert set(table["network"]) == {*names, "vote of all", "vote of the best three"}
+    assert list(table["valid_accuracy"]) == sorted(table["valid_accuracy"], reverse=True)
+    assert set(table.loc[table["kind"] != "vote", "steps"]) == {4}
+    for name in names:
+        with (compared / name / "1.json").open() as file:
+            assert json.load(file)["run_with"]["faces"] == 20
+    assert (compared / "comparison.md").read_text().count("\n| ") == len(table) + 2
+    with Image.open(compared / "comparison.png") as picture:
+        assert 800 < picture.width < 1600
+    assert sorted(path.name for path in compared.iterdir() if path.is_file()) == [
+        f"comparison.{kind}" for kind in ("csv", "md", "png")
+    ]
+
+
+def test_a_network_that_fails_is_told_and_the_others_are_compared(
+    compared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end = fer(monkeypatch, "compare", "deeper", "se", *ARGUMENTS)
+    assert end == "error: deeper: could not be run, see above; the others were compared"
+    assert "deeper: left out: deeper: no such weights" in capsys.readouterr().err
+    assert list(pd.read_csv(compared / "comparison.csv")["network"]) == ["se"]
+    assert fer(monkeypatch, "compare", "deeper", *ARGUMENTS) is not None
+
+
+def test_without_names_all_networks_of_params_are_compared(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fer(monkeypatch, "compare", "--seeds", "0", "--steps", "4")
+    compared_names = {path.name for path in compared.iterdir() if path.is_dir()}
+    assert compared_names == set(params.load().networks) - {"deeper"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("sea",), "sea: not in `networks` of params.yaml, which has shallow, "),
+        (("se", "--faces", "2000"), "--faces is 2000, but data/unified/table.csv has 40 training faces"),
+        (("se", "--unified", "elsewhere"), "elsewhere/faces.npy: no such file"),
+    ],
+)
+def test_what_can_not_be_compared_is_told_before_any_training(
+    compared: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in str(fer(monkeypatch, "compare", *arguments))
+    assert not compared.exists()
+
+
+@pytest.mark.parametrize("arguments", [("--faces", "0"), ("--steps", "0"), ("--seeds", "-1"), ("--steps", "few")])
+def test_numbers_out_of_range_are_refused(
+    compared: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str]
+) -> None:
+    assert fer(monkeypatch, "compare", *arguments) == 2
