@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fer import models, params
+from fer import models, params, recipes
 from fer.errors import InputError
 from fer.evaluation import Measured, measured
 from fer.examples import Examples, read_labelled
@@ -47,7 +47,7 @@ class Task:
 
     network: str
     seed: int
-    recipe: params.Recipe
+    recipe: recipes.Recipe
     epoch_faces: int
     material: Material
     chosen: params.Params
@@ -96,7 +96,7 @@ def read(unified: Path, chosen: params.Params, targets: str, count: int | None) 
     return Material(train, valid, shown, pixels, digest.hexdigest())
 
 
-def shared_out(recipe: params.Recipe, steps: int, name: str) -> tuple[params.Recipe, int]:
+def shared_out(recipe: recipes.Recipe, steps: int, name: str) -> tuple[recipes.Recipe, int]:
     """`recipe` with about `EPOCHS` epochs, each phase its part, and the faces in one, so that all make `steps` batches.
 
     Raises:

@@ -1,30 +1,20 @@
 """`params.yaml`: its schema, read whole by every stage. No default stands here: the numbers are in the file."""
 
-import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from fer.errors import InputError
 from fer.labels import EMOTIONS
+from fer.recipes import Changes, Train
+from fer.schema import BelowOne, Count, Name, NotNegative, Positive, Section, Share, in_words
 
-Share = Annotated[float, Field(ge=0, le=1)]
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 _SHARED = ("__init__", "blocks", "transfer")  # files in fer/models that are no networks
 NETWORKS = sorted(file.stem for file in (Path(__file__).parent / "models").glob("*.py") if file.stem not in _SHARED)
 Emotion = Literal["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 class Rounds(Section):
@@ -91,118 +81,6 @@ class Transforms(Section):
     brightness: BelowOne
     contrast: BelowOne
     erasing: Share
-
-
-class SGD(Section):
-    kind: Literal["sgd"]
-    lr: Positive
-    momentum: BelowOne
-    nesterov: bool
-    weight_decay: NotNegative
-
-    @model_validator(mode="after")
-    def _agree(self) -> "SGD":
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
-
-
-class Adaptive(Section):
-    kind: Literal["adam", "adamw", "rmsprop", "adagrad", "adadelta"]
-    lr: Positive
-    weight_decay: NotNegative
-
-
-class Smooth(Section):
-    kind: Literal["constant", "cosine", "one_cycle"]
-    warmup: BelowOne
-
-
-class Steps(Section):
-    kind: Literal["step"]
-    warmup: BelowOne
-    every: Annotated[float, Field(gt=0, le=1)]
-    factor: BelowOne
-
-
-class Restarts(Section):
-    kind: Literal["restarts"]
-    warmup: BelowOne
-    cycles: Count
-
-
-class Plateau(Section):
-    kind: Literal["plateau"]
-    factor: BelowOne
-    patience: Count
-
-
-Optimizer = Annotated[SGD | Adaptive, Field(discriminator="kind")]
-Schedule = Annotated[Smooth | Steps | Restarts | Plateau, Field(discriminator="kind")]
-
-
-class Train(Section):
-    epochs: Count
-    batch: Annotated[int, Field(ge=2)]
-    optimizer: Optimizer
-    schedule: Schedule
-    dropout: BelowOne
-    targets: Literal["labels", "votes"]
-    label_smoothing: BelowOne
-    mixup: NotNegative
-    class_weights: Literal["none", "balanced"]
-    ema: BelowOne
-    patience: Count | None
-
-    def changed(self, changes: "Changes") -> "Recipe":
-        """The recipe of a network, by its row in `networks`: a key that is there replaces the whole key of `train`."""
-        return Recipe.model_validate({"transfer": None} | self.model_dump() | changes.model_dump(exclude_unset=True))
-
-
-class Phase(Section):
-    layers: Literal["head", "all"]
-    epochs: Count
-    lr: Positive
-    class_weights: Literal["none", "balanced"]
-
-
-class Transfer(Section):
-    pretrained: bool | Annotated[str, Field(min_length=1)]
-    input_px: Annotated[int, Field(ge=32, le=512)]
-    phases: Annotated[list[Phase], Field(min_length=1)]
-
-
-class Recipe(Train):
-    transfer: Transfer | None
-
-    def phases(self) -> list["Recipe"]:
-        """The recipe of each phase of a transfer network; of others the recipe itself."""
-        if self.transfer is None:
-            return [self]
-        return [
-            self.model_copy(
-                update={
-                    "epochs": phase.epochs,
-                    "class_weights": phase.class_weights,
-                    "optimizer": self.optimizer.model_copy(update={"lr": phase.lr}),
-                    "transfer": self.transfer.model_copy(update={"phases": [phase]}),
-                }
-            )
-            for phase in self.transfer.phases
-        ]
-
-
-if TYPE_CHECKING:
-    Changes = Recipe
-else:  # the keys of a recipe, each of which may be left out
-    Changes = create_model(
-        "Changes",
-        __base__=Section,
-        **{
-            name: (field.annotation, FieldInfo.merge_field_infos(field, default=None))
-            for name, field in Recipe.model_fields.items()
-        },
-    )
 
 
 class Predict(Section):
@@ -326,59 +204,4 @@ def load(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        told: dict[str, str] = {}  # a key that fails every branch of a union is told once
-        for problem in error.errors():
-            key = _key(problem["loc"], content, problem["type"] == "missing")
-            told.setdefault(key, f"{path}: {_in_words(key, problem, path)}")
-        raise InputError("; ".join(told.values())) from error
-
-
-def _key(loc: tuple[int | str, ...], content: Any, missing: bool) -> str:
-    """The dotted key of a problem, without the names that pydantic gives to the branches of a union."""
-    parts = []
-    for part in loc:
-        if part in (content if isinstance(content, dict) else range(len(content) if isinstance(content, list) else 0)):
-            content = content[part]
-            parts.append(str(part))
-    return ".".join([*parts, *map(str, loc[-1:] if missing else ())])
-
-
-def _in_words(key: str, problem: Any, path: Path) -> str:
-    match problem["type"]:
-        case "extra_forbidden":
-            siblings = _siblings(problem["loc"])
-            close = difflib.get_close_matches(str(problem["loc"][-1]), siblings, n=1)
-            return f"{key} is not a key; " + (
-                f"did you mean {close[0]}?" if close else f"allowed: {', '.join(siblings)}"
-            )
-        case "missing":
-            return f"{key} is missing; restore it with `git checkout {path}`"
-        case "value_error":
-            return f"{key}{': ' if key else ''}{problem['ctx']['error']}"
-        case "string_type" if problem["loc"][-1] == "[key]":
-            return f'{key} has the key {problem["input"]}, which must be quoted: "{problem["input"]}"'
-        case _:
-            return f"{key} is {problem['input']!r}; {problem['msg'].replace('Input should', 'it should')}"
-
-
-def _siblings(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed beside the one at `loc`, where pydantic puts the `kind` of a union between the keys."""
-    models: list[Any] = [Params]
-    for part in loc[:-1]:
-        if within := [model.model_fields[part].annotation for model in models if part in model.model_fields]:
-            models = [model for annotation in within for model in _sections(annotation)]
-        elif of_kind := [model for model in models if part in _kinds(model)]:
-            models = of_kind
-    return sorted({key for model in models for key in model.model_fields})
-
-
-def _sections(annotation: Any) -> list[Any]:
-    """The sections that a type is made of."""
-    if hasattr(annotation, "model_fields"):
-        return [annotation]
-    return [section for part in getattr(annotation, "__args__", ()) for section in _sections(part)]
-
-
-def _kinds(section: Any) -> tuple[str, ...]:
-    """The values that a section's `kind` may have; none where it has no such key."""
-    return getattr(section.model_fields["kind"].annotation, "__args__", ()) if "kind" in section.model_fields else ()
+        raise InputError(in_words(error, content, path, Params)) from error

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from fer import params
+from fer import params, recipes
 from fer.augmentation import mix, transform
 from fer.errors import InputError
 from fer.examples import Examples
@@ -30,7 +30,7 @@ def learn(
     train: Examples,
     valid: Examples,
     *,
-    recipe: params.Recipe,
+    recipe: recipes.Recipe,
     transforms: params.Transforms,
     seed: int,
     precision: str,
@@ -62,7 +62,7 @@ def fit(
     train: Examples,
     valid: Examples,
     *,
-    recipe: params.Train,
+    recipe: recipes.Train,
     transforms: params.Transforms,
     steps: int,
     seed: int,
@@ -151,7 +151,7 @@ def fit(
     return curve
 
 
-def steps_for(epoch_faces: int, recipe: params.Train) -> int:
+def steps_for(epoch_faces: int, recipe: recipes.Train) -> int:
     """Batches in `recipe.epochs` epochs of `epoch_faces` faces, at least one an epoch."""
     return max(recipe.epochs, round(recipe.epochs * epoch_faces / recipe.batch))
 
@@ -174,14 +174,14 @@ def shuffled_batches(n: int, batch: int, seed: int) -> Iterator[Int[np.ndarray, 
         waiting = waiting[batch:]
 
 
-def make_schedule(optimizer: Optimizer, chosen: params.Schedule, steps: int) -> LambdaLR | ReduceLROnPlateau:
+def make_schedule(optimizer: Optimizer, chosen: recipes.Schedule, steps: int) -> LambdaLR | ReduceLROnPlateau:
     """The schedule of `chosen`: `plateau` steps after an epoch, by its validation loss, the others after a batch."""
-    if isinstance(chosen, params.Plateau):
+    if isinstance(chosen, recipes.Plateau):
         return ReduceLROnPlateau(optimizer, factor=chosen.factor, patience=chosen.patience)
     return LambdaLR(optimizer, lambda step: learning_rate_factor(chosen, step / steps))
 
 
-def learning_rate_factor(schedule: params.Smooth | params.Steps | params.Restarts, done: float) -> float:
+def learning_rate_factor(schedule: recipes.Smooth | recipes.Steps | recipes.Restarts, done: float) -> float:
     """The share of the learning rate to use when `done` (0..1) of the training is over.
 
     one_cycle rises along a cosine from 1/25 and falls to 1/10,000 (Smith & Topin 2018, arXiv:1708.07120, as in
@@ -207,7 +207,7 @@ def learning_rate_factor(schedule: params.Smooth | params.Steps | params.Restart
             return 1.0
 
 
-def make_optimizer(network: nn.Module, chosen: params.Optimizer) -> Optimizer:
+def make_optimizer(network: nn.Module, chosen: recipes.Optimizer) -> Optimizer:
     """The optimiser of `chosen`, for the weights that are not frozen. Biases and batch norm are not decayed.
 
     Weight decay is an L2 penalty, but for adamw, where it is decoupled (Loshchilov & Hutter 2019, arXiv:1711.05101).

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from fer import comparison, params
+from fer import comparison, params, recipes
 from fer.comparison import Material, Task
 from fer.errors import InputError
 from fer.labels import COLUMNS
 from fer.tables import write_csv
 
 CHOSEN = params.load(Path(__file__).parent.parent / "params.yaml")
-RECIPE = CHOSEN.train.changed(params.Changes())
+RECIPE = CHOSEN.train.changed(recipes.Changes())
 FOLDS = ("train", "train", "valid", "test")
 
 
@@ -36,7 +36,7 @@ def unified(folder: Path, n: int = 80) -> Path:
     return folder
 
 
-def tiny(name: str, recipe: params.Recipe, emotions: list[str], size: int, seed: int) -> tuple[nn.Module, None]:
+def tiny(name: str, recipe: recipes.Recipe, emotions: list[str], size: int, seed: int) -> tuple[nn.Module, None]:
     """In place of `models.untrained`."""
     torch.manual_seed(seed)
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 14 * 14, len(emotions))), None
@@ -155,14 +155,14 @@ def test_a_fold_without_faces_is_told(tmp_path: Path, fold: str) -> None:
         material(folder)
 
 
-def transfer(*epochs: int) -> params.Recipe:
-    phases = [params.Phase(layers="all", epochs=n, lr=1e-3, class_weights="none") for n in epochs]
-    return RECIPE.model_copy(update={"transfer": params.Transfer(pretrained=False, input_px=64, phases=phases)})
+def transfer(*epochs: int) -> recipes.Recipe:
+    phases = [recipes.Phase(layers="all", epochs=n, lr=1e-3, class_weights="none") for n in epochs]
+    return RECIPE.model_copy(update={"transfer": recipes.Transfer(pretrained=False, input_px=64, phases=phases)})
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, transfer(50, 50, 20), transfer(10, 30), transfer(3)])
 @pytest.mark.parametrize("steps", [20, 60, 300])
-def test_all_phases_together_take_the_steps_asked_for(recipe: params.Recipe, steps: int) -> None:
+def test_all_phases_together_take_the_steps_asked_for(recipe: recipes.Recipe, steps: int) -> None:
     short, epoch_faces = comparison.shared_out(recipe.model_copy(update={"patience": 2}), steps, "se")
     each = [comparison.steps_for(epoch_faces, phase) for phase in short.phases()]
     assert sum(each) == steps

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("editing", "errors", "labels", "params", "processes", "tables"),
+    ("editing", "errors", "labels", "params", "processes", "recipes", "schema", "tables"),
     ("duplicates", "similarity", "splits", "unification"),
     ("calibration", "ensembles", "metrics", "pseudolabels", "evaluation", "standings"),
     ("drawing", "expressions", "people", "portraits", "sample"),

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer import models, params
+from fer import models, params, recipes
 from fer.errors import InputError
 from fer.labels import EMOTIONS
 from fer.models.blocks import SEBlock
@@ -105,7 +105,7 @@ def test_a_network_depends_on_no_other(name: str) -> None:
 
 
 def test_the_seed_decides_the_first_weights() -> None:
-    recipe = params.load(ROOT / "params.yaml").train.changed(params.Changes(dropout=0.3))
+    recipe = params.load(ROOT / "params.yaml").train.changed(recipes.Changes(dropout=0.3))
     first, again, other = (models.untrained("cnn_se", recipe, SEVEN, 48, seed)[0].state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not all(torch.equal(first[key], other[key]) for key in first)

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fer import params, training
+from fer import params, recipes, training
 from fer.errors import InputError
 from fer.examples import Examples
 
 TRANSFORMS = params.Transforms(
     flip=0.5, rotation_degrees=5.0, shift=0.05, zoom=0.05, shear_degrees=2.0, brightness=0.1, contrast=0.1, erasing=0.1
 )
-ADAMW = params.Adaptive(kind="adamw", lr=0.01, weight_decay=0.01)
-RECIPE = params.Recipe(
+ADAMW = recipes.Adaptive(kind="adamw", lr=0.01, weight_decay=0.01)
+RECIPE = recipes.Recipe(
     epochs=4,
     batch=16,
     optimizer=ADAMW,
-    schedule=params.Smooth(kind="one_cycle", warmup=0.25),
+    schedule=recipes.Smooth(kind="one_cycle", warmup=0.25),
     targets="labels",
     dropout=0.2,
     label_smoothing=0.1,
@@ -34,17 +34,17 @@ RECIPE = params.Recipe(
     patience=None,
     transfer=None,
 )
-SGD = params.SGD(kind="sgd", lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.0)
+SGD = recipes.SGD(kind="sgd", lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.0)
 OPTIMIZERS = {
     "sgd": SGD.model_copy(update={"nesterov": False}),
     "sgd without momentum": SGD.model_copy(update={"nesterov": False, "momentum": 0.0}),
     "nesterov": SGD,
-    "adadelta": params.Adaptive(kind="adadelta", lr=1.0, weight_decay=0.0),
-} | {kind: params.Adaptive(kind=kind, lr=0.01, weight_decay=0.01) for kind in ("adam", "adamw", "rmsprop", "adagrad")}
-SCHEDULES = {kind: params.Smooth(kind=kind, warmup=0.1) for kind in ("constant", "cosine", "one_cycle")} | {
-    "step": params.Steps(kind="step", warmup=0.1, every=0.3, factor=0.1),
-    "restarts": params.Restarts(kind="restarts", warmup=0.1, cycles=2),
-    "plateau": params.Plateau(kind="plateau", factor=0.1, patience=1),
+    "adadelta": recipes.Adaptive(kind="adadelta", lr=1.0, weight_decay=0.0),
+} | {kind: recipes.Adaptive(kind=kind, lr=0.01, weight_decay=0.01) for kind in ("adam", "adamw", "rmsprop", "adagrad")}
+SCHEDULES = {kind: recipes.Smooth(kind=kind, warmup=0.1) for kind in ("constant", "cosine", "one_cycle")} | {
+    "step": recipes.Steps(kind="step", warmup=0.1, every=0.3, factor=0.1),
+    "restarts": recipes.Restarts(kind="restarts", warmup=0.1, cycles=2),
+    "plateau": recipes.Plateau(kind="plateau", factor=0.1, patience=1),
 }
 OTHER = {
     "epochs": 3,
@@ -239,7 +239,7 @@ def test_schedules_end_where_their_sources_say() -> None:
 
 
 def test_a_plateau_lowers_the_rate_where_the_validation_loss_stays() -> None:
-    stuck = params.Adaptive(kind="adamw", lr=1e-6, weight_decay=0.0)
+    stuck = recipes.Adaptive(kind="adamw", lr=1e-6, weight_decay=0.0)
     curve = trained(optimizer=stuck, schedule=SCHEDULES["plateau"], ema=0.0, steps=240, epochs=24)[1]
     rates = [row["learning_rate"] for row in curve]
     assert rates[0] == pytest.approx(1e-6)

@@ -11,7 +11,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from fer import models, params, training
+from fer import models, params, recipes, training
 from fer.errors import InputError
 from fer.examples import Examples
 from fer.labels import EMOTIONS
@@ -25,9 +25,9 @@ SEVEN = EMOTIONS[:7]
 PHASE = {"epochs": 1, "lr": 0.01, "class_weights": "none"}
 
 
-def recipe(**transfer: Any) -> params.Recipe:
+def recipe(**transfer: Any) -> recipes.Recipe:
     given = {"pretrained": False, "input_px": 32, "phases": [{"layers": "all"} | PHASE]} | transfer
-    return CHOSEN.train.changed(params.Changes.model_validate({"transfer": given, "batch": 8}))
+    return CHOSEN.train.changed(recipes.Changes.model_validate({"transfer": given, "batch": 8}))
 
 
 def mobilenet(**transfer: Any) -> torch.nn.Module:
@@ -85,9 +85,7 @@ def test_true_takes_the_weights_from_the_hubs_cache(
 def test_without_a_connection_the_ways_out_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        InputError, match=r"mobilenetv1.*can't be had.*connection.*\.safetensors, or false"
-    ) as told:
+    with pytest.raises(InputError, match=r"mobilenetv1.*can't be had.*connection.*\.safetensors, or false") as told:
         mobilenet(pretrained=True)
     assert "\n" not in str(told.value)
 

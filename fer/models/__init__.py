@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fer.errors import InputError
-from fer.params import NETWORKS, Recipe
+from fer.params import NETWORKS
+from fer.recipes import Recipe
 from fer.tables import read_json, write_json
 
 NAMES = NETWORKS  # found as files, so that adding one does not touch a file that the others depend on

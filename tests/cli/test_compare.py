@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from commands import fer
 from PIL import Image
 from torch import nn
@@ -69,9 +70,11 @@ def test_a_network_that_fails_is_told_and_the_others_are_compared(
 
 
 def test_without_names_all_networks_of_params_are_compared(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fer(monkeypatch, "compare", "--seeds", "0", "--steps", "4")
-    compared_names = {path.name for path in compared.iterdir() if path.is_dir()}
-    assert compared_names == set(params.load().networks) - {"deeper"}
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    content |= {"networks": {"se": {}, "cnn": {"dropout": 0.3}}, "ensemble": ["se"]}
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    assert fer(monkeypatch, "compare", "--seeds", "0", "--steps", "4") is None
+    assert {path.name for path in compared.iterdir() if path.is_dir()} == {"se", "cnn"}
 
 
 @pytest.mark.parametrize(
