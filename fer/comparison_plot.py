@@ -105,7 +105,7 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
     lines.append(Line2D([], [], color=FAINT, label="in its report, on FER-2013", linestyle="", **_HOLLOW))
     largest = table["parameters"].max()
     for count in 10.0 ** np.floor(np.log10(largest / 4) - np.array([1, 0])):
-        label = f"{count / 1e6:,g} million parameters"
+        label = f"{count:,.0f} parameters"
         size = np.sqrt(count * _LARGEST_PT2 / largest)
         lines.append(Line2D([], [], color=FAINT, alpha=0.5, label=label, markersize=size, **dot))
     figure.legend(handles=lines, loc="outside lower center", ncols=3)

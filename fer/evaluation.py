@@ -217,7 +217,7 @@ def headlines(
         gain = present(judged.get(round_, {}), {key: key for key in ("difference", "low", "high")})
         summary[round_] = (
             present(folds["test"], {f"test_{key}": key for key in SUMMARISED})
-            | present(folds["valid"], {"valid_accuracy": "accuracy"})
+            | present(folds["valid"], {f"valid_{key}": key for key in ("accuracy", "macro_f1")})
             | present(audited.get(round_, {}), of_labels)
             | ({"gain_over_round_0": gain} if gain else {})
         )

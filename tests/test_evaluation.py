@@ -256,7 +256,7 @@ def test_the_headlines_are_the_ensembles_figures() -> None:
     rounds, decided = {0: said, 1: said}, {1: make_pseudo_labels(50, 0.8)}
     found, audit = evaluation.figures(rounds, faces, EMOTIONS, BINS), evaluation.audits(decided, EMOTIONS)
     lines = evaluation.headlines(found, audit, evaluation.verdicts(rounds, faces))
-    shared = {"test_accuracy", "test_macro_f1", "test_ece", "valid_accuracy"}
+    shared = {"test_accuracy", "test_macro_f1", "test_ece", "valid_accuracy", "valid_macro_f1"}
     labels = {"pseudo_labels", "pseudo_label_coverage", "pseudo_label_precision", "gain_over_round_0"}
     assert (set(lines[0]), set(lines[1])) == (shared, shared | labels)
     assert lines[0]["test_accuracy"] == found[0][ENSEMBLE]["test"]["accuracy"]
