@@ -124,7 +124,7 @@ def run(task: Task, folder: Path, bins: int) -> Run:
     """
     name, facts = f"{task.network}, seed {task.seed}", task.facts()
     answers, about = folder / f"{task.seed}.npy", folder / f"{task.seed}.json"
-    earlier = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+    earlier = _earlier(about) if about.is_file() else {}
     if earlier and earlier["run_with"] == facts:
         said, cost = np.load(answers), Cost(**earlier["cost"])
     else:
@@ -145,6 +145,14 @@ def run(task: Task, folder: Path, bins: int) -> Run:
             part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"{name}: {found['valid_accuracy']:.1%} on validation faces, {found['test_accuracy']:.1%} on test faces")
     return done
+
+
+def _earlier(about: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
+        return {"run_with": content["run_with"], "cost": content["cost"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{about}: damaged; delete it, and the run is repeated") from error
 
 
 def macs(network: nn.Module, size: int) -> int:

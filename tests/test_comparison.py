@@ -128,6 +128,15 @@ def test_a_run_that_was_interrupted_is_repeated(
     assert len(trained) == 3, "what is there of the run before is not taken for one"
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"run_with": 1'])
+def test_a_damaged_record_of_a_run_is_told(tmp_path: Path, content: str) -> None:
+    faces = material(unified(tmp_path / "unified"))
+    (tmp_path / "se").mkdir()
+    (tmp_path / "se" / "0.json").write_text(content)
+    with pytest.raises(InputError, match=r"0\.json: damaged; delete it"):
+        comparison.run(task(faces), tmp_path / "se", 10)
+
+
 def test_seeds_differ_and_do_not_disturb_each_other(tmp_path: Path, trained: list[str]) -> None:
     faces = material(unified(tmp_path / "unified"))
     runs = [comparison.run(task(faces, seed), tmp_path / f"{n}", 10) for n, seed in enumerate((0, 1, 0))]
