@@ -15,12 +15,17 @@ from fer import models, params, recipes, training
 from fer.errors import InputError
 from fer.examples import Examples
 from fer.labels import EMOTIONS
-from fer.models.transfer import load_imagenet
+from fer.models.transfer import load_imagenet, pooled_head
 
 ROOT = Path(__file__).parents[1]
 CHOSEN = params.load(ROOT / "params.yaml")
 NAMES = [name for name, row in CHOSEN.networks.items() if row.transfer]
-KERAS_BACKBONES = {"mobilenet": 3_206_976, "inception_v3": 21_768_352, "vgg16": 14_714_688}  # what learns, no top
+KERAS_BACKBONES = {  # what learns, without the top
+    "mobilenet": 3_206_976,
+    "inception_v3": 21_768_352,
+    "vgg16": 14_714_688,
+    "resnet50v2": 23_519_360 - 19_008,  # Keras' convolutions have biases
+}
 SEVEN = EMOTIONS[:7]
 PHASE = {"epochs": 1, "lr": 0.01, "class_weights": "none"}
 
@@ -110,6 +115,14 @@ def test_other_files_are_refused(tmp_path: Path, imagenet: dict[str, torch.Tenso
     for name in ("pickled.bin", "other.safetensors", "shape.safetensors", "missing.safetensors"):
         with pytest.raises(InputError, match=rf"{name}: not a safetensors file with the weights of timm/mobilenetv1"):
             load_imagenet(network, str(tmp_path / name))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5])
+def test_the_pool_of_the_head_loses_no_cell_of_a_map(side: int) -> None:
+    maps = torch.zeros(1, 4, side, side)
+    maps[..., -1, -1] = 1
+    up_to_the_average = pooled_head(4, classes=7, dropout=0.3).eval()[:4]
+    assert (up_to_the_average(maps) > 0).all()
 
 
 def test_a_picture_that_is_too_small_is_told() -> None:

@@ -61,7 +61,10 @@ class Transfer(nn.Module):
 
 
 def pooled_head(channels: int, classes: int, dropout: float) -> nn.Sequential:
-    """BN · max-pool 2 · global average · dropout · dense (Data 240); a map of a single cell is not pooled."""
+    """BN · max-pool 2 · global average · dropout · dense (Data 240).
+
+    The pool keeps the last row and column of an odd map, which Keras' drops: of 3 × 3 cells it would see four.
+    """
     return nn.Sequential(
         nn.BatchNorm2d(channels),
         nn.MaxPool2d(2, ceil_mode=True),
