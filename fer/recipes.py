@@ -1,10 +1,12 @@
 """The recipe by which a network is trained: the schema of `train` and `networks` in `params.yaml`."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from fer.errors import InputError
 from fer.schema import BelowOne, Count, NotNegative, Positive, Section
 
 
@@ -118,3 +120,16 @@ else:  # the keys of a recipe, each of which may be left out
             for name, field in Recipe.model_fields.items()
         },
     )
+
+
+def recipe_of(network: str, networks: Mapping[str, Changes], train: Train) -> Recipe:
+    """The recipe of `network`, by the rows of all and what they share.
+
+    Raises:
+        InputError: it has no row.
+    """
+    if network not in networks:
+        raise InputError(
+            f"network {network!r} has no row in `networks` of params.yaml, which has {', '.join(networks)}"
+        )
+    return train.changed(networks[network])

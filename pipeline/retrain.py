@@ -9,6 +9,7 @@ from fer import models, params
 from fer.errors import run
 from fer.examples import read_labelled, read_pseudo_labelled
 from fer.inference import device
+from fer.recipes import recipe_of
 from fer.tables import replacing_folder, write_csv
 from fer.training import learn
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     chosen = params.load()
-    recipe = chosen.train.changed(chosen.networks[args.network])
+    recipe = recipe_of(args.network, chosen.networks, chosen.train)
 
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
     accepted = read_pseudo_labelled(args.faces, args.pseudo_labels, chosen.retrain)

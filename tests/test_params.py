@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fer import params
 from fer.errors import InputError
+from fer.recipes import recipe_of
 
 PROJECTS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
 TEXT = yaml.safe_dump(PROJECTS, default_flow_style=None, sort_keys=False, width=1000)  # in one form, whoever wrote it
@@ -102,6 +103,14 @@ def test_a_networks_row_replaces_keys_of_the_shared_recipe(tmp_path: Path) -> No
     changed = {"dropout", "patience", "optimizer"}
     assert recipe.model_dump(exclude={"transfer"} | changed) == shared.model_dump(exclude=changed)
     assert recipe.phases() == [recipe]
+
+
+def test_a_network_without_a_row_is_told_with_those_that_have_one(tmp_path: Path) -> None:
+    chosen = loaded(tmp_path, r"^seed: .*", "seed: 0")
+    with pytest.raises(
+        InputError, match=r"network 'sea' has no row in `networks` of params\.yaml, which has shallow, "
+    ):
+        recipe_of("sea", chosen.networks, chosen.train)
 
 
 def test_phases_change_rate_length_and_class_weights(tmp_path: Path) -> None:
