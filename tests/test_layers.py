@@ -9,17 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("editing", "errors", "labels", "params", "processes", "recipes", "schema", "tables"),
+    ("editing", "errors", "experiments", "labels", "params", "processes", "recipes", "schema", "search", "tables"),
     ("duplicates", "similarity", "splits", "unification"),
     ("calibration", "ensembles", "metrics", "pseudolabels", "evaluation", "standings"),
     ("drawing", "expressions", "people", "portraits", "sample"),
     ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
     ("models", "augmentation", "examples", "inference", "packaging"),
-    ("training", "plots", "source_sheets", "comparison", "comparison_plot"),
+    ("training", "plots", "source_sheets", "comparison", "comparison_plot", "search_plot"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-ALSO = ["datasets.ingesting", "plots", "source_sheets", "comparison_plot", "cli"]
+ALSO = ["datasets.ingesting", "plots", "source_sheets", "comparison_plot", "search_plot", "cli"]
 WITHOUT_TORCH = [name for names in FLOORS[:5] for name in names] + ALSO
 
 

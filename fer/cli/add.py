@@ -219,8 +219,8 @@ def in_bytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def dvc(*arguments: str) -> None:
-    """Run DVC.
+def dvc(*arguments: str) -> str:
+    """What DVC prints.
 
     Raises:
         InputError: it fails; its first line about an error is told, or its last.
@@ -232,3 +232,4 @@ def dvc(*arguments: str) -> None:
         said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         why = next((line for line in said if line.startswith("ERROR")), (said or ["it says nothing"])[-1])
         raise InputError(f"`dvc {' '.join(arguments)}` failed: {why.removeprefix('ERROR: ')}")
+    return done.stdout
