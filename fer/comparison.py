@@ -24,7 +24,7 @@ from fer.inference import device, logits, view_names
 from fer.labels import read_table
 from fer.standings import Cost, Run, calibrated, figures
 from fer.tables import replacing
-from fer.training import fit, learn, steps_for
+from fer.training import fit, learn, steps_for, untrained
 
 EPOCHS = 4  # where the steps are given: enough to choose the best one
 TIMED_SECONDS = 2.0
@@ -124,12 +124,12 @@ def run(task: Task, folder: Path, bins: int) -> Run:
     """
     name, facts = f"{task.network}, seed {task.seed}", task.facts()
     answers, about = folder / f"{task.seed}.npy", folder / f"{task.seed}.json"
-    earlier = _earlier(about) if about.is_file() else {}
-    if earlier and earlier["run_with"] == facts:
-        said, cost = np.load(answers), Cost(**earlier["cost"])
+    earlier = _earlier(about, answers) if about.is_file() else None
+    if earlier and earlier.run_with == facts:
+        said, cost = earlier.said, earlier.cost
     else:
         if earlier:
-            other = [key for key, value in facts.items() if earlier["run_with"].get(key) != value]
+            other = [key for key, value in facts.items() if earlier.run_with.get(key) != value]
             print(f"{name}: {about} was run with other {', '.join(other)}; running it again")
             about.unlink()  # it says that the answers are complete
         said, cost = _trained(task, name)
@@ -147,12 +147,21 @@ def run(task: Task, folder: Path, bins: int) -> Run:
     return done
 
 
-def _earlier(about: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Earlier:
+    run_with: dict[str, Any]
+    cost: Cost
+    said: Float[np.ndarray, "n views classes"]
+
+
+def _earlier(about: Path, answers: Path) -> _Earlier:
     try:
-        content: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
-        return {"run_with": content["run_with"], "cost": content["cost"]}
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{about}: damaged; delete it, and the run is repeated") from error
+        content = dict(json.loads(about.read_text(encoding="utf-8")))
+        return _Earlier(dict(content["run_with"]), Cost(**content["cost"]), np.load(answers))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{about}: damaged, or without its {answers.name}; delete it, and the run is repeated"
+        ) from error
 
 
 def macs(network: nn.Module, size: int) -> int:
@@ -198,17 +207,17 @@ def _trained(task: Task, name: str) -> tuple[Float[np.ndarray, "n views classes"
     """What the trained network says of the measured faces, and what it cost."""
     chosen, material, recipe = task.chosen, task.material, task.recipe
 
-    def untrained() -> nn.Module:
-        return models.untrained(task.network, recipe, chosen.emotions, material.train.size, task.seed)[0].to(device())
+    def fresh() -> nn.Module:
+        return untrained(task.network, recipe, chosen.emotions, material.train.size, task.seed)[0].to(device())
 
-    network = untrained()
+    network = fresh()
     cost = Cost(
         parameters=models.parameter_counts(network)[0],
         macs=macs(network, material.train.size),
         steps=task.steps,
         train_faces_per_second=pace(network, task),
     )
-    network = untrained()
+    network = fresh()
     learn(
         network,
         material.train,

@@ -1,12 +1,13 @@
 """The bundle that is shipped: the networks of one round, and all that is needed to use them on a face."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from pydantic import Field, model_validator
 from torch import nn
 
 from fer import models
@@ -14,22 +15,30 @@ from fer.calibration import probabilities
 from fer.ensembles import vote
 from fer.errors import InputError
 from fer.inference import logits
+from fer.schema import Name, NotNegative, Positive, Section
 from fer.tables import read_json, write_json
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(Section):
     """`package.json`: how the networks, each in a folder of its name, turn faces into calibrated probabilities."""
 
-    round: int
+    round: Annotated[int, Field(ge=0)]
     emotions: tuple[str, ...]
-    size: int
-    views: tuple[str, ...]
-    precision: str
-    vote: Mapping[str, float]  # network: weight
-    temperatures: Mapping[str, float]  # network: temperature
-    thresholds: Mapping[str, float]  # emotion: confidence at or above which a prediction is accepted
-    weights_sha256: Mapping[str, str]
+    size: models.Side
+    views: Annotated[tuple[Literal["plain", "flip", "ten_crop"], ...], Field(min_length=1)]
+    precision: Literal["fp32", "bf16"]
+    vote: Annotated[dict[Name, Positive], Field(min_length=1)]  # network: weight
+    temperatures: dict[Name, Positive]  # network: temperature
+    thresholds: dict[str, NotNegative]  # emotion: confidence at or above which a prediction is accepted
+    weights_sha256: dict[Name, str]
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Bundle":
+        if not self.vote.keys() == self.temperatures.keys() == self.weights_sha256.keys():
+            raise ValueError("vote, temperatures and weights_sha256 name different networks")
+        if tuple(self.thresholds) != self.emotions:
+            raise ValueError("thresholds are not those of the emotions")
+        return self
 
 
 class Predictor:
@@ -57,7 +66,7 @@ def write(about: Bundle, trained: Path, out: Path) -> None:
         (out / name).mkdir()
         for file in ("weights.safetensors", "model.json"):
             (out / name / file).write_bytes((trained / name / file).read_bytes())
-    write_json(out / "package.json", asdict(about))
+    write_json(out / "package.json", about.model_dump())
 
 
 def load(folder: Path, device: torch.device) -> Predictor:

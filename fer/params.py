@@ -116,6 +116,8 @@ def _equal_weights(ensemble: Any) -> Any:
     """A list of networks as the mapping to their weights that it stands for."""
     if not isinstance(ensemble, list):
         return ensemble
+    if not all(isinstance(name, str) for name in ensemble):
+        raise ValueError("must be a list of names, or a mapping of names to weights: {improved_se: 2, shallow: 1}")
     if twice := sorted({str(name) for name in ensemble if ensemble.count(name) > 1}):
         raise ValueError(f"names {', '.join(twice)} twice")
     return dict.fromkeys(ensemble, 1.0)
@@ -125,7 +127,7 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     emotions: Annotated[list[Emotion], Field(min_length=2)]
     sources: Annotated[list[Name], Field(min_length=1)]
-    networks: dict[Name, Changes]
+    networks: dict[Name, Annotated[Changes, BeforeValidator(lambda row: {} if row is None else row)]]
     ensemble: Annotated[dict[Name, NotNegative], BeforeValidator(_equal_weights), Field(min_length=1)]
     precision: Literal["fp32", "bf16"]
     rounds: Rounds
@@ -143,14 +145,23 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> "Params":
-        for key in ("sources", "emotions"):
-            names = getattr(self, key)
+        lists: dict[str, list[Any]] = {
+            "sources": self.sources,
+            "emotions": self.emotions,
+            "predict.views": self.predict.views,
+        }
+        for key, names in lists.items():
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{key} names {', '.join(twice)} twice")
         if self.emotions != [emotion for emotion in EMOTIONS if emotion in self.emotions]:
             raise ValueError(f"emotions must keep the order {', '.join(EMOTIONS)}")
         if unknown := [name for name in self.networks if name not in NETWORKS]:
             raise ValueError(f"networks names {', '.join(unknown)}, but fer/models has {', '.join(NETWORKS)}")
+        for name, row in self.networks.items():
+            if row.transfer and (dead := {"epochs", "class_weights"} & row.model_fields_set):
+                raise ValueError(
+                    f"networks.{name} has {', '.join(sorted(dead))}, but each phase of transfer has its own"
+                )
         if unknown := [name for name in self.ensemble if name not in self.networks]:
             raise ValueError(f"ensemble names {', '.join(unknown)}, but networks has {', '.join(self.networks)}")
         if not any(self.ensemble.values()):

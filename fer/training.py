@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -20,9 +19,29 @@ from fer.augmentation import mix, transform
 from fer.errors import InputError
 from fer.examples import Examples
 from fer.inference import computing, logits
-from fer.models import as_input, unfreeze
+from fer.models import Facts, as_input, build, unfreeze
+from fer.optimization import make_optimizer, make_schedule
 
 TELL_EVERY_SECONDS = 60  # where there is no terminal for a bar
+
+
+def untrained(
+    name: str, recipe: recipes.Recipe, emotions: Sequence[str], size: int, seed: int
+) -> tuple[nn.Module, Facts]:
+    """The network `name` as `recipe` has it before training: weights drawn from `seed`, or ImageNet's under a new head.
+
+    Raises:
+        InputError: there is no such network, it can't take faces of `size`, or the ImageNet weights can't be had.
+    """
+    input_px = recipe.transfer.input_px if recipe.transfer else None
+    facts = Facts(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=input_px)
+    torch.manual_seed(seed)
+    network = build(facts)
+    if recipe.transfer:
+        from fer.models.transfer import load_imagenet
+
+        load_imagenet(network, recipe.transfer.pretrained)
+    return network, facts
 
 
 def learn(
@@ -37,7 +56,10 @@ def learn(
     name: str,
     epoch_faces: int,
 ) -> list[dict[str, int | float]]:
-    """`fit` by `recipe`, phase by phase where it has phases, epochs of `epoch_faces` faces counted through."""
+    """`fit` by `recipe`, phase by phase where it has phases, epochs of `epoch_faces` faces counted through.
+
+    A phase begins with the best epoch of the one before, and the network ends with the best epoch of the last.
+    """
     curve: list[dict[str, int | float]] = []
     for phase in recipe.phases():
         if phase.transfer:
@@ -77,8 +99,11 @@ def fit(
     `valid`. Returns a row for each epoch.
 
     Raises:
-        InputError: the loss is no longer a finite number.
+        InputError: there are no faces to learn from or to validate on, or the loss is no longer a finite number.
     """
+    for fold, examples in (("training", train), ("validation", valid)):
+        if not len(examples):
+            raise InputError(f"{name}: there are no {fold} faces; add labelled ones, then `dvc repro`")
     where = next(network.parameters()).device
     pixels, targets, weights = (
         torch.from_numpy(array).to(where) for array in (train.pixels, train.targets, train.weights)
@@ -106,7 +131,8 @@ def fit(
                 rows = torch.from_numpy(next(batches)).to(where)
                 faces, goals = transform(pixels[rows], transforms, random), learnt[rows]
                 if recipe.mixup:
-                    faces, goals = mix(faces, goals, share=shares.beta(recipe.mixup, recipe.mixup))
+                    share = shares.beta(recipe.mixup, recipe.mixup)
+                    faces, goals = mix(faces, goals, max(share, 1 - share))  # a face keeps its own label the most
                 with computing(where, precision):
                     outputs = network(as_input(faces)).float()
                 loss = -(goals * log_softmax(outputs, dim=1)).sum(dim=1).mean()
@@ -146,7 +172,8 @@ def fit(
                 break
     network.load_state_dict(best_weights)
     print(
-        f"{name}: {len(train)} faces, {steps} steps; best epoch {best_epoch}, validation accuracy {best_accuracy:.1%}"
+        f"{name}: {len(train)} faces, {len(curve)} epochs of {steps / recipe.epochs:.0f} steps; "
+        f"best epoch {best_epoch}, validation accuracy {best_accuracy:.1%}"
     )
     return curve
 
@@ -172,63 +199,6 @@ def shuffled_batches(n: int, batch: int, seed: int) -> Iterator[Int[np.ndarray, 
             waiting = np.concatenate([waiting, random.permutation(n)])
         yield waiting[:batch]
         waiting = waiting[batch:]
-
-
-def make_schedule(optimizer: Optimizer, chosen: recipes.Schedule, steps: int) -> LambdaLR | ReduceLROnPlateau:
-    """The schedule of `chosen`: `plateau` steps after an epoch, by its validation loss, the others after a batch."""
-    if isinstance(chosen, recipes.Plateau):
-        return ReduceLROnPlateau(optimizer, factor=chosen.factor, patience=chosen.patience)
-    return LambdaLR(optimizer, lambda step: learning_rate_factor(chosen, step / steps))
-
-
-def learning_rate_factor(schedule: recipes.Smooth | recipes.Steps | recipes.Restarts, done: float) -> float:
-    """The share of the learning rate to use when `done` (0..1) of the training is over.
-
-    one_cycle rises along a cosine from 1/25 and falls to 1/10,000 (Smith & Topin 2018, arXiv:1708.07120, as in
-    PyTorch); the others rise linearly from 0, and then: cosine falls to 0, restarts falls to 0 `cycles` times, each
-    time from the full rate (Loshchilov & Hutter 2017, arXiv:1608.03983); step is multiplied by `factor` after every
-    `every` of the whole training; constant stays.
-    """
-    if done < schedule.warmup:
-        risen = done / schedule.warmup
-        return 1 / 25 + 24 / 25 * (1 - math.cos(math.pi * risen)) / 2 if schedule.kind == "one_cycle" else risen
-    fallen = (done - schedule.warmup) / (1 - schedule.warmup)
-    match schedule.kind:
-        case "one_cycle":
-            return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * fallen)) / 2
-        case "cosine":
-            return (1 + math.cos(math.pi * fallen)) / 2
-        case "restarts":
-            cycle = 1.0 if fallen >= 1 else fallen * schedule.cycles % 1
-            return (1 + math.cos(math.pi * cycle)) / 2
-        case "step":
-            return float(schedule.factor ** int(done / schedule.every))
-        case "constant":
-            return 1.0
-
-
-def make_optimizer(network: nn.Module, chosen: recipes.Optimizer) -> Optimizer:
-    """The optimiser of `chosen`, for the weights that are not frozen. Biases and batch norm are not decayed.
-
-    Weight decay is an L2 penalty, but for adamw, where it is decoupled (Loshchilov & Hutter 2019, arXiv:1711.05101).
-    """
-    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in learnt if parameter.ndim > 1]
-    free = [parameter for parameter in learnt if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": chosen.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    match chosen.kind:
-        case "sgd":
-            return torch.optim.SGD(groups, lr=chosen.lr, momentum=chosen.momentum, nesterov=chosen.nesterov)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=chosen.lr, fused=True)
-        case "adam":
-            return torch.optim.Adam(groups, lr=chosen.lr, fused=True)
-        case "rmsprop":
-            return torch.optim.RMSprop(groups, lr=chosen.lr)
-        case "adagrad":
-            return torch.optim.Adagrad(groups, lr=chosen.lr)
-        case "adadelta":
-            return torch.optim.Adadelta(groups, lr=chosen.lr)
 
 
 def balanced_weights(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:

@@ -11,7 +11,7 @@ from fer.examples import read_labelled, read_pseudo_labelled
 from fer.inference import device
 from fer.recipes import recipe_of
 from fer.tables import replacing_folder, write_csv
-from fer.training import learn
+from fer.training import learn, untrained
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
 
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
     accepted = read_pseudo_labelled(args.faces, args.pseudo_labels, chosen.retrain)
-    network, facts = models.untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
+    network, facts = untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
     if chosen.retrain.start == "teacher":
         models.load_teacher(network, args.network, args.models, args.pseudo_labels)
     curve = learn(

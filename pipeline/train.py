@@ -11,7 +11,7 @@ from fer.examples import read_labelled
 from fer.inference import device
 from fer.recipes import recipe_of
 from fer.tables import replacing_folder, write_csv
-from fer.training import learn
+from fer.training import learn, untrained
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     recipe = recipe_of(args.network, chosen.networks, chosen.train)
 
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
-    network, facts = models.untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
+    network, facts = untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
     curve = learn(
         network.to(device()),
         train,

@@ -37,7 +37,7 @@ def unified(folder: Path, n: int = 80) -> Path:
 
 
 def tiny(name: str, recipe: recipes.Recipe, emotions: list[str], size: int, seed: int) -> tuple[nn.Module, None]:
-    """In place of `models.untrained`."""
+    """In place of `training.untrained`."""
     torch.manual_seed(seed)
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 14 * 14, len(emotions))), None
 
@@ -53,7 +53,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return learn(*args, name=name, **options)
 
     monkeypatch.setattr(comparison, "learn", counted)
-    monkeypatch.setattr("fer.models.untrained", tiny)
+    monkeypatch.setattr("fer.comparison.untrained", tiny)
     monkeypatch.setattr(comparison, "TIMED_SECONDS", 1e-9)
     return names
 
@@ -128,12 +128,14 @@ def test_a_run_that_was_interrupted_is_repeated(
     assert len(trained) == 3, "what is there of the run before is not taken for one"
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"run_with": 1'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"run_with": 1', '{"run_with": [], "cost": {}}', '{"run_with": {}, "cost": {"x": 1}}']
+)
 def test_a_damaged_record_of_a_run_is_told(tmp_path: Path, content: str) -> None:
     faces = material(unified(tmp_path / "unified"))
     (tmp_path / "se").mkdir()
     (tmp_path / "se" / "0.json").write_text(content)
-    with pytest.raises(InputError, match=r"0\.json: damaged; delete it"):
+    with pytest.raises(InputError, match=r"0\.json: damaged, or without its 0\.npy; delete it"):
         comparison.run(task(faces), tmp_path / "se", 10)
 
 

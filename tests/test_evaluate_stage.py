@@ -141,6 +141,14 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     assert project.written() == before
 
 
+def test_networks_vote_by_their_weights(project: Project) -> None:
+    project.params["ensemble"] = {"improved_se": 0, "shallow": 1}
+    project.write()
+    evaluate.main()
+    figures = project.read("evaluate.json")["0"]
+    assert figures["ensemble"]["test"] == figures["shallow"]["test"] != figures["improved_se"]["test"]
+
+
 def test_without_a_later_round_there_is_no_verdict_and_every_file_is_there(project: Project) -> None:
     project.rounds(1)
     project.params["ensemble"] = ["shallow"]

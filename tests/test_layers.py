@@ -14,7 +14,7 @@ FLOORS = (
     ("calibration", "ensembles", "metrics", "pseudolabels", "evaluation", "standings"),
     ("drawing", "expressions", "people", "portraits", "sample"),
     ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
-    ("models", "augmentation", "examples", "inference", "packaging"),
+    ("models", "augmentation", "examples", "inference", "optimization", "packaging"),
     ("training", "plots", "source_sheets", "comparison", "comparison_plot", "search_plot"),
     ("cli",),
 )

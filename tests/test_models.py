@@ -1,8 +1,8 @@
 """What holds for every network in fer/models."""
 
 import ast
+import json
 import re
-from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer import models, params, recipes
+from fer import models, params, recipes, training
 from fer.errors import InputError
 from fer.labels import EMOTIONS
 from fer.models.blocks import SEBlock
@@ -29,7 +29,9 @@ ROWS = params.load(ROOT / "params.yaml").networks
 
 
 def facts(name: str, size: int = 48, dropout: float = 0.3) -> models.Facts:
-    return models.Facts(name, SEVEN, size, dropout, input_px=96 if ROWS[name].transfer else None)
+    return models.Facts(
+        network=name, emotions=SEVEN, size=size, dropout=dropout, input_px=96 if ROWS[name].transfer else None
+    )
 
 
 @cache
@@ -106,7 +108,7 @@ def test_a_network_depends_on_no_other(name: str) -> None:
 
 def test_the_seed_decides_the_first_weights() -> None:
     recipe = params.load(ROOT / "params.yaml").train.changed(recipes.Changes(dropout=0.3))
-    first, again, other = (models.untrained("cnn_se", recipe, SEVEN, 48, seed)[0].state_dict() for seed in (3, 3, 4))
+    first, again, other = (training.untrained("cnn_se", recipe, SEVEN, 48, seed)[0].state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
@@ -114,18 +116,20 @@ def test_the_seed_decides_the_first_weights() -> None:
 def test_scaling_after_the_pool_equals_scaling_before_it() -> None:
     block = SEBlock(3, 32, pool=True).eval()
     maps = torch.randn(2, 3, 12, 12)
+    block.norm.bias.data.normal_()
+    block.norm.running_mean.normal_()
     before = block.norm(torch.relu(block.conv(maps)))
     torch.testing.assert_close(block(maps), nn.functional.max_pool2d(before * block.weigh(before), 2))
 
 
 def test_an_unknown_network_names_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"'improved_see' is unknown; fer/models has cnn, .*improved_se, .*shallow"):
-        models.build(replace(facts("improved_se"), network="improved_see"))
+        models.build(facts("improved_se").model_copy(update={"network": "improved_see"}))
 
 
 def test_a_network_without_imagenet_weights_refuses_to_begin_with_them() -> None:
     with pytest.raises(InputError, match=r"networks\.cnn has `transfer`, but this network begins without"):
-        models.build(replace(facts("cnn"), input_px=96))
+        models.build(facts("cnn").model_copy(update={"input_px": 96}))
 
 
 def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
@@ -145,6 +149,46 @@ def test_a_truncated_weights_file_is_told(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=r"weights\.safetensors: damaged"):
         models.load(tmp_path, SEVEN, 48)
+
+
+def test_missing_weights_are_told(tmp_path: Path) -> None:
+    models.save(network("improved_se"), facts("improved_se"), tmp_path)
+    (tmp_path / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match=r"weights\.safetensors: damaged, or not the weights"):
+        models.load(tmp_path, SEVEN, 48)
+
+
+GOOD = {"network": "improved_se", "emotions": list(SEVEN), "size": 48, "dropout": 0.3, "input_px": None}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"network": 3},
+        {"emotions": [1, 2]},
+        {"emotions": []},
+        {"size": -48},
+        {"size": 10**6},
+        {"dropout": 7},
+        {"dropout": None},
+        {"input_px": "96"},
+        {"more": 1},
+    ],
+)
+def test_a_tampered_description_is_told(tmp_path: Path, wrong: dict[str, object]) -> None:
+    (tmp_path / "model.json").write_text(json.dumps(GOOD))
+    assert models.read_facts(tmp_path) == facts("improved_se")
+    (tmp_path / "model.json").write_text(json.dumps(GOOD | wrong))
+    with pytest.raises(InputError, match=r"model\.json: damaged"):
+        models.read_facts(tmp_path)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.4])
+def test_a_network_has_the_dropout_of_its_recipe(rate: float) -> None:
+    recipe = params.load(ROOT / "params.yaml").train.changed(recipes.Changes(dropout=rate))
+    for name in ("simple_cnn", "cnn_se", "se_resnet9"):
+        built, about = training.untrained(name, recipe, SEVEN, 48, 0)
+        assert max(layer.p for layer in built.modules() if isinstance(layer, nn.Dropout)) == about.dropout == rate
 
 
 def test_a_damaged_description_is_told(tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
         (r"ensemble: .*", "ensemble: [improved_see]", "ensemble names improved_see, but networks has .*improved_se"),
         (r"ensemble: .*", "ensemble: [shallow, shallow]", "ensemble: names shallow twice"),
         (r"ensemble: .*", "ensemble: []", "at least 1"),
+        (r"ensemble: .*", "ensemble: [{shallow: 2}, se]", r"ensemble: must be a list of names, or a mapping"),
+        (r"^  views: .*", "  views: [plain, plain]", r"predict\.views names plain twice"),
+        (
+            r"  shallow: .*",
+            "  shallow: {epochs: 3, transfer: {pretrained: true, input_px: 96, "
+            "phases: [{layers: all, epochs: 1, lr: 1.0, class_weights: none}]}}",
+            r"networks\.shallow has epochs, but each phase of transfer has its own",
+        ),
         (r"ensemble: .*", "ensemble: {shallow: 0}", "ensemble gives every network the weight 0"),
         (r"ensemble: .*", "ensemble: {shallow: -1}", r"ensemble\.shallow is -1"),
         (r"  shallow: .*", "  shalow: {}", "networks names shalow, but fer/models has .*shallow"),

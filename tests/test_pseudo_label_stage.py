@@ -115,6 +115,16 @@ def test_the_files_say_the_same_of_every_face(project):
     assert f"accepted {accepted.sum()} of {pool.sum()} unlabelled faces" in printed
 
 
+def test_networks_vote_by_their_weights(project):
+    project.params["ensemble"] = {"improved_se": 0, "shallow": 2}
+    _, _, summary = project.succeed()
+    weighed = np.load(project.out / "probs.npy")
+    assert summary["ensemble"] == {"improved_se": 0, "shallow": 2}
+    project.params["ensemble"] = ["shallow"]
+    project.succeed()
+    np.testing.assert_array_equal(np.load(project.out / "probs.npy"), weighed)
+
+
 def test_a_second_run_writes_the_same_bytes(project):
     project.succeed()
     before = {path.name: path.read_bytes() for path in project.out.iterdir()}

@@ -15,6 +15,7 @@ from torch import nn
 from fer import params, recipes, training
 from fer.errors import InputError
 from fer.examples import Examples
+from fer.optimization import learning_rate_factor, make_optimizer
 
 TRANSFORMS = params.Transforms(
     flip=0.5, rotation_degrees=5.0, shift=0.05, zoom=0.05, shear_degrees=2.0, brightness=0.1, contrast=0.1, erasing=0.1
@@ -104,7 +105,7 @@ def trained(
     network = small_network(recipe.dropout)
     curve = training.fit(
         network,
-        train or examples(96, 0),
+        examples(96, 0) if train is None else train,
         examples(60, 1),
         recipe=recipe,
         transforms=transforms,
@@ -205,6 +206,20 @@ def test_a_loss_that_is_no_number_stops_with_what_to_do() -> None:
         trained(broken)
 
 
+def test_no_faces_to_learn_from_or_to_validate_on_are_told() -> None:
+    with pytest.raises(InputError, match="small: there are no training faces"):
+        trained(Examples(*(getattr(examples(4, 0), key)[:0] for key in ("pixels", "targets", "weights"))))
+    few, options = examples(4, 0), {"transforms": TRANSFORMS, "steps": 4, "seed": 0, "precision": "fp32"}
+    none = Examples(few.pixels[:0], few.targets[:0], few.weights[:0])
+    with pytest.raises(InputError, match="small: there are no validation faces"):
+        training.fit(small_network(), few, none, recipe=RECIPE, name="small", **options)
+
+
+def test_with_mixup_the_accuracy_told_is_that_of_the_face_that_shows_most() -> None:
+    _, curve = trained(steps=400, epochs=4, mixup=1.0)
+    assert curve[-1]["train_accuracy"] > 0.85
+
+
 def test_steps_follow_from_faces_epochs_and_batch() -> None:
     assert training.steps_for(160, RECIPE) == 40
     assert training.steps_for(240, RECIPE) == 60
@@ -222,19 +237,19 @@ def test_every_face_is_seen_once_before_any_comes_again(n: int, batch: int, seed
 @given(warmup=st.floats(0, 0.9), done=st.floats(0, 1))
 def test_the_learning_rate_rises_to_its_full_value_and_never_beyond(name: str, warmup: float, done: float) -> None:
     schedule = SCHEDULES[name].model_copy(update={"warmup": warmup} | ({"every": 1.0} if name == "step" else {}))
-    assert 0 <= training.learning_rate_factor(schedule, done) <= 1
-    assert training.learning_rate_factor(schedule, warmup) == 1
+    assert 0 <= learning_rate_factor(schedule, done) <= 1
+    assert learning_rate_factor(schedule, warmup) == 1
     if done < warmup:
-        assert training.learning_rate_factor(schedule, done) < 1
+        assert learning_rate_factor(schedule, done) < 1
 
 
 def test_schedules_end_where_their_sources_say() -> None:
-    ends = {name: training.learning_rate_factor(SCHEDULES[name], 1.0) for name in ("constant", "cosine", "one_cycle")}
+    ends = {name: learning_rate_factor(SCHEDULES[name], 1.0) for name in ("constant", "cosine", "one_cycle")}
     assert ends == {"constant": 1.0, "cosine": 0.0, "one_cycle": pytest.approx(1e-4)}
-    steps = [training.learning_rate_factor(SCHEDULES["step"], done) for done in (0.29, 0.31, 0.61, 0.91)]
+    steps = [learning_rate_factor(SCHEDULES["step"], done) for done in (0.29, 0.31, 0.61, 0.91)]
     assert steps == pytest.approx([1, 0.1, 0.01, 0.001])
     middle = 0.1 + 0.9 / 2  # the second of two cycles begins
-    before, after = (training.learning_rate_factor(SCHEDULES["restarts"], middle + step) for step in (-1e-6, 1e-6))
+    before, after = (learning_rate_factor(SCHEDULES["restarts"], middle + step) for step in (-1e-6, 1e-6))
     assert (before, after) == (pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4))
 
 
@@ -258,7 +273,7 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
 
 def test_biases_and_norms_are_not_decayed() -> None:
     network = small_network()
-    decayed, free = training.make_optimizer(network, ADAMW).param_groups
+    decayed, free = make_optimizer(network, ADAMW).param_groups
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.01, 0)
     assert sum(p.numel() for p in decayed["params"]) == 4 * 9 + 64 * 3
     assert len(decayed["params"]) + len(free["params"]) == len(list(network.parameters()))

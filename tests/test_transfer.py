@@ -36,7 +36,7 @@ def recipe(**transfer: Any) -> recipes.Recipe:
 
 
 def mobilenet(**transfer: Any) -> torch.nn.Module:
-    return models.untrained("mobilenet", recipe(**transfer), SEVEN, 48, seed=0)[0]
+    return training.untrained("mobilenet", recipe(**transfer), SEVEN, 48, seed=0)[0]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_the_reports_five_networks_have_a_row_with_phases() -> None:
 
 @pytest.mark.parametrize("name", KERAS_BACKBONES)
 def test_the_backbone_has_the_parameters_that_keras_counts(name: str) -> None:
-    network = models.build(models.Facts(name, SEVEN, 48, 0.3, input_px=96))
+    network = models.build(models.Facts(network=name, emotions=SEVEN, size=48, dropout=0.3, input_px=96))
     learning = dict(network.backbone.named_parameters())
     if name == "inception_v3":  # Keras' has no scales of batch norm
         learning = {key: value for key, value in learning.items() if not key.endswith("bn.weight")}
@@ -64,7 +64,7 @@ def test_the_backbone_has_the_parameters_that_keras_counts(name: str) -> None:
 
 
 def test_a_grey_face_reaches_the_backbone_large_and_normalised_in_three_colours() -> None:
-    network = models.build(models.Facts("vgg16", SEVEN, 48, 0.3, input_px=64)).eval()
+    network = models.build(models.Facts(network="vgg16", emotions=SEVEN, size=48, dropout=0.3, input_px=64)).eval()
     seen = []
     network.backbone.features[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network(models.as_input(torch.full((1, 48, 48), 0.8)))
@@ -127,7 +127,7 @@ def test_the_pool_of_the_head_loses_no_cell_of_a_map(side: int) -> None:
 
 def test_a_picture_that_is_too_small_is_told() -> None:
     with pytest.raises(InputError, match=r"inception_v3\.tf_in1k: can't take 64 pixels, but 75 and more"):
-        models.build(models.Facts("inception_v3", SEVEN, 48, 0.3, input_px=64))
+        models.build(models.Facts(network="inception_v3", emotions=SEVEN, size=48, dropout=0.3, input_px=64))
 
 
 def test_without_timm_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

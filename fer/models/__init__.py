@@ -7,19 +7,18 @@ as `as_input` makes them, to logits (n, classes).
 import hashlib
 import importlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import torch
 from jaxtyping import Float
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fer.errors import InputError
 from fer.params import NETWORKS
-from fer.recipes import Recipe
+from fer.schema import BelowOne, Name, Section
 from fer.tables import read_json, write_json
 
 NAMES = NETWORKS  # found as files, so that adding one does not touch a file that the others depend on
@@ -27,15 +26,17 @@ NAMES = NETWORKS  # found as files, so that adding one does not touch a file tha
 MEAN, DEVIATION = 0.5077, 0.2550  # of FER-2013's pixels in 0..1
 
 
-@dataclass(frozen=True)
-class Facts:
+Side = Annotated[int, Field(ge=8, le=512)]
+
+
+class Facts(Section):
     """What must be known to use a folder's weights."""
 
-    network: str
-    emotions: tuple[str, ...]
-    size: int  # of a face
-    dropout: float
-    input_px: int | None  # side to which a transfer network resizes faces; None: it takes them as they are
+    network: Name
+    emotions: Annotated[tuple[str, ...], Field(min_length=2)]
+    size: Side  # of a face, in pixels
+    dropout: BelowOne
+    input_px: Side | None  # side to which a transfer network resizes faces; None: it takes them as they are
 
 
 def build(facts: Facts) -> nn.Module:
@@ -51,22 +52,6 @@ def build(facts: Facts) -> nn.Module:
     if facts.input_px and not hasattr(network, "backbone"):
         raise InputError(f"networks.{facts.network} has `transfer`, but this network begins without other weights")
     return network
-
-
-def untrained(name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int) -> tuple[nn.Module, Facts]:
-    """The network `name` as `recipe` has it before training: weights drawn from `seed`, or ImageNet's under a new head.
-
-    Raises:
-        InputError: there is no such network, it can't take faces of `size`, or the ImageNet weights can't be had.
-    """
-    facts = Facts(name, tuple(emotions), size, recipe.dropout, recipe.transfer.input_px if recipe.transfer else None)
-    torch.manual_seed(seed)
-    network = build(facts)
-    if recipe.transfer:
-        from fer.models.transfer import load_imagenet  # which needs this module
-
-        load_imagenet(network, recipe.transfer.pretrained)
-    return network, facts
 
 
 def as_input(faces: Float[Tensor, "n size size"]) -> Float[Tensor, "n 1 size size"]:
@@ -86,7 +71,7 @@ def save(network: nn.Module, facts: Facts, folder: Path) -> None:
         {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()},
         folder / "weights.safetensors",
     )
-    write_json(folder / "model.json", asdict(facts))
+    write_json(folder / "model.json", facts.model_dump())
 
 
 def load(folder: Path, emotions: Sequence[str], size: int) -> tuple[nn.Module, Facts]:
@@ -115,7 +100,7 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     path = folder / "weights.safetensors"
     try:
         network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise InputError(
             f"{path}: damaged, or not the weights of this network ({str(error).splitlines()[0]})"
         ) from error

@@ -1,0 +1,98 @@
+"""The bundle that is shipped gives what its networks vote, and no other bundle is loaded in its place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fer import models, packaging
+from fer.calibration import probabilities
+from fer.ensembles import vote
+from fer.errors import InputError
+from fer.inference import logits
+
+EMOTIONS = ("angry", "happy")
+NETWORKS = ("simple_cnn", "mini_vgg_no_fc")
+CPU = torch.device("cpu")
+FACES = np.random.default_rng(0).integers(0, 256, (5, 16, 16), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A package of two networks, of which the second has three times the weight."""
+    for seed, name in enumerate(NETWORKS):
+        torch.manual_seed(seed)
+        facts = models.Facts(network=name, emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
+        (tmp_path / "trained" / name).mkdir(parents=True)
+        models.save(models.build(facts), facts, tmp_path / "trained" / name)
+    about = packaging.Bundle(
+        round=1,
+        emotions=EMOTIONS,
+        size=16,
+        views=("plain", "flip"),
+        precision="fp32",
+        vote=dict(zip(NETWORKS, (1.0, 3.0), strict=True)),
+        temperatures=dict(zip(NETWORKS, (0.5, 2.0), strict=True)),
+        thresholds={"angry": 0.5, "happy": 0.9},
+        weights_sha256={name: models.weights_sha256(tmp_path / "trained" / name) for name in NETWORKS},
+    )
+    (tmp_path / "package").mkdir()
+    packaging.write(about, tmp_path / "trained", tmp_path / "package")
+    return tmp_path / "package"
+
+
+def test_a_package_gives_the_weighted_vote_of_its_calibrated_networks(folder: Path) -> None:
+    predictor = packaging.load(folder, CPU)
+    each = {
+        name: probabilities(
+            logits(network, FACES, views=("plain", "flip"), batch=2, precision="fp32"),
+            {"simple_cnn": 0.5, "mini_vgg_no_fc": 2.0}[name],
+        )
+        for name, network in predictor.networks.items()
+    }
+    np.testing.assert_allclose(predictor(FACES), vote(each, {"simple_cnn": 1.0, "mini_vgg_no_fc": 3.0}), atol=1e-6)
+    assert predictor(FACES[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"views": []},
+        {"views": ["sideways"]},
+        {"vote": {}},
+        {"vote": ["simple_cnn"]},
+        {"vote": {"simple_cnn": 0.0, "mini_vgg_no_fc": 1.0}},
+        {"vote": {"simple_cnn": 1.0}},
+        {"temperatures": {"simple_cnn": 0.0, "mini_vgg_no_fc": 1.0}},
+        {"temperatures": {"simple_cnn": "x", "mini_vgg_no_fc": 1.0}},
+        {"weights_sha256": {}},
+        {"thresholds": {"angry": 0.5}},
+        {"size": -16},
+        {"size": 10**6},
+        {"precision": "fp8"},
+        {"vote": {"../simple_cnn": 1.0, "mini_vgg_no_fc": 1.0}},
+        {"emotions": 3},
+    ],
+)
+def test_a_tampered_description_is_told(folder: Path, wrong: dict[str, Any]) -> None:
+    path = folder / "package.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(InputError, match=r"package\.json: damaged; write it again with `dvc repro package`"):
+        packaging.load(folder, CPU)
+
+
+def test_weights_that_were_not_packaged_are_refused(folder: Path) -> None:
+    weights = folder / "simple_cnn" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match="simple_cnn: not the weights that were packaged"):
+        packaging.load(folder, CPU)
+
+
+def test_a_folder_without_a_package_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no package there; `dvc repro package` writes one"):
+        packaging.load(tmp_path, CPU)
