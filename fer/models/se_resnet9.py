@@ -7,10 +7,10 @@ al. 2018 (arXiv:1709.01507).
 
 What speaks for it: on 5,000 faces of FER-2013, after 400 batches of 64 (one seed, validation accuracy, ± 1.9 points),
 `improved_se` had 41.8 %; ResNet-18 of half its widths with squeeze-and-excite at full size 36.9 % (312 million
-multiply-adds), with a pool after its stem 46.0 % (313 million); this layout without the block of its second stage 46.5 %
-at two thirds of the widths (213 million) and 45.8 % at these (479 million). So depth is spent on small maps; the widths
-are for trainings on all faces, longer than could be tried. For 7 classes: 4,387,399 parameters, at any size, and 574
-million multiply-adds at 48 pixels.
+multiply-adds), with all its widths and a pool after the stem 46.0 % (313 million); this layout without the block of its
+second stage 46.5 % at two thirds of the widths (213 million) and 45.8 % at these (479 million). So depth is spent on
+small maps; the widths are for trainings on all faces, longer than could be tried. For 7 classes: 4,387,399 parameters,
+at any size, and 574 million multiply-adds at 48 pixels.
 """
 
 from itertools import pairwise
