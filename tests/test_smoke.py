@@ -54,7 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, folder / name)
     chosen = yaml.safe_load((ROOT / "params.yaml").read_text())
     for key, value in SMALL.items():
-        chosen[key] = chosen[key] | value if isinstance(value, dict) else value
+        chosen[key] = chosen[key] | value if isinstance(chosen[key], dict) else value
     (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
     (folder / "data" / "pseudo_labels").mkdir(parents=True)
     (folder / "data" / "pseudo_labels" / ".gitkeep").touch()
