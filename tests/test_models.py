@@ -186,7 +186,7 @@ def test_a_tampered_description_is_told(tmp_path: Path, wrong: dict[str, object]
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_a_network_has_the_dropout_of_its_recipe(rate: float) -> None:
     recipe = params.load(ROOT / "params.yaml").train.changed(recipes.Changes(dropout=rate))
-    for name in ("simple_cnn", "cnn_se", "se_resnet18"):
+    for name in ("simple_cnn", "cnn_se", "se_resnet9"):
         built, about = training.untrained(name, recipe, SEVEN, 48, 0)
         assert max(layer.p for layer in built.modules() if isinstance(layer, nn.Dropout)) == about.dropout == rate
 
