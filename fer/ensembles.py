@@ -79,6 +79,28 @@ def calibrated_vote(
     return Calibrated(probs, vote(probs, weights), temperatures)
 
 
+def agreement(
+    logits: Mapping[str, Float[np.ndarray, "n views classes"]],
+    voted: Calibrated,
+    weights: Mapping[str, float],
+    among: Sequence[str],
+) -> Bool[np.ndarray, " n"]:
+    """Where all that `among` names, "networks", "views" or both, take a face for what the vote takes it for."""
+    winner = voted.vote.argmax(axis=1)
+    agreed = np.ones(len(winner), dtype=bool)
+    if "networks" in among:
+        for network, probs in voted.probs.items():
+            if weights[network]:
+                agreed &= probs.argmax(axis=1) == winner
+    if "views" in among:
+        for view in range(min(said.shape[1] for said in logits.values())):
+            seen = {
+                network: probabilities(said[:, [view]], voted.temperatures[network]) for network, said in logits.items()
+            }
+            agreed &= vote(seen, weights).argmax(axis=1) == winner
+    return agreed
+
+
 def _read(path: Path, expected: Mapping[str, object], n: int) -> Prediction:
     again = "predict again with `dvc repro`"
     about = path.with_suffix(".json")

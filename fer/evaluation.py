@@ -53,7 +53,7 @@ class PseudoLabels:
     probs: Float[np.ndarray, "n classes"]
     accepted: Bool[np.ndarray, " n"]
     truth: Int[np.ndarray, " n"]  # -1 where it isn't known
-    threshold: float | Mapping[str, float]  # one, or one for each emotion
+    thresholds: Mapping[str, float]  # of each emotion
 
 
 def measured(table: pd.DataFrame, emotions: Sequence[str]) -> Measured:
@@ -110,7 +110,7 @@ def read_pseudo_labels(folder: Path, table: pd.DataFrame, truth: pd.Series, emot
         probs=probs[pool],
         accepted=accepted[pool],
         truth=codes(truth.iloc[pool], [*emotions, *others]),
-        threshold=read_json(folder / "summary.json")["policy"]["threshold"],
+        thresholds=read_json(folder / "summary.json")["thresholds"],
     )
 
 

@@ -9,12 +9,12 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from fer.errors import InputError
 from fer.labels import EMOTIONS
+from fer.policies import Emotion, Policies, Policy
 from fer.recipes import Changes, Train
 from fer.schema import BelowOne, Count, Name, NotNegative, Positive, Section, Share, in_words
 
 _SHARED = ("__init__", "blocks", "transfer")  # files in fer/models that are no networks
 NETWORKS = sorted(file.stem for file in (Path(__file__).parent / "models").glob("*.py") if file.stem not in _SHARED)
-Emotion = Literal["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"]
 
 
 class Rounds(Section):
@@ -88,13 +88,15 @@ class Predict(Section):
     batch: Count
 
 
-class Threshold(Section):
-    kind: Literal["threshold"]
-    threshold: Share | dict[Emotion, Share]
-
-
 class PseudoLabel(Section):
-    policy: Threshold  # the next policy makes this a union told apart by `kind`
+    alignment: Literal["none", "valid", "uniform"]
+    agreement: list[Literal["networks", "views"]]
+    policy: Literal["fixed", "precision", "top_k", "quota", "flexmatch", "freematch", "ada_cm", "softmatch"]
+    policies: Policies
+
+    @property
+    def chosen(self) -> Policy:
+        return getattr(self.policies, self.policy)
 
 
 class Retrain(Section):
@@ -168,10 +170,10 @@ class Params(Section):
             raise ValueError("ensemble gives every network the weight 0; at least one must vote")
         if unknown := sorted(set(self.ingest.readers) - set(self.sources)):
             raise ValueError(f"ingest.readers names {', '.join(unknown)}, but sources are {', '.join(self.sources)}")
-        threshold = self.pseudo_label.policy.threshold
+        threshold = self.pseudo_label.policies.fixed.threshold
         if isinstance(threshold, dict) and list(threshold) != self.emotions:
             raise ValueError(
-                f"pseudo_label.policy.threshold must name every emotion, in order: {', '.join(self.emotions)}"
+                f"pseudo_label.policies.fixed.threshold must name every emotion, in order: {', '.join(self.emotions)}"
             )
         if isinstance(self.package.round, int) and self.package.round not in self.rounds.predict:
             raise ValueError(f"package.round is {self.package.round}, but the rounds are {self.rounds.predict}")

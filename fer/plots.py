@@ -53,6 +53,7 @@ STYLE: dict[str, Any] = {
 }
 PERCENT = "{x:.0%}"
 ABREAST = 3  # panels in a row
+NEAR = 0.03  # thresholds nearer than this share a mark
 
 
 def curves(path: Path, table: pd.DataFrame) -> None:
@@ -144,11 +145,11 @@ def reliability(path: Path, table: pd.DataFrame) -> None:
         _legend(figure, lines)
 
 
-def coverage(path: Path, table: pd.DataFrame, chosen: Mapping[int, float | Mapping[str, float]]) -> None:
+def coverage(path: Path, table: pd.DataFrame, chosen: Mapping[int, Mapping[str, float]]) -> None:
     """How many unlabelled faces a threshold accepts, and how many of those are right: a panel for each round.
 
     `table` has the columns round, threshold, coverage, and precision, low and high (missing where no truth is known).
-    `chosen` has the thresholds to mark: for each round one, or one for each emotion.
+    `chosen` has the thresholds to mark: for each round, of each emotion.
     """
     rounds = table["round"].unique()
     with picture(path, "Pseudo-labels by threshold", *_grid(len(rounds)), (3.2, 2.8)) as (figure, panels):
@@ -215,14 +216,16 @@ def _grid(panels: int) -> tuple[int, int]:
     return max(1, -(-panels // columns)), columns
 
 
-def _marks(chosen: float | Mapping[str, float]) -> dict[float, str]:
-    """The words to stand at each threshold, in ascending order."""
-    if not isinstance(chosen, Mapping):
-        return {chosen: f"chosen: {chosen:g}"}
-    return {
-        threshold: f"{threshold:g} " + ", ".join(emotion for emotion, own in chosen.items() if own == threshold)
-        for threshold in sorted(set(chosen.values()))
-    }
+def _marks(chosen: Mapping[str, float]) -> dict[float, str]:
+    """The words to stand at each threshold, in ascending order; one that no confidence reaches has none."""
+    if len(set(chosen.values())) == 1:
+        return {threshold: f"chosen: {threshold:.3g}" for threshold in set(chosen.values()) if threshold <= 1}
+    marks: dict[float, list[str]] = {}
+    for emotion, threshold in sorted(chosen.items(), key=lambda item: item[1]):
+        place = next((mark for mark in marks if threshold - mark < NEAR), threshold)
+        if place <= 1:
+            marks.setdefault(place, []).append(f"{emotion} {threshold:.3g}")
+    return {place: ", ".join(words) for place, words in marks.items()}
 
 
 def _legend(figure: Figure, handles: Sequence[Artist]) -> None:

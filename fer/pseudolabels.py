@@ -1,6 +1,8 @@
-"""Which unlabelled faces to learn from, and as what: the policies of `pseudo_label.policy`.
+"""Which unlabelled faces to learn from, and as what: the policies of `pseudo_label`.
 
-A policy is a function of probabilities, never of logits. It labels the faces of the unlabelled pool and no others.
+A policy is a function of probabilities, never of logits. It labels the faces of the unlabelled pool and no others. Each
+comes down to a threshold for each emotion, and `softmatch` to weights besides; so each decision can be read off the
+numbers that are shown beside it.
 """
 
 from collections import Counter
@@ -11,10 +13,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy.stats import beta
 
+from fer import policies
 from fer.errors import InputError
-from fer.params import Threshold
 from fer.tables import DIGITS, guarded
+
+NONE = 1.1  # a threshold that no confidence reaches
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the teachers say of every face, and what is known of the faces."""
+
+    probs: Float[np.ndarray, "n classes"]  # calibrated; of validation faces cross-fitted
+    labels: Int[np.ndarray, " n"]  # read on validation faces alone
+    valid: Bool[np.ndarray, " n"]
+    pool: Bool[np.ndarray, " n"]  # the unlabelled faces
+    agreed: Bool[np.ndarray, " n"]  # by all whose agreement is asked for
 
 
 @dataclass(frozen=True)
@@ -30,47 +46,154 @@ class Selection:
     reason: Shaped[np.ndarray, " n"]  # in words
 
 
-def select(
-    probs: Float[np.ndarray, "n classes"],
-    unlabelled: Bool[np.ndarray, " n"],
-    policy: Threshold,
-    emotions: Sequence[str],
-) -> Selection:
-    """What `policy` decides of the faces in the `unlabelled` mask; `probs` are calibrated, classes as in `emotions`.
+def gathered(
+    vote: Float[np.ndarray, "n classes"],
+    labels: Int[np.ndarray, " n"],
+    fold: Shaped[np.ndarray, " n"],
+    agreed: Bool[np.ndarray, " n"],
+    alignment: str,
+) -> Evidence:
+    """The evidence in the teachers' vote, with the pool's emotions made as frequent as `alignment` has them."""
+    valid, pool = fold == "valid", fold == "unlabelled"
+    wanted = {"valid": shares(labels[valid], vote.shape[1]), "uniform": np.full(vote.shape[1], 1 / vote.shape[1])}
+    probs = aligned(vote, pool, wanted[alignment]) if alignment in wanted else vote
+    return Evidence(probs, labels, valid, pool, agreed)
 
-    A confidence at or above the threshold is accepted. Each row is decided by itself, so their order does not matter.
+
+def select(said: Evidence, policy: policies.Policy, emotions: Sequence[str]) -> Selection:
+    """What `policy` decides of the pool. A confidence at or above the threshold of its emotion is accepted.
+
+    The order of the faces does not matter.
 
     Raises:
         InputError: a probability is not finite.
     """
-    if len(broken := np.flatnonzero(~np.isfinite(probs).all(axis=1))):
+    if len(broken := np.flatnonzero(~np.isfinite(said.probs).all(axis=1))):
         raise InputError(f"probabilities of row {broken[0]} are not finite; train and predict again")
-    predicted = probs.argmax(axis=1)
-    sure = confidence(probs)
-    needed = thresholds(policy, emotions)
-    threshold = np.array([needed[emotion] for emotion in emotions]).round(DIGITS)[predicted]
-    accepted = unlabelled & (sure >= threshold)
+    predicted, sure = said.probs.argmax(axis=1), confidence(said.probs)
+    threshold = thresholds(said, policy, emotions)[predicted]
+    accepted = said.pool & (sure >= threshold) & said.agreed
+    weight = truncated_gaussian(sure, sure[said.pool]) if isinstance(policy, policies.SoftMatch) else np.ones(len(sure))
 
     below = np.array([f"confidence below the threshold of {emotion}" for emotion in emotions], dtype=object)
-    reason = np.where(accepted, "accepted", below[predicted])
+    reason = np.where(said.agreed, below[predicted], "not agreed on")
+    reason = np.where(accepted, "accepted", reason)
     return Selection(
-        pool=unlabelled,
+        pool=said.pool,
         accepted=accepted,
-        emotion=np.where(unlabelled, predicted, -1),
+        emotion=np.where(said.pool, predicted, -1),
         confidence=sure,
         threshold=threshold,
-        weight=accepted.astype(np.float32),
-        reason=np.where(unlabelled, reason, ""),
+        weight=np.where(accepted, weight, 0).astype(np.float32),
+        reason=np.where(said.pool, reason, ""),
     )
 
 
-def thresholds(policy: Threshold, emotions: Sequence[str]) -> dict[str, float]:
-    """The confidence that a face needs to be accepted as each emotion."""
-    match policy.threshold:
-        case dict() as by_emotion:
-            return {emotion: by_emotion[emotion] for emotion in emotions}
-        case threshold:
-            return dict.fromkeys(emotions, threshold)
+def thresholds(said: Evidence, policy: policies.Policy, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+    """The confidence that a face needs to be accepted as each emotion; above 1 where none is sure enough."""
+    predicted, sure = said.probs.argmax(axis=1), confidence(said.probs)
+    right = predicted == said.labels
+
+    def each(threshold_of: Any, faces: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " classes"]:
+        """`threshold_of` the confidences of those `faces` that are taken for each emotion."""
+        return np.array([threshold_of(faces & (predicted == code)) for code in range(len(emotions))])
+
+    match policy:
+        case policies.Fixed(threshold=dict() as by_emotion):
+            found = np.array([by_emotion[emotion] for emotion in emotions])
+        case policies.Fixed(threshold=threshold):
+            found = np.full(len(emotions), threshold)
+        case policies.Precision():
+            found = each(lambda faces: precise(sure[faces], right[faces], policy), said.valid)
+        case policies.TopK(faces=count):
+            found = each(lambda faces: kth(sure[faces], count), said.pool)
+        case policies.Quota(share=share):
+            expected = share * said.pool.sum() * shares(said.labels[said.valid], len(emotions))
+            found = np.array([kth(sure[said.pool & (predicted == code)], round(n)) for code, n in enumerate(expected)])
+        case policies.FlexMatch(threshold=threshold):
+            found = curriculum(predicted[said.pool], sure[said.pool] >= threshold, threshold, len(emotions))
+        case policies.FreeMatch():
+            found = adaptive(said.probs[said.pool])
+        case policies.AdaCM(factor=factor):
+            found = each(lambda faces: factor * sure[faces].mean() if faces.any() else 1.0, said.valid & right)
+        case policies.SoftMatch():
+            found = np.zeros(len(emotions))
+    return found.round(DIGITS)
+
+
+def precise(sure: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], policy: policies.Precision) -> float:
+    """The lowest confidence at or above which at least `target` of the faces are right, with the given confidence.
+
+    The bound is that of Clopper & Pearson 1934, one-sided. Where no confidence reaches it, as with few faces, the
+    fallback holds; where the fallback is reached by none either, nothing is accepted.
+    """
+    order = np.argsort(-sure, kind="stable")
+    taken = np.arange(1, len(sure) + 1)
+    hits = right[order].cumsum()
+    low = np.where(hits > 0, beta.ppf(1 - policy.confidence, hits.clip(min=1), taken - hits + 1), 0.0)
+    last_of_equals = np.append(sure[order][1:] < sure[order][:-1], True)[: len(sure)]
+    enough = np.flatnonzero((low >= policy.target) & last_of_equals)
+    return float(sure[order][enough[-1]]) if len(enough) else policy.fallback
+
+
+def kth(sure: Float[np.ndarray, " n"], count: int) -> float:
+    """The confidence of the `count`-th surest face; 0 if there are no more, above 1 for none."""
+    if not count:
+        return NONE
+    return float(np.partition(sure, -count)[-count]) if len(sure) > count else 0.0
+
+
+def curriculum(
+    predicted: Int[np.ndarray, " n"], above: Bool[np.ndarray, " n"], threshold: float, classes: int
+) -> Float[np.ndarray, " classes"]:
+    """`threshold` · b / (2 − b), where b is how often an emotion is learnt beside the one learnt best (FlexMatch).
+
+    An emotion counts as learnt where it is predicted above the threshold; as long as most faces are below, they stand
+    for the best. Zhang et al. 2021, arXiv:2110.08263, equations 5, 7, 11 and 12.
+    """
+    learnt = np.bincount(predicted[above], minlength=classes)
+    share = learnt / max(learnt.max(), (~above).sum(), 1)
+    return threshold * share / (2 - share)
+
+
+def adaptive(probs: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, " classes"]:
+    """Mean confidence, lowered for emotions of little mean probability (FreeMatch, Wang et al. 2023, arXiv:2205.07246).
+
+    Theirs are moving averages over batches; here all faces are seen at once.
+    """
+    if not len(probs):
+        return np.zeros(probs.shape[1])
+    mean = probs.mean(axis=0, dtype=np.float64)
+    return probs.max(axis=1).mean(dtype=np.float64) * mean / mean.max()
+
+
+def truncated_gaussian(sure: Float[np.ndarray, " n"], pool: Float[np.ndarray, " m"]) -> Float[np.ndarray, " n"]:
+    """exp(−(c − μ)² / 2σ²) of confidences c below the pool's mean μ, with its variance σ², and 1 above (SoftMatch).
+
+    Chen et al. 2023, arXiv:2301.10921, equation 6; theirs are moving averages over batches.
+    """
+    if not len(pool):
+        return np.ones(len(sure))
+    short = (pool.mean() - sure).clip(min=0)
+    return np.exp(-(short**2) / (2 * max(float(pool.var()), 1e-12)))
+
+
+def shares(labels: Int[np.ndarray, " n"], classes: int) -> Float[np.ndarray, " classes"]:
+    """The share of each emotion among `labels`."""
+    return np.bincount(labels, minlength=classes) / max(len(labels), 1)
+
+
+def aligned(
+    probs: Float[np.ndarray, "n classes"], pool: Bool[np.ndarray, " n"], wanted: Float[np.ndarray, " classes"]
+) -> Float[np.ndarray, "n classes"]:
+    """The probabilities times `wanted` over their mean on the pool, so that the pool's emotions are about as wanted.
+
+    Distribution alignment (Berthelot et al. 2020, arXiv:1911.09785).
+    """
+    if not pool.any():
+        return probs
+    weighed = probs * (wanted / probs[pool].mean(axis=0, dtype=np.float64).clip(min=1e-12))
+    return (weighed / weighed.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def confidence(probs: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, " n"]:

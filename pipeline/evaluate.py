@@ -46,7 +46,7 @@ def main() -> None:
     plots.confusion(args.out / "confusion.png", confusion, emotions)
     plots.reliability(args.out / "reliability.png", reliability)
     plots.coverage(
-        args.out / "coverage.png", coverage, {round_: labels.threshold for round_, labels in decided.items()}
+        args.out / "coverage.png", coverage, {round_: labels.thresholds for round_, labels in decided.items()}
     )
     for round_, verdict in verdicts.items():
         print(f"round {round_}: {verdict['verdict']}")

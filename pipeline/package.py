@@ -3,12 +3,14 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from fer import models, packaging, params
 from fer.ensembles import calibrated_vote, read_predictions
 from fer.errors import run
 from fer.labels import codes, read_table
 from fer.metrics import summary
-from fer.pseudolabels import thresholds
+from fer.pseudolabels import gathered, thresholds
 from fer.tables import replacing_folder
 
 
@@ -36,6 +38,10 @@ def main() -> None:
         }
     best = max(figures, key=lambda number: figures[number]["valid"]["accuracy"])
 
+    fold, everyone = table["fold"].to_numpy(dtype=object), np.ones(len(table), dtype=bool)
+    evidence = gathered(answers[best].vote, label, fold, everyone, "none")  # of faces to come no frequencies are known
+    needed = thresholds(evidence, chosen.pseudo_label.chosen, chosen.emotions)
+
     trained = args.models / str(best)
     about = packaging.Bundle(
         round=best,
@@ -45,7 +51,7 @@ def main() -> None:
         precision=chosen.precision,
         vote=voters,
         temperatures=answers[best].temperatures,
-        thresholds=thresholds(chosen.pseudo_label.policy, chosen.emotions),
+        thresholds=dict(zip(chosen.emotions, needed, strict=True)),
         weights_sha256={name: models.weights_sha256(trained / name) for name in voters},
     )
     with replacing_folder(args.out) as out:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fer import params, pseudolabels
-from fer.ensembles import calibrated_vote, read_predictions
+from fer.ensembles import agreement, calibrated_vote, read_predictions
 from fer.errors import run
 from fer.labels import codes, read_table
 from fer.tables import replacing_folder, write_csv, write_json
@@ -21,21 +21,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     chosen = params.load()
-    emotions, policy = chosen.emotions, chosen.pseudo_label.policy
+    emotions, rules = chosen.emotions, chosen.pseudo_label
 
     table = read_table(args.table)
     labels, fold = codes(table["emotion"], emotions), table["fold"].to_numpy(dtype=object)
     said = read_predictions(args.predictions, chosen.ensemble, emotions, len(table))
     logits = {network: prediction.logits for network, prediction in said.items()}
     teachers = calibrated_vote(logits, labels, fold == "valid", chosen.seed, chosen.ensemble)
-    selection = pseudolabels.select(teachers.vote, fold == "unlabelled", policy, emotions)
+    agreed = agreement(logits, teachers, chosen.ensemble, rules.agreement)
+    evidence = pseudolabels.gathered(teachers.vote, labels, fold, agreed, rules.alignment)
+    selection = pseudolabels.select(evidence, rules.chosen, emotions)
+    thresholds = pseudolabels.thresholds(evidence, rules.chosen, emotions)
 
     with replacing_folder(args.out) as out:
         np.save(out / "accepted.npy", selection.accepted)
-        np.save(out / "probs.npy", teachers.vote)
+        np.save(out / "probs.npy", evidence.probs)
         np.save(out / "weights.npy", selection.weight)
         write_csv(out / "labels.csv", pseudolabels.decisions(selection, table, emotions))
-        facts = {"round": args.round, "teacher": args.teacher, "policy": policy.model_dump()}
+        facts = {"round": args.round, "teacher": args.teacher}
+        facts |= {"alignment": rules.alignment, "agreement": rules.agreement}
+        facts |= {"policy": {"name": rules.policy} | rules.chosen.model_dump()}
+        facts |= {"thresholds": dict(zip(emotions, thresholds, strict=True))}
         facts |= {"temperatures": teachers.temperatures, "ensemble": chosen.ensemble}
         facts |= {"weights_sha256": {network: prediction.weights_sha256 for network, prediction in said.items()}}
         write_json(out / "summary.json", facts | pseudolabels.counts(selection, emotions))

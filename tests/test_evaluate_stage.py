@@ -80,13 +80,13 @@ class Project:
         curve.assign(train_accuracy=[0.3, 0.4], valid_accuracy=[0.2, 0.3]).to_csv(folder / "curve.csv", index=False)
 
     def write_pseudo_labels(self, round_: int) -> None:
-        threshold = self.params["pseudo_label"]["policy"]["threshold"]
+        threshold = self.params["pseudo_label"]["policies"]["fixed"]["threshold"]
         folder = self.root / "pseudo_labels" / str(round_)
         folder.mkdir(parents=True)
         probs = np.random.default_rng(round_).dirichlet(np.full(7, 0.2), len(FOLDS)).astype(np.float32)
         np.save(folder / "probs.npy", probs)
         np.save(folder / "accepted.npy", self.hidden & (probs.max(axis=1) >= threshold))
-        (folder / "summary.json").write_text(json.dumps({"policy": {"kind": "threshold", "threshold": threshold}}))
+        (folder / "summary.json").write_text(json.dumps({"thresholds": dict.fromkeys(EMOTIONS, threshold)}))
 
     def run(self) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", "-m", "pipeline.evaluate", *ARGUMENTS]
@@ -160,7 +160,7 @@ def test_without_a_later_round_there_is_no_verdict_and_every_file_is_there(proje
 
 
 def test_a_round_that_accepts_nothing_is_reported(project: Project) -> None:
-    project.params["pseudo_label"]["policy"]["threshold"] = 1.0
+    project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = 1.0
     project.write()
     evaluate.main()
     assert project.read("pseudo_labels.json")["1"]["accepted"] == 0

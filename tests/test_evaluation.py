@@ -211,7 +211,9 @@ def make_pseudo_labels(n: int, threshold: float, known: bool = True) -> PseudoLa
     truth = random.integers(0, 7, n)
     probs = random.dirichlet(np.full(7, 0.3), n).astype(np.float32)
     probs[: n // 2] = np.eye(7)[truth[: n // 2]] * 0.9 + probs[: n // 2] * 0.1
-    return PseudoLabels(probs, probs.max(axis=1) >= threshold, truth if known else np.full(n, -1), threshold)
+    return PseudoLabels(
+        probs, probs.max(axis=1) >= threshold, truth if known else np.full(n, -1), dict.fromkeys(EMOTIONS, threshold)
+    )
 
 
 def test_the_audit_counts_what_was_accepted_and_what_of_it_is_right() -> None:
@@ -270,7 +272,7 @@ def labelled(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
     table = make_table(100)
     np.save(tmp_path / "accepted.npy", np.ones(100, dtype=bool))
     np.save(tmp_path / "probs.npy", np.full((100, 7), 1 / 7, dtype=np.float32))
-    write_json(tmp_path / "summary.json", {"policy": {"kind": "threshold", "threshold": 0.5}})
+    write_json(tmp_path / "summary.json", {"thresholds": dict.fromkeys(EMOTIONS, 0.5)})
     return tmp_path, table
 
 
@@ -280,7 +282,7 @@ def test_only_the_unlabelled_faces_are_audited(labelled: tuple[Path, pd.DataFram
     found = evaluation.read_pseudo_labels(folder, table, truth, EMOTIONS)
     assert len(found.probs) == len(found.accepted) == (table["fold"] == "unlabelled").sum()
     assert set(found.truth) == {EMOTIONS.index("sad")}
-    assert found.threshold == 0.5
+    assert found.thresholds == dict.fromkeys(EMOTIONS, 0.5)
 
 
 def test_a_face_whose_emotion_is_none_of_the_networks_is_labelled_wrongly(

@@ -9,7 +9,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("editing", "errors", "experiments", "labels", "params", "processes", "recipes", "schema", "search", "tables"),
+    (
+        "editing",
+        "errors",
+        "experiments",
+        "labels",
+        "params",
+        "policies",
+        "processes",
+        "recipes",
+        "schema",
+        "search",
+        "tables",
+    ),
     ("duplicates", "similarity", "splits", "unification"),
     ("calibration", "ensembles", "metrics", "pseudolabels", "evaluation", "standings"),
     ("drawing", "expressions", "people", "portraits", "sample"),

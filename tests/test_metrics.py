@@ -21,8 +21,8 @@ from fer.metrics import (
     verdict,
     wilson,
 )
-from fer.params import Threshold
-from fer.pseudolabels import select
+from fer.policies import Fixed
+from fer.pseudolabels import Evidence, select
 
 EMOTIONS = ["angry", "happy", "sad", "neutral"]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -220,8 +220,10 @@ def test_the_coverage_curve_says_what_each_threshold_would_accept(seed, threshol
     probs, labels = calibrated(30, seed)
     truth = np.where(np.arange(30) % 4 == 0, -1, labels)
     row = coverage_curve(probs, truth).set_index("threshold").loc[threshold]
-    policy = Threshold(kind="threshold", threshold=threshold)
-    accepted = select(probs, np.ones(30, bool), policy, EMOTIONS).accepted
+    everyone = np.ones(30, dtype=bool)
+    accepted = select(
+        Evidence(probs, labels, ~everyone, everyone, everyone), Fixed(threshold=threshold), EMOTIONS
+    ).accepted
     figures = audit(probs, accepted, truth, EMOTIONS)
     assert row["coverage"] == pytest.approx(figures["coverage"])
     if "precision" in figures:

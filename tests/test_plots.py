@@ -66,6 +66,7 @@ def montage(path: Path) -> None:
     plots.montage(path, faces, ["happy", "sad"], ["original", "1", "2"], "Faces")
 
 
+SAME = dict.fromkeys(EMOTIONS, 0.8)
 EACH = dict.fromkeys(EMOTIONS, 0.5) | {"happy": 0.9, "sad": 0.0, "fear": 1.0}
 PICTURES: dict[str, Draw] = {
     "curves of 1 round": lambda path: plots.curves(path, curves(1)),
@@ -78,10 +79,10 @@ PICTURES: dict[str, Draw] = {
     "reliability of 1 round": lambda path: plots.reliability(path, reliability(1)),
     "reliability of 4 rounds": lambda path: plots.reliability(path, reliability(4)),
     "coverage of no round": lambda path: plots.coverage(path, coverage(0), {}),
-    "coverage of 1 round": lambda path: plots.coverage(path, coverage(1), {1: 0.8}),
-    "coverage of 4 rounds": lambda path: plots.coverage(path, coverage(4), dict.fromkeys(range(1, 5), 0.8)),
+    "coverage of 1 round": lambda path: plots.coverage(path, coverage(1), {1: SAME}),
+    "coverage of 4 rounds": lambda path: plots.coverage(path, coverage(4), dict.fromkeys(range(1, 5), SAME)),
     "coverage with thresholds for each emotion": lambda path: plots.coverage(path, coverage(1), {1: EACH}),
-    "coverage without truth": lambda path: plots.coverage(path, coverage(1, known=False), {1: 0.8}),
+    "coverage without truth": lambda path: plots.coverage(path, coverage(1, known=False), {1: SAME}),
     "montage": montage,
 }
 

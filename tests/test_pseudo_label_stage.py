@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from fer import params
 from fer.labels import COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +108,7 @@ def test_the_files_say_the_same_of_every_face(project):
     assert ((labels["confidence"] >= labels["threshold"]) == labels["accepted"]).all()
 
     assert (summary["round"], summary["teacher"]) == (1, 0)
-    assert summary["policy"] == {"kind": "threshold", "threshold": 0.8}
+    assert summary["policy"] == {"name": "fixed", "threshold": 0.8}
     assert list(summary["temperatures"]) == NETWORKS
     assert summary["weights_sha256"] == {network: network * 2 for network in NETWORKS}
     assert (summary["unlabelled"], summary["accepted"]) == (pool.sum(), accepted.sum())
@@ -150,14 +151,43 @@ def test_another_seed_cross_fits_validation_anew_and_changes_no_other_face(proje
 
 
 def test_a_threshold_for_each_emotion_is_obeyed(project):
-    project.params["pseudo_label"]["policy"]["threshold"] = dict.fromkeys(EMOTIONS, 0.0) | {"happy": 1.0}
+    project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = dict.fromkeys(EMOTIONS, 0.0) | {"happy": 1.0}
     _, labels, _ = project.succeed()
     assert labels["accepted"][labels["emotion"] != "happy"].all()
     assert not labels["accepted"][labels["emotion"] == "happy"].any()
 
 
+@pytest.mark.parametrize("policy", list(params.load(ROOT / "params.yaml").pseudo_label.policies.model_dump()))
+def test_every_policy_of_the_file_labels_by_the_thresholds_it_tells(project, policy):
+    project.params["pseudo_label"] |= {"policy": policy, "alignment": "valid"}
+    _, labels, summary = project.succeed()
+    assert summary["policy"] == {"name": policy} | project.params["pseudo_label"]["policies"][policy]
+    assert labels["threshold"].tolist() == [summary["thresholds"][emotion] for emotion in labels["emotion"]]
+    assert labels["accepted"].tolist() == (labels["confidence"] >= labels["threshold"]).tolist()
+    assert (labels["accepted"] == (labels["weight"] > 0)).all()
+
+
+def test_alignment_makes_the_pools_emotions_as_frequent_as_in_validation(project):
+    pool, valid = project.table["fold"] == "unlabelled", project.table["fold"] == "valid"
+    wanted = project.table["emotion"][valid].value_counts(normalize=True).reindex(EMOTIONS, fill_value=0).to_numpy()
+    apart = []
+    for alignment in ("none", "valid"):
+        project.params["pseudo_label"]["alignment"] = alignment
+        project.succeed()
+        apart.append(np.abs(np.load(project.out / "probs.npy")[pool].mean(axis=0) - wanted).sum())
+    assert apart[1] < apart[0] / 2
+
+
+def test_only_what_every_view_agrees_on_is_accepted(project):
+    project.params["pseudo_label"] |= {"agreement": ["views"], "policy": "softmatch"}
+    project.logits[NETWORKS[0]][:, 1] = np.roll(project.logits[NETWORKS[0]][:, 0], 1, axis=1)
+    _, labels, _ = project.succeed()
+    assert set(labels["reason"]) == {"accepted", "not agreed on"}
+    assert ((labels["reason"] == "accepted") == labels["accepted"]).all()
+
+
 def test_a_policy_that_accepts_nothing_writes_its_files_and_says_what_follows(project):
-    project.params["pseudo_label"]["policy"]["threshold"] = 1.0
+    project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = 1.0
     printed, labels, summary = project.succeed()
     assert len(labels) == 40
     assert summary["accepted"] == 0

@@ -114,7 +114,7 @@ def test_a_point_changes_its_keys_and_switches_the_rounds_off(current: dict[str,
 
 
 def test_rounds_stay_where_they_are_asked_for(current: dict[str, Any]) -> None:
-    points: list[search.Point] = [{"pseudo_label.policy.threshold": share} for share in (0.7, 0.9)]
+    points: list[search.Point] = [{"pseudo_label.policies.fixed.threshold": share} for share in (0.7, 0.9)]
     contents = search.contents(current, points, rounds=True)
     assert [content["rounds"] for content in contents] == [current["rounds"]] * 2
     with pytest.raises(InputError, match="--rounds"):

@@ -23,7 +23,7 @@ SMALL = {
     "ingest": {"max_dropped": 0.2},
     "unify": {"label_budget": None},
     "train": {"epochs": 2},
-    "pseudo_label": {"policy": {"kind": "threshold", "threshold": 0.2}},
+    "pseudo_label": {"policies": {"fixed": {"threshold": 0.2}}},
 }
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -95,7 +95,10 @@ def test_a_longer_random_search_adds_to_the_shorter_one(queue: Queue, monkeypatc
     [
         (["train.batch=8,16,1"], "train.batch is 1; it should be greater than or equal to 2"),
         (["train.batch=8,16", "networks.shallow.batch=1,2"], "networks.shallow.batch is 1"),
-        (["pseudo_label.policy.threshold=0.7,0.8"], "pseudo_label.policy.threshold would make no difference"),
+        (
+            ["pseudo_label.policies.fixed.threshold=0.7,0.8"],
+            "pseudo_label.policies.fixed.threshold would make no difference",
+        ),
         (["train.batch=8..16"], "train.batch has a range"),
         (["train.batch=8,16", "--random", "0"], "--random 0: must be at least 1"),
         (["--random", "3"], "--random: needs KEY=VALUES"),
