@@ -1,15 +1,15 @@
 """The sets of faces a network learns from and is chosen on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from fer import params
 from fer.faces import open_faces
-from fer.labels import codes, read_table, vote_shares
+from fer.labels import codes, read_table, vote_shares, wanted_shares
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,17 @@ class Examples:
             np.concatenate([self.targets, other.targets]),
             np.concatenate([self.weights, other.weights]),
         )
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """The faces of the pool, and how they are to be labelled in every step."""
+
+    pixels: UInt8[np.ndarray, "n size size"]
+    rules: params.Online
+    labels: str  # soft | hard
+    classes: int
+    wanted: Float[np.ndarray, " classes"] | None  # how frequent the emotions are to be made; None: as they come out
 
 
 def read_labelled(
@@ -61,10 +72,30 @@ def read_labelled(
 
 
 def read_pseudo_labelled(faces: Path, pseudo_labels: Path, chosen: params.Retrain) -> Examples:
-    """The accepted faces, labelled with the teachers' probabilities (soft) or their best guess (hard)."""
-    rows = np.flatnonzero(np.load(pseudo_labels / "accepted.npy"))
-    targets = np.load(pseudo_labels / "probs.npy")[rows]
+    """The accepted faces that have a weight, with the teachers' probabilities (soft) or their best guess (hard)."""
+    weights = np.load(pseudo_labels / "weights.npy") * np.float32(chosen.weight)
+    rows = np.flatnonzero(np.load(pseudo_labels / "accepted.npy") & (weights > 0))
+    targets, weights = np.load(pseudo_labels / "probs.npy")[rows], weights[rows]
     if chosen.labels == "hard":
         targets = np.eye(targets.shape[1], dtype=np.float32)[targets.argmax(axis=1)]
-    weights = np.load(pseudo_labels / "weights.npy")[rows] * np.float32(chosen.weight)
     return Examples(open_faces(faces)[rows], targets, weights)
+
+
+def read_unlabelled(faces: Path, table: Path, chosen: params.Retrain, valid: Examples) -> Unlabelled | None:
+    """The pool, to be labelled in every step; None where that isn't asked for, or where there is no unlabelled face."""
+    rows = np.flatnonzero(read_table(table)["fold"] == "unlabelled")
+    if chosen.online.policy == "none" or not len(rows):
+        return None
+    wanted = wanted_shares(chosen.online.alignment, valid.targets.mean(axis=0))
+    return Unlabelled(open_faces(faces)[rows], chosen.online, chosen.labels, valid.targets.shape[1], wanted)
+
+
+def shuffled_batches(n: int, batch: int, seed: int) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Endless batches of rows: every face once before any comes again, in an order that follows from `seed`."""
+    random = np.random.default_rng(seed)
+    waiting = np.zeros(0, dtype=np.int64)
+    while True:
+        while len(waiting) < batch:
+            waiting = np.concatenate([waiting, random.permutation(n)])
+        yield waiting[:batch]
+        waiting = waiting[batch:]

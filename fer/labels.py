@@ -47,6 +47,16 @@ def codes(names: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Int[np.n
     return np.fromiter((code_of[name] for name in names), dtype=np.int64, count=len(names))
 
 
+def wanted_shares(alignment: str, of_valid: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"] | None:
+    """How frequent `alignment` has each emotion; None where it has them as they come."""
+    match alignment:
+        case "valid":
+            return of_valid
+        case "uniform":
+            return np.full(len(of_valid), 1 / len(of_valid))
+    return None
+
+
 def vote_shares(votes: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Float[np.ndarray, "n classes"]:
     """The share of each emotion among the votes for the `emotions`; zeros where there are no such votes.
 

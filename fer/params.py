@@ -99,11 +99,19 @@ class PseudoLabel(Section):
         return getattr(self.policies, self.policy)
 
 
+class Online(Section):
+    policy: Literal["none", "fixmatch", "freematch", "softmatch"]
+    threshold: Share
+    share: Annotated[float, Field(gt=0, lt=1)]
+    alignment: Literal["none", "valid", "uniform"]
+
+
 class Retrain(Section):
     start: Literal["scratch", "teacher"]
     labels: Literal["soft", "hard"]
-    weight: Positive
+    weight: NotNegative
     steps: Positive
+    online: Online
 
 
 class Evaluate(Section):

@@ -17,6 +17,7 @@ from scipy.stats import beta
 
 from fer import policies
 from fer.errors import InputError
+from fer.labels import wanted_shares
 from fer.tables import DIGITS, guarded
 
 NONE = 1.1  # a threshold that no confidence reaches
@@ -55,8 +56,8 @@ def gathered(
 ) -> Evidence:
     """The evidence in the teachers' vote, with the pool's emotions made as frequent as `alignment` has them."""
     valid, pool = fold == "valid", fold == "unlabelled"
-    wanted = {"valid": shares(labels[valid], vote.shape[1]), "uniform": np.full(vote.shape[1], 1 / vote.shape[1])}
-    probs = aligned(vote, pool, wanted[alignment]) if alignment in wanted else vote
+    wanted = wanted_shares(alignment, shares(labels[valid], vote.shape[1]))
+    probs = vote if wanted is None else aligned(vote, pool, wanted)
     return Evidence(probs, labels, valid, pool, agreed)
 
 

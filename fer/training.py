@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from fer import params, recipes
 from fer.augmentation import mix, transform
+from fer.consistency import Labeller
 from fer.errors import InputError
-from fer.examples import Examples
+from fer.examples import Examples, Unlabelled, shuffled_batches
 from fer.inference import computing, logits
 from fer.models import Facts, as_input, build, unfreeze
 from fer.optimization import make_optimizer, make_schedule
@@ -55,6 +56,7 @@ def learn(
     precision: str,
     name: str,
     epoch_faces: int,
+    unlabelled: Unlabelled | None = None,
 ) -> list[dict[str, int | float]]:
     """`fit` by `recipe`, phase by phase where it has phases, epochs of `epoch_faces` faces counted through.
 
@@ -75,6 +77,7 @@ def learn(
             precision=precision,
             name=name,
             done=len(curve),
+            unlabelled=unlabelled,
         )
     return curve
 
@@ -91,12 +94,13 @@ def fit(
     precision: str,
     name: str,
     done: int = 0,
+    unlabelled: Unlabelled | None = None,
 ) -> list[dict[str, int | float]]:
     """Train `network`, on the device where it is, for `steps` batches; it ends with its best epoch's averaged weights.
 
     An epoch is one of `recipe.epochs` equal parts of the steps, whatever the number of faces: so runs on different sets
-    compare. Epochs are counted on from the `done` ones. The best epoch is the earliest with the highest accuracy on
-    `valid`. Returns a row for each epoch.
+    compare. `unlabelled` faces take a part of each batch. Epochs are counted on from the `done` ones. The best epoch
+    is the earliest with the highest accuracy on `valid`. Returns a row for each epoch.
 
     Raises:
         InputError: there are no faces to learn from or to validate on, or the loss is no longer a finite number.
@@ -115,7 +119,9 @@ def fit(
     optimizer = make_optimizer(network, recipe.optimizer)
     schedule = make_schedule(optimizer, recipe.schedule, steps)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-    batches, shares = shuffled_batches(len(train), recipe.batch, seed), np.random.default_rng(seed)
+    labeller = Labeller(unlabelled, recipe, transforms, seed, precision, where) if unlabelled else None
+    batches = shuffled_batches(len(train), recipe.batch - (labeller.batch if labeller else 0), seed)
+    shares = np.random.default_rng(seed)
     curve: list[dict[str, int | float]] = []
     told = time.monotonic()
     best_epoch, best_accuracy, best_weights = done, -1.0, network.state_dict()
@@ -133,9 +139,14 @@ def fit(
                 if recipe.mixup:
                     share = shares.beta(recipe.mixup, recipe.mixup)
                     faces, goals = mix(faces, goals, max(share, 1 - share))  # a face keeps its own label the most
+                if labeller:
+                    more, said = labeller.next(averaged.module, random)
+                    faces = torch.cat([faces, more])
                 with computing(where, precision):
                     outputs = network(as_input(faces)).float()
-                loss = -(goals * log_softmax(outputs, dim=1)).sum(dim=1).mean()
+                loss = cross_entropy(outputs[: len(rows)], goals)
+                if labeller:
+                    loss = loss + cross_entropy(outputs[len(rows) :], said)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -143,7 +154,7 @@ def fit(
                     schedule.step()
                 averaged.update_parameters(network)
                 total_loss += loss.detach()
-                correct += (outputs.argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
+                correct += (outputs[: len(rows)].argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
                 bar.update(recipe.batch)
 
             train_loss, train_accuracy = total_loss.item() / epoch_steps, correct.item() / epoch_steps
@@ -161,6 +172,7 @@ def fit(
                     "valid_loss": valid_loss,
                 }
                 | {"train_accuracy": train_accuracy, "valid_accuracy": valid_accuracy}
+                | ({"unlabelled_weight": labeller.mean_weight()} if labeller else {})
             )
             bar.set_postfix(validation=f"{valid_accuracy:.1%}")
             if bar.disable and time.monotonic() > told + TELL_EVERY_SECONDS:
@@ -183,22 +195,16 @@ def steps_for(epoch_faces: int, recipe: recipes.Train) -> int:
     return max(recipe.epochs, round(recipe.epochs * epoch_faces / recipe.batch))
 
 
+def cross_entropy(outputs: Float[Tensor, "n classes"], goals: Float[Tensor, "n classes"]) -> Float[Tensor, ""]:
+    """Mean over the faces; a face whose `goals` sum to less than 1 counts so much less."""
+    return -(goals * log_softmax(outputs, dim=1)).sum(dim=1).mean()
+
+
 def validate(network: nn.Module, valid: Examples, precision: str) -> tuple[float, float]:
     """Cross-entropy and accuracy on faces that are not learnt from."""
     outputs = logits(network, valid.pixels, views=["plain"], batch=512, precision=precision)[:, 0]
     loss = -(valid.targets * log_softmax(torch.from_numpy(outputs), dim=1).numpy()).sum(axis=1).mean()
     return float(loss), float((outputs.argmax(axis=1) == valid.targets.argmax(axis=1)).mean())
-
-
-def shuffled_batches(n: int, batch: int, seed: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Endless batches of rows: every face once before any comes again, in an order that follows from `seed`."""
-    random = np.random.default_rng(seed)
-    waiting = np.zeros(0, dtype=np.int64)
-    while True:
-        while len(waiting) < batch:
-            waiting = np.concatenate([waiting, random.permutation(n)])
-        yield waiting[:batch]
-        waiting = waiting[batch:]
 
 
 def balanced_weights(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:

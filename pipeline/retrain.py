@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer import models, params
 from fer.errors import run
-from fer.examples import read_labelled, read_pseudo_labelled
+from fer.examples import read_labelled, read_pseudo_labelled, read_unlabelled
 from fer.inference import device
 from fer.recipes import recipe_of
 from fer.tables import replacing_folder, write_csv
@@ -44,6 +44,7 @@ def main() -> None:
         precision=chosen.precision,
         name=args.network,
         epoch_faces=round(chosen.retrain.steps * len(train)),
+        unlabelled=read_unlabelled(args.faces, args.table, chosen.retrain, valid),
     )
     with replacing_folder(args.out) as out:
         models.save(network, facts, out)

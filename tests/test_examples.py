@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer.examples import read_labelled
+from fer import params
+from fer.examples import read_labelled, read_pseudo_labelled, read_unlabelled
 from fer.labels import COLUMNS
 
 EMOTIONS = ("happy", "sad")
@@ -37,3 +38,45 @@ def test_a_face_is_learnt_as_its_label_or_its_votes_and_validated_as_its_label(
     assert train.weights.tolist() == [1, 1, 1]
     assert valid.pixels[:, 0, 0].tolist() == [2]
     assert valid.targets.tolist() == [[0, 1]]
+
+
+RETRAIN = params.load(Path(__file__).parent.parent / "params.yaml").retrain
+
+
+@pytest.mark.parametrize(
+    ("labels", "weight", "targets", "weights"),
+    [("soft", 0.5, [[0.25, 0.75]], [0.5]), ("hard", 1.0, [[0, 1]], [1]), ("soft", 0.0, [], [])],
+)
+def test_accepted_faces_are_learnt_as_they_were_labelled(
+    folder: Path, labels: str, weight: float, targets: list[list[float]], weights: list[float]
+) -> None:
+    np.save(folder / "accepted.npy", np.array([False, True, False, False]))
+    np.save(folder / "probs.npy", np.full((4, 2), [0.25, 0.75], dtype=np.float32))
+    np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
+    rules = RETRAIN.model_copy(update={"labels": labels, "weight": weight})
+    found = read_pseudo_labelled(folder / "faces.npy", folder, rules)
+    assert (found.targets.tolist(), found.weights.tolist()) == (targets, weights)
+    assert found.pixels[:, 0, 0].tolist() == [1] * len(weights)
+
+
+@pytest.mark.parametrize(("alignment", "wanted"), [("none", None), ("valid", [0, 1]), ("uniform", [0.5, 0.5])])
+def test_the_pool_is_labelled_in_every_step_where_that_is_asked_for(
+    folder: Path, alignment: str, wanted: list[float] | None
+) -> None:
+    paths = folder / "faces.npy", folder / "table.csv"
+    _, valid = read_labelled(*paths, folder / "augmented", EMOTIONS, "labels")
+    online = RETRAIN.online.model_copy(update={"policy": "fixmatch", "alignment": alignment})
+    found = read_unlabelled(*paths, RETRAIN.model_copy(update={"online": online}), valid)
+    assert found is not None
+    assert found.pixels[:, 0, 0].tolist() == [1]
+    assert (None if found.wanted is None else found.wanted.tolist()) == wanted
+    assert found.classes == 2
+    assert read_unlabelled(*paths, RETRAIN, valid) is None, "as params.yaml has it"
+
+
+def test_without_unlabelled_faces_there_is_no_pool(folder: Path) -> None:
+    table = folder / "table.csv"
+    table.write_text(table.read_text().replace("unlabelled", "excluded"))
+    _, valid = read_labelled(folder / "faces.npy", table, None, EMOTIONS, "labels")
+    online = RETRAIN.online.model_copy(update={"policy": "fixmatch"})
+    assert read_unlabelled(folder / "faces.npy", table, RETRAIN.model_copy(update={"online": online}), valid) is None

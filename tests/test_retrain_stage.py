@@ -33,6 +33,7 @@ def test_the_steps_follow_from_the_labelled_faces_alone(
 
     monkeypatch.setattr(retrain, "read_labelled", lambda *_: (examples(20), examples(5)))
     monkeypatch.setattr(retrain, "read_pseudo_labelled", lambda *_: examples(30))
+    monkeypatch.setattr(retrain, "read_unlabelled", lambda *_: None)
     monkeypatch.setattr(retrain, "untrained", lambda *_: (SimpleNamespace(to=lambda where: None), None))
     monkeypatch.setattr(retrain, "learn", learn)
     monkeypatch.setattr(retrain.models, "save", lambda *_: None)
