@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import time
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from fer.faces import open_faces
 from fer.inference import device, logits, view_names
 from fer.labels import read_table
 from fer.standings import Cost, Run, calibrated, figures
-from fer.tables import replacing
+from fer.stored import Result, damaged, stored
 from fer.training import fit, learn, steps_for, untrained
 
 EPOCHS = 4  # where the steps are given: enough to choose the best one
@@ -122,46 +121,27 @@ def run(task: Task, folder: Path, bins: int) -> Run:
     Raises:
         InputError: the network can't be made, or its loss is no longer a number.
     """
-    name, facts = f"{task.network}, seed {task.seed}", task.facts()
-    answers, about = folder / f"{task.seed}.npy", folder / f"{task.seed}.json"
-    earlier = _earlier(about, answers) if about.is_file() else None
-    if earlier and earlier.run_with == facts:
-        said, cost = earlier.said, earlier.cost
-    else:
-        if earlier:
-            other = [key for key, value in facts.items() if earlier.run_with.get(key) != value]
-            print(f"{name}: {about} was run with other {', '.join(other)}; running it again")
-            about.unlink()  # it says that the answers are complete
+    name, faces = f"{task.network}, seed {task.seed}", task.material.measured
+
+    def make() -> Result:
         said, cost = _trained(task, name)
-        with replacing(answers) as part, part.open("wb") as file:
-            np.save(file, said)
-    views, faces = view_names(task.chosen.predict.views), task.material.measured
-    plain = said[:, [views.index("plain")]] if "plain" in views else None
-    done = Run(calibrated(said, faces, task.seed), None if plain is None else calibrated(plain, faces, task.seed), cost)
-    found = figures({task.network: done}, faces, task.chosen.emotions, bins)
-    if not about.is_file():
-        record = {"run_with": facts, "cost": asdict(cost), "figures": found}
-        with replacing(about) as part:  # every digit, as what it was run with is compared
-            part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(f"{name}: {found['valid_accuracy']:.1%} on validation faces, {found['test_accuracy']:.1%} on test faces")
-    return done
+        found = figures({task.network: finished(said, cost)}, faces, task.chosen.emotions, bins)
+        return said, {"cost": asdict(cost), "figures": found}
 
+    def finished(said: Float[np.ndarray, "n views classes"], cost: Cost) -> Run:
+        views = view_names(task.chosen.predict.views)
+        plain = said[:, [views.index("plain")]] if "plain" in views else None
+        single_crop = None if plain is None else calibrated(plain, faces, task.seed)
+        return Run(calibrated(said, faces, task.seed), single_crop, cost)
 
-@dataclass(frozen=True)
-class _Earlier:
-    run_with: dict[str, Any]
-    cost: Cost
-    said: Float[np.ndarray, "n views classes"]
-
-
-def _earlier(about: Path, answers: Path) -> _Earlier:
+    about = folder / f"{task.seed}.json"
+    said, told = stored(about, task.facts(), make, name)
     try:
-        content = dict(json.loads(about.read_text(encoding="utf-8")))
-        return _Earlier(dict(content["run_with"]), Cost(**content["cost"]), np.load(answers))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"{about}: damaged, or without its {answers.name}; delete it, and the run is repeated"
-        ) from error
+        cost, found = Cost(**told["cost"]), told["figures"]
+    except (TypeError, KeyError) as error:
+        raise damaged(about) from error
+    print(f"{name}: {found['valid_accuracy']:.1%} on validation faces, {found['test_accuracy']:.1%} on test faces")
+    return finished(said, cost)
 
 
 def macs(network: nn.Module, size: int) -> int:
