@@ -1,0 +1,70 @@
+"""`fer benchmark`: what is it worth? `fer benchmark ssl` measures what pseudo-labels gain, with controls."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser("benchmark", help="measure what pseudo-labels gain, with controls")
+    kinds = parser.add_subparsers(required=True, metavar="KIND")
+    ssl = kinds.add_parser(
+        "ssl",
+        help="label budgets × policies × seeds",
+        description="For each number of labels and each seed, train a teacher, and students that learn from the "
+        "pool by different policies, all for as many steps. Controls: no pool, random labels, true labels, and plain "
+        "pseudo-labels from .95 on. Writes gains.csv, .md and .png. What was trained is not trained again.",
+    )
+    ssl.add_argument("arms", nargs="*", metavar="ARM", help="what students learn by (default: all; see below)")
+    ssl.add_argument("--budgets", nargs="+", type=_budget, default=[250], help="labels of each emotion, or all")
+    ssl.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
+    ssl.add_argument("--steps", type=int, help="batches for each network (default: as the recipe says)")
+    ssl.add_argument("--network", help="default: the first of `ensemble` in params.yaml")
+    ssl.add_argument("--unified", type=Path, default=Path("data/unified"), help="default: %(default)s")
+    ssl.add_argument("--out", type=Path, default=Path("data/benchmark"), help="default: %(default)s")
+    ssl.set_defaults(call=benchmark)
+
+
+def benchmark(args: argparse.Namespace) -> None:
+    from fer import benchmark, benchmark_plot, params
+    from fer.arms import ARMS
+    from fer.comparison import shared_out
+    from fer.errors import InputError
+    from fer.gains import TEACHER, gains, labels_in_words, markdown, verdict
+    from fer.recipes import recipe_of
+    from fer.tables import replacing, write_csv
+
+    chosen = params.load()
+    network = args.network or next(iter(chosen.ensemble))
+    arms = list(dict.fromkeys(args.arms or ARMS))
+    if unknown := [arm for arm in arms if arm not in ARMS]:
+        raise InputError(f"{', '.join(unknown)}: no such arm; there are {', '.join(ARMS)}")
+    recipe = recipe_of(network, chosen.networks, chosen.train)
+    faces = benchmark.read(args.unified, chosen)
+    epoch_faces = len(faces.train)
+    if args.steps:
+        recipe, epoch_faces = shared_out(recipe, args.steps, network)
+    outcomes: dict[tuple[int | None, int], dict[str, Any]] = {}
+    for seed in args.seeds:
+        for budget in args.budgets:
+            trial = benchmark.Trial(faces, budget, seed, network, recipe, epoch_faces, chosen)
+            folder = args.out / f"{budget or 'all'}" / str(seed)
+            teacher = benchmark.taught(trial, folder)
+            found = outcomes.setdefault((budget, seed), {})
+            for arm in (TEACHER, *arms):
+                found[arm] = one = benchmark.outcome(trial, arm, teacher, folder)
+                told = f"{one.valid.mean():.1%} on validation faces, {one.test.mean():.1%} on test faces"
+                right = "" if one.precision is None else f", {one.precision:.1%} of them right"
+                print(f"{trial.name(arm)}: {told}; {one.learnt} pool faces{right}", flush=True)
+            table = gains(outcomes)
+            write_csv(args.out / "gains.csv", table)
+            with replacing(args.out / "gains.md") as part:
+                part.write_text(markdown(table), encoding="utf-8")
+            benchmark_plot.benchmark(args.out / "gains.png", table)
+    for row in table.to_dict("records"):
+        if said := verdict(row):
+            print(f"{labels_in_words(row['budget'])}, {row['arm']}: {said}")
+
+
+def _budget(text: str) -> int | None:
+    return None if text == "all" else int(text)
