@@ -42,7 +42,7 @@ class Answers:
     """What one round's networks say of the measured faces."""
 
     calibrated: Calibrated
-    uncalibrated: Float[np.ndarray, "n classes"]  # the vote at a temperature of 1
+    uncalibrated: dict[str, Float[np.ndarray, "n classes"]]  # by network, and their vote: at a temperature of 1
     single_crop: Calibrated | None  # without averaging over views, where the plain view is among them
 
 
@@ -79,10 +79,11 @@ def answers(said: Mapping[str, Prediction], faces: Measured, seed: int, weights:
         for network, prediction in said.items()
         if "plain" in prediction.views
     }
+    uncalibrated = {network: probabilities(of_network, 1.0) for network, of_network in logits.items()}
     return Answers(
         calibrated=calibrated_vote(logits, faces.labels, ~faces.test, seed, weights),
         single_crop=calibrated_vote(plain, faces.labels, ~faces.test, seed, weights) if plain else None,
-        uncalibrated=vote({name: probabilities(of_network, 1.0) for name, of_network in logits.items()}, weights),
+        uncalibrated=uncalibrated | {ENSEMBLE: vote(uncalibrated, weights)},
     )
 
 
@@ -136,16 +137,17 @@ def read_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) ->
 def figures(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str], bins: int) -> dict[int, Any]:
     """`metrics.summary` by round, by network and ensemble, by fold: valid, test, test_without_twins, test_by_source.
 
-    Beside them the accuracy on single_crop: what the plain view alone gives, before any averaging over views.
+    Their ece is that after calibration. Beside them stand the one before, and the accuracy on single_crop: what the
+    plain view alone gives, before any averaging over views.
     """
+    folds = {"valid": ~faces.test, "test": faces.test}
 
     def of(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
         def summary(mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
             return metrics.summary(probs[mask], faces.labels[mask], emotions, bins)
 
         return {
-            "valid": summary(~faces.test),
-            "test": summary(faces.test),
+            **{fold: summary(mask) for fold, mask in folds.items()},
             "test_without_twins": summary(faces.test & ~faces.twin_in_train),
             "test_by_source": {
                 source: summary(faces.test & (faces.sources == source))
@@ -155,8 +157,15 @@ def figures(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str
 
     def plain(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
         right = probs.argmax(axis=1) == faces.labels
-        folds = {"valid": right[~faces.test], "test": right[faces.test]}
-        return {"single_crop": {fold: of_fold.mean() for fold, of_fold in folds.items() if len(of_fold)}}
+        return {"single_crop": {fold: right[mask].mean() for fold, mask in folds.items() if mask.any()}}
+
+    def before(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
+        error = {
+            fold: metrics.expected_calibration_error(probs[mask], faces.labels[mask], bins)
+            for fold, mask in folds.items()
+            if mask.any()
+        }
+        return {"ece_before_calibration": error}
 
     found: dict[int, Any] = {}
     for round_, answer in said.items():
@@ -164,6 +173,8 @@ def figures(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str
             network: {"temperature": answer.calibrated.temperatures[network]} | of(probs)
             for network, probs in answer.calibrated.probs.items()
         } | {ENSEMBLE: of(answer.calibrated.vote)}
+        for network, probs in answer.uncalibrated.items():
+            found[round_][network] |= before(probs)
         if answer.single_crop:
             for network, probs in (answer.single_crop.probs | {ENSEMBLE: answer.single_crop.vote}).items():
                 found[round_][network] |= plain(probs)
@@ -210,6 +221,7 @@ def headlines(
         "pseudo_labels": "accepted",
         "pseudo_label_coverage": "coverage",
         "pseudo_label_precision": "precision",
+        "pseudo_label_precision_estimated": "estimated_precision",
     }
     summary = {}
     for round_, networks in figured.items():
@@ -246,7 +258,7 @@ def reliability(said: Mapping[int, Answers], faces: Measured, bins: int) -> pd.D
             round=round_, calibration=calibration
         )
         for round_, answer in said.items()
-        for calibration, probs in (("before", answer.uncalibrated), ("after", answer.calibrated.vote))
+        for calibration, probs in (("before", answer.uncalibrated[ENSEMBLE]), ("after", answer.calibrated.vote))
     )[["round", "calibration", "low", "high", "confidence", "accuracy", "n"]]
 
 

@@ -67,9 +67,11 @@ def unify(
     truth = table["truth"].where(fold == "unlabelled", "")
     if rules.label_budget is not None:
         hidden = over_budget(fold == "train", label, rules.label_budget, np.random.default_rng(seeds[2]))
-        truth = truth.mask(hidden, table["emotion"])
-        fold[hidden] = "unlabelled"
+        twin = hidden & in_cluster_of((fold == "train") & ~hidden, cluster)  # takes of one person can be nearly alike
+        fold[hidden], fold[twin] = "unlabelled", "excluded"
         table.loc[hidden, "reason"] = "label hidden by unify.label_budget"
+        table.loc[twin, "reason"] = "same picture as a train face"
+        truth = truth.mask(hidden & ~twin, table["emotion"])
     silent = (label < 0) | (fold == "unlabelled")
     table["emotion"], table["votes"] = table["emotion"].mask(silent, ""), table["votes"].mask(silent, "")
     table["fold"] = fold

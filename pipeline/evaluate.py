@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fer import evaluation, params, plots
+from fer import audit_plot, auditing, evaluation, params, plots
 from fer.ensembles import read_predictions
 from fer.errors import run
 from fer.labels import read_table, read_truth
@@ -29,13 +29,15 @@ def main() -> None:
     curves = evaluation.read_curves(args.models, chosen.rounds.predict, weights)
 
     figures = evaluation.figures(said, faces, emotions, bins)
-    audits = evaluation.audits(decided, emotions)
+    report = read_json(args.report)
+    estimates = auditing.read_estimates(args.pseudo_labels, chosen.rounds.retrain)
+    audits = auditing.completed(evaluation.audits(decided, emotions), estimates, table, report, emotions)
     verdicts = evaluation.verdicts(said, faces)
     confusion = evaluation.confusion(said, faces, emotions)
     reliability = evaluation.reliability(said, faces, bins)
     coverage = evaluation.coverage(decided)
 
-    documents = {"evaluate": figures, "pseudo_labels": audits, "verdict": verdicts, "data": read_json(args.report)}
+    documents = {"evaluate": figures, "pseudo_labels": audits, "verdict": verdicts, "data": report}
     documents["summary"] = evaluation.headlines(figures, audits, verdicts)
     for name, document in documents.items():
         write_json(args.out / f"{name}.json", document)
@@ -48,6 +50,7 @@ def main() -> None:
     plots.coverage(
         args.out / "coverage.png", coverage, {round_: labels.thresholds for round_, labels in decided.items()}
     )
+    audit_plot.audit(args.out / "pseudo_labels.png", audits)
     for round_, verdict in verdicts.items():
         print(f"round {round_}: {verdict['verdict']}")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer import params, pseudolabels
+from fer import estimates, params, pseudolabels
 from fer.ensembles import agreement, calibrated_vote, read_predictions
 from fer.errors import run
 from fer.labels import codes, read_table
@@ -32,6 +32,8 @@ def main() -> None:
     evidence = pseudolabels.gathered(teachers.vote, labels, fold, agreed, rules.alignment)
     selection = pseudolabels.select(evidence, rules.chosen, emotions)
     thresholds = pseudolabels.thresholds(evidence, rules.chosen, emotions)
+    estimate = estimates.estimate(evidence, selection, thresholds, emotions)
+    shift = estimates.shift(evidence)
 
     with replacing_folder(args.out) as out:
         np.save(out / "accepted.npy", selection.accepted)
@@ -44,8 +46,11 @@ def main() -> None:
         facts |= {"thresholds": dict(zip(emotions, thresholds, strict=True))}
         facts |= {"temperatures": teachers.temperatures, "ensemble": chosen.ensemble}
         facts |= {"weights_sha256": {network: prediction.weights_sha256 for network, prediction in said.items()}}
+        facts |= {"estimate": estimate, "shift": shift}
         write_json(out / "summary.json", facts | pseudolabels.counts(selection, emotions))
     print(f"round {args.round}: {pseudolabels.in_words(selection, emotions)}")
+    for line in estimates.in_words(estimate, shift):
+        print(f"round {args.round}: {line}")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,13 @@ EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
 FOLDS = ["train"] * 20 + ["valid"] * 60 + ["test"] * 80 + ["unlabelled"] * 60 + ["excluded"] * 5
 STAGE_WRITES = {
     *(f"{name}.json" for name in ("evaluate", "pseudo_labels", "verdict", "summary", "data")),
+    "pseudo_labels.png",
     *(f"{name}.{kind}" for name in ("curves", "confusion", "reliability", "coverage") for kind in ("csv", "png")),
 }
 ARGUMENTS = ["--table", "table.csv", "--truth", "truth.csv", "--report", "report.json", "--predictions", "predictions"]
 ARGUMENTS += ["--pseudo-labels", "pseudo_labels", "--models", "models", "--out", "metrics"]
+REPORT = {"faces": 225, "excluded": {"same picture as a train face": 3, "blank picture": 2}, "notes": ["made up"]}
+ESTIMATED = {"estimated_from": 9, "estimated_precision": 0.5, "estimated_precision_interval": {"low": 0.3, "high": 0.7}}
 
 
 class Project:
@@ -56,7 +59,7 @@ class Project:
         table[list(COLUMNS)].to_csv(self.root / "table.csv", index=False)
         truth = np.where(self.hidden, self.emotion, "")
         pd.DataFrame({"id": table["id"], "emotion": truth}).to_csv(self.root / "truth.csv", index=False)
-        (self.root / "report.json").write_text('{"faces": 225, "notes": ["made up"]}')
+        (self.root / "report.json").write_text(json.dumps(REPORT))
         for round_ in self.params["rounds"]["predict"]:
             for network in self.params["ensemble"]:
                 self.write_network(round_, network)
@@ -86,7 +89,9 @@ class Project:
         probs = np.random.default_rng(round_).dirichlet(np.full(7, 0.2), len(FOLDS)).astype(np.float32)
         np.save(folder / "probs.npy", probs)
         np.save(folder / "accepted.npy", self.hidden & (probs.max(axis=1) >= threshold))
-        (folder / "summary.json").write_text(json.dumps({"thresholds": dict.fromkeys(EMOTIONS, threshold)}))
+        estimate = ESTIMATED | {"share_without_estimate": 0.0, "per_emotion": dict.fromkeys(EMOTIONS, ESTIMATED)}
+        summary = {"thresholds": dict.fromkeys(EMOTIONS, threshold), "estimate": estimate, "shift": {"shifted": True}}
+        (folder / "summary.json").write_text(json.dumps(summary))
 
     def run(self) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", "-m", "pipeline.evaluate", *ARGUMENTS]
@@ -124,12 +129,12 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     assert list(figures) == ["0", "1", "2"], "a round that params.yaml does not list is not read"
     for networks in figures.values():
         assert list(networks) == ["improved_se", "shallow", "ensemble"]
-        assert networks["improved_se"].keys() == folds | {"temperature", "single_crop"}
-        assert networks["ensemble"].keys() == folds | {"single_crop"}
+        assert networks["improved_se"].keys() == folds | {"temperature", "ece_before_calibration", "single_crop"}
+        assert networks["ensemble"].keys() == folds | {"ece_before_calibration", "single_crop"}
     assert figures["0"]["ensemble"]["test"]["n"] == figures["0"]["ensemble"]["test_by_source"]["faces"]["n"] == 80
     assert list(project.read("pseudo_labels.json")) == list(project.read("verdict.json")) == ["1", "2"]
     assert project.read("summary.json")["0"]["test_accuracy"] == figures["0"]["ensemble"]["test"]["accuracy"]
-    assert project.read("data.json") == {"faces": 225, "notes": ["made up"]}
+    assert project.read("data.json") == REPORT
     rows = {name: pd.read_csv(project.root / "metrics" / name) for name in before if name.endswith(".csv")}
     assert list(rows["confusion.csv"]) == ["round", "actual", "predicted"]
     assert len(rows["confusion.csv"]) == 3 * 80
@@ -167,13 +172,24 @@ def test_a_round_that_accepts_nothing_is_reported(project: Project) -> None:
     assert project.read("summary.json")["1"]["pseudo_labels"] == 0
 
 
+def test_the_estimate_stands_beside_the_true_precision(project: Project) -> None:
+    evaluate.main()
+    audit = project.read("pseudo_labels.json")["1"]
+    for figures in (audit, *audit["per_emotion"].values()):
+        assert ESTIMATED.items() <= figures.items()
+    assert audit["precision"] != audit["estimated_precision"]
+    assert audit["shift"] == {"shifted": True}
+    assert audit["left_out_as_pictures_of_training_faces"] == 3
+    assert project.read("summary.json")["1"]["pseudo_label_precision_estimated"] == 0.5
+
+
 def test_hidden_labels_touch_only_the_audit(project: Project) -> None:
     evaluate.main()
     before = project.written()
     pd.DataFrame({"id": range(len(FOLDS)), "emotion": ""}).to_csv(project.root / "truth.csv", index=False)
     evaluate.main()
     after = project.written()
-    touched = {"pseudo_labels.json", "summary.json", "coverage.csv", "coverage.png"}
+    touched = {"pseudo_labels.json", "pseudo_labels.png", "summary.json", "coverage.csv", "coverage.png"}
     assert {name for name in before if before[name] != after[name]} == touched
     assert project.read("pseudo_labels.json")["1"]["truth_known"] == 0
 

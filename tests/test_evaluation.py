@@ -179,6 +179,21 @@ def test_calibration_lowers_the_error_of_confidence() -> None:
     assert (curves.groupby("calibration")["n"].sum() == faces.test.sum()).all()
 
 
+def test_the_error_before_calibration_is_that_of_each_network_and_the_vote() -> None:
+    table = make_table(4000)
+    logits = [make_logits(table, seed) for seed in range(2)]
+    found = figures(table, *logits)
+    raw = {f"network_{place}": probabilities(of_network, 1.0) for place, of_network in enumerate(logits)}
+    for name, probs in (raw | {ENSEMBLE: np.mean(list(raw.values()), axis=0)}).items():
+        for fold, error in found[name]["ece_before_calibration"].items():
+            mask = (table["fold"] == fold).to_numpy()
+            labels = np.array([EMOTIONS.index(emotion) for emotion in table["emotion"][mask]])
+            assert error == pytest.approx(metrics.expected_calibration_error(probs[mask], labels, BINS), abs=1e-4)
+            if name != ENSEMBLE:
+                assert found[name][fold]["ece"] < error
+        assert list(found[name]["ece_before_calibration"]) == ["valid", "test"]
+
+
 def test_confusion_has_a_row_for_each_test_face() -> None:
     table = make_table(300)
     said, faces = answer(table, make_logits(table))

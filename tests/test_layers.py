@@ -24,16 +24,27 @@ FLOORS = (
         "tables",
     ),
     ("duplicates", "similarity", "splits", "unification"),
-    ("arms", "calibration", "ensembles", "gains", "metrics", "pseudolabels", "evaluation", "standings"),
+    (
+        "arms",
+        "auditing",
+        "calibration",
+        "ensembles",
+        "estimates",
+        "gains",
+        "metrics",
+        "pseudolabels",
+        "evaluation",
+        "standings",
+    ),
     ("drawing", "expressions", "people", "portraits", "sample"),
     ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
     ("models", "augmentation", "consistency", "examples", "inference", "optimization", "packaging"),
     ("training", "benchmark", "comparison"),
-    ("plots", "source_sheets", "benchmark_plot", "comparison_plot", "search_plot"),
+    ("plots", "audit_plot", "source_sheets", "benchmark_plot", "comparison_plot", "search_plot"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-ALSO = ["datasets.ingesting", "plots", "source_sheets", "comparison_plot", "search_plot", "cli"]
+ALSO = ["datasets.ingesting", "plots", "audit_plot", "source_sheets", "comparison_plot", "search_plot", "cli"]
 WITHOUT_TORCH = [name for names in FLOORS[:5] for name in names] + ALSO
 
 

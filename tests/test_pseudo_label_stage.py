@@ -116,6 +116,32 @@ def test_the_files_say_the_same_of_every_face(project):
     assert f"accepted {accepted.sum()} of {pool.sum()} unlabelled faces" in printed
 
 
+def test_the_estimate_is_read_off_validation_at_the_same_thresholds(project):
+    printed, _, summary = project.succeed()
+    probs, valid = np.load(project.out / "probs.npy"), (project.table["fold"] == "valid").to_numpy()
+    emotion = np.array(EMOTIONS)[probs.argmax(axis=1)]
+    taken = valid & (probs.max(axis=1) >= [summary["thresholds"][name] for name in emotion])
+    right = taken & (emotion == project.table["emotion"])
+    found = summary["estimate"]
+    for name, figures in found["per_emotion"].items():
+        assert figures["estimated_from"] == taken[emotion == name].sum()
+        if figures["estimated_from"]:
+            assert figures["estimated_precision"] == pytest.approx(right[taken & (emotion == name)].mean(), abs=1e-6)
+    assert f"an estimate from {found['estimated_from']} validation faces: " in printed
+
+
+def test_a_pool_unlike_validation_is_warned_of(project):
+    printed, _, summary = project.succeed()
+    assert not summary["shift"]["shifted"]
+    assert "warning" not in printed
+    for logits in project.logits.values():
+        logits[100:140] *= 0.1
+        logits[100:110] *= 100
+    printed, _, summary = project.succeed()
+    assert summary["shift"]["shifted"]
+    assert "warning: the pool is unlike validation" in printed
+
+
 def test_networks_vote_by_their_weights(project):
     project.params["ensemble"] = {"improved_se": 0, "shallow": 2}
     _, _, summary = project.succeed()

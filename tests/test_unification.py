@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer import params
+from fer.auditing import LIKE_TRAINING
+from fer.duplicates import clusters
 from fer.errors import InputError
 from fer.labels import EMOTIONS
+from fer.similarity import alike
 from fer.unification import unify
 
 SEVEN = EMOTIONS[:7]
@@ -137,6 +140,29 @@ def test_hidden_labels_are_in_the_truth_and_nowhere_else(everything: tuple[pd.Da
     assert (truth["emotion"][280:] == "happy").all()
     assert (truth.loc[table["fold"] != "unlabelled", "emotion"] == "").all()
     assert (truth["id"] == table["id"]).all()
+
+
+def test_no_face_of_the_pool_shows_the_picture_of_a_labelled_one() -> None:
+    rows = pd.concat([supplied(280, group="one film"), supplied(70, "pool", "unlabelled")], ignore_index=True)
+    rows["group"] = [f"film {row // 2}" if row < 210 else "" for row in range(350)]
+    faces = np.random.default_rng(0).integers(0, 200, (350, 16, 16), dtype=np.uint8)
+    takes = np.arange(0, 210, 2)
+    rows.loc[takes + 1, "emotion"] = rows.loc[takes, "emotion"].to_numpy()
+    faces[takes + 1] = faces[takes] + 9  # takes of one film stay in training; some of their labels are hidden
+    faces[280:300] = faces[0:20] + 5
+    for budget in (None, 3, 10, 15):
+        table, truth, report = unify(rows, faces, SEVEN, RULES.model_copy(update={"label_budget": budget}), 0)
+        cluster = alike(faces, clusters(faces))
+        pool, train = (set(cluster[table["fold"] == fold]) for fold in ("unlabelled", "train"))
+        assert pool
+        assert not pool & train
+        left_out = table["reason"] == LIKE_TRAINING
+        assert report["excluded"][LIKE_TRAINING] == left_out.sum()
+        assert (table["fold"][left_out] == "excluded").all()
+        assert not truth["emotion"][left_out].any()
+        if budget:
+            assert left_out[:210].any()
+            assert report["labels_hidden"] == (table["fold"][:280] == "unlabelled").sum()
 
 
 def test_emotions_outside_the_set_are_excluded(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
