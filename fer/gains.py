@@ -53,7 +53,7 @@ def gains(outcomes: Mapping[tuple[int | None, int], Mapping[str, Outcome]]) -> p
             done = {seed: arms for seed, arms in seeds.items() if arm in arms}
             own = [arms[arm] for arms in done.values()]
             row: dict[str, Any] = {
-                "budget": budget,
+                "budget": np.nan if budget is None else float(budget),
                 "arm": arm,
                 "seeds": len(own),
                 "learnt": np.mean([one.learnt for one in own]),
