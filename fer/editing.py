@@ -1,6 +1,7 @@
-"""`params.yaml` edited without touching what stands around: an entry is put into a list or a mapping, or taken out."""
+"""`params.yaml` edited without touching what stands around: entries of lists and mappings are put in, or taken out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
@@ -62,17 +63,37 @@ def with_only(text: str, key: str, entries: Sequence[str]) -> str:
     return text
 
 
+def with_value(text: str, key: str, value: str) -> str:
+    """`text` with `value`, written in one line, instead of the list or mapping at the dotted `key`.
+
+    Comments between the old entries go with them.
+    """
+    node, entries = _entries(text, key)
+    if node.flow_style or not entries:
+        return f"{text[: node.start_mark.index]}{value}{text[node.end_mark.index :]}"
+    first = text.rfind("\n", 0, entries[0][0]) + 1
+    after = text.find("\n", entries[-1][1]) + 1 or len(text)
+    colon = text.index(":", _found(text, key)[0].end_mark.index) + 1
+    return f"{text[:colon]} {value}{text[colon:first]}{text[after:]}"
+
+
 def _entries(text: str, key: str) -> tuple[yaml.CollectionNode, list[tuple[int, int]]]:
     """The node at `key`, and where in `text` each of its entries begins and ends."""
-    node = yaml.compose(text)
-    for part in key.split("."):
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        node = next((value for name, value in pairs if name.value == part), None)
+    node = _found(text, key)[1]
     if isinstance(node, yaml.MappingNode):
         return node, [(name.start_mark.index, value.end_mark.index) for name, value in node.value]
     if isinstance(node, yaml.SequenceNode):
         return node, [(item.start_mark.index, item.end_mark.index) for item in node.value]
     raise InputError(f"params.yaml: {key} is no list; restore it with `git checkout params.yaml`")
+
+
+def _found(text: str, key: str) -> Any:
+    """The nodes of the dotted `key`'s last part and of its value; None and None where there is no such key."""
+    name, node = None, yaml.compose(text)
+    for part in key.split("."):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        name, node = next((pair for pair in pairs if pair[0].value == part), (None, None))
+    return name, node
 
 
 def _names(node: yaml.CollectionNode) -> list[str]:

@@ -225,7 +225,11 @@ def _marks(chosen: Mapping[str, float]) -> dict[float, str]:
         place = next((mark for mark in marks if threshold - mark < NEAR), threshold)
         if place <= 1:
             marks.setdefault(place, []).append(f"{emotion} {threshold:.3g}")
-    return {place: ", ".join(words) for place, words in marks.items()}
+    few = 3  # that fit beside a mark
+    return {
+        place: ", ".join(words) if len(words) <= few else f"{len(words)} emotions from {place:.3g}"
+        for place, words in marks.items()
+    }
 
 
 def _legend(figure: Figure, handles: Sequence[Artist]) -> None:

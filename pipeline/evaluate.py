@@ -1,9 +1,9 @@
-"""Predictions, pseudo-labels, learning curves, table and hidden truth -> figures, tables, pictures and a verdict."""
+"""Predictions, pseudo-labels, curves, table, hidden truth -> figures, tables, pictures, faces' histories, a verdict."""
 
 import argparse
 from pathlib import Path
 
-from fer import audit_plot, auditing, evaluation, params, plots
+from fer import audit_plot, auditing, evaluation, history, params, plots
 from fer.ensembles import read_predictions
 from fer.errors import run
 from fer.labels import read_table, read_truth
@@ -12,7 +12,7 @@ from fer.tables import read_json, write_csv, write_json
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("table", "truth", "report", "predictions", "pseudo-labels", "models", "out"):
+    for name in ("table", "truth", "report", "predictions", "pseudo-labels", "models", "history", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     chosen = params.load()
@@ -32,6 +32,10 @@ def main() -> None:
     report = read_json(args.report)
     estimates = auditing.read_estimates(args.pseudo_labels, chosen.rounds.retrain)
     audits = auditing.completed(evaluation.audits(decided, emotions), estimates, table, report, emotions)
+    pool = table[table["fold"] == "unlabelled"]
+    past = history.gathered(decided, len(pool))
+    for round_, changes in history.changes(past).items():
+        audits[round_]["changes"] = changes
     verdicts = evaluation.verdicts(said, faces)
     confusion = evaluation.confusion(said, faces, emotions)
     reliability = evaluation.reliability(said, faces, bins)
@@ -44,6 +48,7 @@ def main() -> None:
     tables = {"curves": curves, "confusion": confusion, "reliability": reliability, "coverage": coverage}
     for name, rows in tables.items():
         write_csv(args.out / f"{name}.csv", rows)
+    write_csv(args.history, history.faces(past, pool, emotions))
     plots.curves(args.out / "curves.png", curves)
     plots.confusion(args.out / "confusion.png", confusion, emotions)
     plots.reliability(args.out / "reliability.png", reliability)

@@ -26,7 +26,7 @@ STAGE_WRITES = {
     *(f"{name}.{kind}" for name in ("curves", "confusion", "reliability", "coverage") for kind in ("csv", "png")),
 }
 ARGUMENTS = ["--table", "table.csv", "--truth", "truth.csv", "--report", "report.json", "--predictions", "predictions"]
-ARGUMENTS += ["--pseudo-labels", "pseudo_labels", "--models", "models", "--out", "metrics"]
+ARGUMENTS += ["--pseudo-labels", "pseudo_labels", "--models", "models", "--history", "history.csv", "--out", "metrics"]
 REPORT = {"faces": 225, "excluded": {"same picture as a train face": 3, "blank picture": 2}, "notes": ["made up"]}
 ESTIMATED = {"estimated_from": 9, "estimated_precision": 0.5, "estimated_precision_interval": {"low": 0.3, "high": 0.7}}
 
@@ -141,6 +141,10 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     assert len(rows["curves.csv"]) == 3 * 2 * 2
     assert rows["reliability.csv"].groupby(["round", "calibration"])["n"].sum().eq(80).all()
     assert set(rows["coverage.csv"]["round"]) == {1, 2}
+    faces, audits = pd.read_csv(project.root / "history.csv"), project.read("pseudo_labels.json")
+    assert list(faces["id"]) == [f"{row}.png" for row in np.flatnonzero(project.hidden)]
+    assert (faces["emotion_1"] != faces["emotion_2"]).sum() == faces["flips"].sum() == audits["2"]["changes"]["flipped"]
+    assert audits["2"]["changes"]["new"] + audits["2"]["changes"]["kept"] == audits["2"]["accepted"]
 
     evaluate.main()
     assert project.written() == before
@@ -162,6 +166,7 @@ def test_without_a_later_round_there_is_no_verdict_and_every_file_is_there(proje
     assert set(project.written()) == STAGE_WRITES
     assert project.read("verdict.json") == project.read("pseudo_labels.json") == {}
     assert list(project.read("evaluate.json")["0"]) == ["shallow", "ensemble"]
+    assert len(pd.read_csv(project.root / "history.csv")) == FOLDS.count("unlabelled")
 
 
 def test_a_round_that_accepts_nothing_is_reported(project: Project) -> None:
@@ -185,13 +190,14 @@ def test_the_estimate_stands_beside_the_true_precision(project: Project) -> None
 
 def test_hidden_labels_touch_only_the_audit(project: Project) -> None:
     evaluate.main()
-    before = project.written()
+    before, history = project.written(), (project.root / "history.csv").read_bytes()
     pd.DataFrame({"id": range(len(FOLDS)), "emotion": ""}).to_csv(project.root / "truth.csv", index=False)
     evaluate.main()
     after = project.written()
     touched = {"pseudo_labels.json", "pseudo_labels.png", "summary.json", "coverage.csv", "coverage.png"}
     assert {name for name in before if before[name] != after[name]} == touched
     assert project.read("pseudo_labels.json")["1"]["truth_known"] == 0
+    assert (project.root / "history.csv").read_bytes() == history
 
 
 @pytest.mark.parametrize(

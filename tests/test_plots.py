@@ -68,6 +68,7 @@ def montage(path: Path) -> None:
 
 SAME = dict.fromkeys(EMOTIONS, 0.8)
 EACH = dict.fromkeys(EMOTIONS, 0.5) | {"happy": 0.9, "sad": 0.0, "fear": 1.0}
+NEAR = {emotion: 0.3 + place / 250 for place, emotion in enumerate(EMOTIONS)}
 PICTURES: dict[str, Draw] = {
     "curves of 1 round": lambda path: plots.curves(path, curves(1)),
     "curves of 7 rounds and 3 networks": lambda path: plots.curves(path, curves(7, 3)),
@@ -82,6 +83,7 @@ PICTURES: dict[str, Draw] = {
     "coverage of 1 round": lambda path: plots.coverage(path, coverage(1), {1: SAME}),
     "coverage of 4 rounds": lambda path: plots.coverage(path, coverage(4), dict.fromkeys(range(1, 5), SAME)),
     "coverage with thresholds for each emotion": lambda path: plots.coverage(path, coverage(1), {1: EACH}),
+    "coverage with thresholds near one another": lambda path: plots.coverage(path, coverage(1), {1: NEAR}),
     "coverage without truth": lambda path: plots.coverage(path, coverage(1, known=False), {1: SAME}),
     "montage": montage,
 }

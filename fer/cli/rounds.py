@@ -1,0 +1,137 @@
+"""`fer rounds`: a number -> the lines of `rounds` in params.yaml; the best number, by running one after another."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from fer.cli.add import PARAMS, dvc
+
+SUMMARY = Path("metrics/summary.json")
+MADE = tuple(Path("data") / name for name in ("models", "predictions", "pseudo_labels"))  # a folder for each round
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "rounds",
+        help="set the number of rounds, or find the best",
+        description="Write N rounds into params.yaml, each taught by the one before, and remove what was made of "
+        "later rounds (DVC's cache keeps it). With --until-best run `dvc repro` with one round, with two and so on, "
+        "stop when the validation accuracy no longer improves, and end with the best number of rounds.",
+    )
+    parser.add_argument(
+        "count", type=int, metavar="N", help="rounds after round 0; 0: learn from the labelled faces alone"
+    )
+    parser.add_argument("--until-best", action="store_true", help="find the best number of rounds, of at most N")
+    parser.add_argument(
+        "--patience", type=int, metavar="P", help="stop after P rounds in a row that are no better (default: 1)"
+    )
+    parser.set_defaults(call=rounds)
+
+
+def rounds(args: argparse.Namespace) -> None:
+    from fer.errors import InputError
+
+    least = 1 if args.until_best else 0
+    if args.count < least:
+        raise InputError(f"N is {args.count}; must be at least {least}")
+    if args.patience is not None and not args.until_best:
+        raise InputError("--patience: goes with --until-best")
+    if args.patience is not None and args.patience < 1:
+        raise InputError(f"--patience {args.patience}: must be at least 1")
+    if args.until_best:
+        until_best(args.count, args.patience or 1)
+    else:
+        write(args.count)
+        print(f"params.yaml has {in_words(args.count)}; now run `dvc repro`")
+
+
+def until_best(most: int, patience: int) -> None:
+    from fer import params
+    from fer.errors import InputError
+    from fer.rounds import FIGURES, best, is_enough, standings
+
+    chosen = params.load(PARAMS)
+    if chosen.package.round != "best":
+        raise InputError(f"--until-best: package.round is {chosen.package.round} in params.yaml; write best")
+    before = len(chosen.rounds.retrain)
+    dvc("root")  # fails where there is no project of DVC's, before anything is changed
+    try:
+        for count in range(1, most + 1):
+            write(count)
+            print(f"{in_words(count)}, of at most {most}", flush=True)
+            repro("evaluate")
+            summary = summary_of(count)
+            accuracies = [told[FIGURES[0]] for told in summary.values()]
+            if is_enough(accuracies, patience):
+                break
+        kept = best(accuracies)
+        write(kept)
+        repro()
+    except (KeyboardInterrupt, subprocess.CalledProcessError) as error:
+        what = "interrupted" if isinstance(error, KeyboardInterrupt) else "`dvc repro` failed, see above"
+        now = in_words(len(params.load(PARAMS).rounds.retrain))
+        again = "the same command goes on from DVC's cache"
+        raise InputError(f"{what}; params.yaml now has {now} (it had {before}); {again}") from error
+    print("", *standings(summary, kept), "", sep="\n")
+    print(f"params.yaml has {in_words(kept)}, and `dvc repro` has run; the figures are of the validation fold")
+
+
+def write(count: int) -> None:
+    """Put `count` rounds into params.yaml, and remove what was made of later ones.
+
+    A folder that stays would be part of what `evaluate` and `package` depend on, and dvc.lock true in this place alone.
+    """
+    from fer import params
+    from fer.errors import InputError
+    from fer.rounds import with_rounds
+    from fer.tables import replacing
+
+    shipped = params.load(PARAMS).package.round
+    if isinstance(shipped, int) and shipped > count:
+        raise InputError(f"package.round is {shipped} in params.yaml, but would have to be at most {count}, or best")
+    text = with_rounds(PARAMS.read_bytes().decode(), count)
+    with replacing(PARAMS) as part:
+        part.write_bytes(text.encode())
+    for folder in MADE:
+        for later in folder.glob("[0-9]*"):
+            if later.name.isdecimal() and int(later.name) > count:
+                shutil.rmtree(later)
+
+
+def repro(*stages: str) -> None:
+    """Run `dvc repro` in sight of the user, with the `python` that runs this.
+
+    Raises:
+        CalledProcessError: it fails.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command = [sys.executable, "-m", "dvc", "repro", *stages]
+    process = subprocess.Popen(command, env=os.environ | {"PATH": path})
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # it reached DVC too; killed before its end DVC would leave a training running
+        process.wait()
+        raise
+    if code:
+        raise subprocess.CalledProcessError(code, command)
+
+
+def summary_of(count: int) -> dict[str, dict[str, Any]]:
+    """`metrics/summary.json` as `dvc repro` wrote it with `count` rounds."""
+    from fer.errors import InputError
+    from fer.rounds import FIGURES
+    from fer.tables import read_json
+
+    summary = dict(read_json(SUMMARY))
+    for round_ in range(count + 1):
+        if missing := [figure for figure in FIGURES if figure not in summary.get(str(round_), {})]:
+            raise InputError(f"{SUMMARY}: round {round_} has no {missing[0]}; run `dvc repro --force evaluate`")
+    return summary
+
+
+def in_words(count: int) -> str:
+    return "round 0 alone" if not count else f"{count} round{'s' if count > 1 else ''} after round 0"

@@ -1,0 +1,219 @@
+"""What `fer rounds` writes, how far it goes, and in what state it leaves the project."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from commands import fer
+
+from fer import params
+from fer.cli import rounds
+from fer.rounds import in_a_row
+
+PROJECT = Path(__file__).parents[2]
+STAGE = """
+import json, pathlib, time, yaml
+later = yaml.safe_load(open("params.yaml"))["rounds"]["retrain"]
+if pathlib.Path("wait").exists():
+    pathlib.Path("wait").unlink()
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(1)  # a training does not end at once
+told = {n: {"valid_accuracy": 0.5, "valid_macro_f1": 0.3} for n in [0, *later]}
+pathlib.Path("metrics").mkdir(exist_ok=True)
+pathlib.Path("metrics/summary.json").write_text(json.dumps(told))
+"""
+
+
+def now() -> Any:
+    return yaml.safe_load(Path("params.yaml").read_text())["rounds"]
+
+
+class Repro:
+    """Stands in for `dvc repro`: it writes the validation accuracies that it is given, by round."""
+
+    def __init__(self, *accuracies: float) -> None:
+        self.accuracies = accuracies
+        self.ran: list[tuple[int, tuple[str, ...]]] = []
+        self.fails_at: dict[int, BaseException] = {}
+
+    def __call__(self, *stages: str) -> None:
+        count = len(now()["retrain"])
+        self.ran.append((count, stages))
+        if count in self.fails_at:
+            raise self.fails_at[count]
+        told = {
+            round_: {"test_accuracy": 1 - accuracy, "valid_accuracy": accuracy, "valid_macro_f1": 0.1}
+            for round_, accuracy in enumerate(self.accuracies[: count + 1])
+        }
+        Path("metrics").mkdir(exist_ok=True)
+        Path("metrics/summary.json").write_text(json.dumps(told))
+
+
+@pytest.fixture
+def repro(project: Path, monkeypatch: pytest.MonkeyPatch) -> Repro:
+    found = Repro(0.5, 0.6, 0.7, 0.65, 0.8)
+    monkeypatch.setattr(rounds, "repro", found)
+    monkeypatch.setattr(rounds, "dvc", lambda *arguments: "")
+    return found
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_number_is_written_and_nothing_runs(
+    repro: Repro, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    assert fer(monkeypatch, "rounds", str(count)) is None
+    assert now() == in_a_row(count)
+    assert len(params.load().rounds.retrain) == count
+    assert repro.ran == []
+    assert "now run `dvc repro`" in capsys.readouterr().out
+
+
+def test_what_was_made_of_later_rounds_goes_and_the_rest_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in rounds.MADE:
+        for name in ("0", "1", "2", "10", "mine"):
+            (folder / name / "improved_se").mkdir(parents=True)
+    assert fer(monkeypatch, "rounds", "1") is None
+    for folder in rounds.MADE:
+        assert {path.name for path in folder.iterdir()} == {"0", "1", "mine"}
+
+
+def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(
+    repro: Repro, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fer(monkeypatch, "rounds", "5", "--until-best") is None
+    assert repro.ran == [(1, ("evaluate",)), (2, ("evaluate",)), (3, ("evaluate",)), (2, ())]
+    assert now() == in_a_row(2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.endswith("kept")] == ["2"]
+    assert sum("%" in line for line in lines) == 4, "the round that was no better is told too"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept", "tried"),
+    [
+        (["1", "--until-best"], 1, 1),
+        (["2", "--until-best"], 2, 2),
+        (["4", "--until-best", "--patience", "2"], 4, 4),
+        (["3", "--until-best", "--patience", "2"], 2, 3),
+    ],
+)
+def test_it_goes_no_further_than_it_may(
+    repro: Repro, monkeypatch: pytest.MonkeyPatch, arguments: list[str], kept: int, tried: int
+) -> None:
+    assert fer(monkeypatch, "rounds", *arguments) is None
+    assert now() == in_a_row(kept)
+    assert max(count for count, _ in repro.ran) == tried
+    assert repro.ran[-1] == (kept, ())
+
+
+def test_where_pseudo_labels_only_hurt_no_round_is_left(repro: Repro, monkeypatch: pytest.MonkeyPatch) -> None:
+    repro.accuracies = (0.5, 0.5)
+    assert fer(monkeypatch, "rounds", "5", "--until-best") is None
+    assert repro.ran == [(1, ("evaluate",)), (0, ())]
+    assert now() == in_a_row(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyboardInterrupt(), "interrupted"),
+        (subprocess.CalledProcessError(1, ["python", "-m", "dvc", "repro"]), "`dvc repro` failed, see above"),
+    ],
+)
+def test_cut_short_it_tells_the_state_of_params_and_goes_on_later(
+    repro: Repro, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: str
+) -> None:
+    repro.fails_at = {2: error}
+    assert fer(monkeypatch, "rounds", "5", "--until-best") == (
+        f"error: {told}; params.yaml now has 2 rounds after round 0 (it had 1); "
+        "the same command goes on from DVC's cache"
+    )
+    assert now() == in_a_row(2)
+    repro.fails_at = {}
+    assert fer(monkeypatch, "rounds", "5", "--until-best") is None
+    assert now() == in_a_row(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-1"], "N is -1; must be at least 0"),
+        (["0", "--until-best"], "N is 0; must be at least 1"),
+        (["2", "--patience", "2"], "--patience: goes with --until-best"),
+        (["2", "--until-best", "--patience", "0"], "--patience 0: must be at least 1"),
+    ],
+)
+def test_arguments_that_make_no_sense_change_nothing(
+    repro: Repro, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    before = Path("params.yaml").read_bytes()
+    assert str(fer(monkeypatch, "rounds", *arguments)).startswith(f"error: {message}")
+    assert Path("params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [["1"], ["5", "--until-best"]])
+def test_a_packaged_round_that_would_vanish_is_told(
+    repro: Repro, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    assert fer(monkeypatch, "rounds", "2") is None
+    text = Path("params.yaml").read_text().replace("round: best ", "round: 2 ")
+    Path("params.yaml").write_text(text)
+    told = str(fer(monkeypatch, "rounds", *arguments))
+    assert "package.round is 2 in params.yaml" in told
+    assert Path("params.yaml").read_text() == text
+    assert repro.ran == []
+
+
+def test_a_summary_of_another_run_is_not_believed(repro: Repro, monkeypatch: pytest.MonkeyPatch) -> None:
+    repro.accuracies = (0.5,)
+    told = str(fer(monkeypatch, "rounds", "5", "--until-best"))
+    assert told.startswith("error: metrics/summary.json: round 1 has no valid_accuracy")
+
+
+def test_outside_of_a_project_of_dvcs_nothing_is_changed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Path("params.yaml").read_bytes()
+    told = str(fer(monkeypatch, "rounds", "5", "--until-best"))
+    assert told.startswith("error: `dvc root` failed: you are not inside of a DVC repository")
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_an_interruption_leaves_no_stage_running_and_the_next_run_ends_as_dvc_has_it(project: Path) -> None:
+    Path("stage.py").write_text(STAGE)
+    stage = {
+        "cmd": "python stage.py",
+        "params": ["rounds"],
+        "metrics": [{"metrics/summary.json": {"cache": False}}],
+    }
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "-q", "--no-scm"], check=True, capture_output=True)
+    command = [sys.executable, "-c", "from fer.cli import main; main()", "rounds", "5", "--until-best"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PATH": os.defpath}  # without the `python` that runs this
+
+    Path("wait").touch()
+    with open("told", "w") as told:
+        process = subprocess.Popen(command, env=environment, stderr=told, start_new_session=True)
+    while Path("wait").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
+    assert process.wait(timeout=30) == 1
+    last = Path("told").read_text().splitlines()[-1]
+    assert last.startswith("error: interrupted; params.yaml now has 1 round after round 0 (it had 1); ")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert now() == in_a_row(0)
+    assert list(json.loads(Path("metrics/summary.json").read_text())) == ["0"]
+    assert "up to date" in subprocess.run([*dvc, "status"], capture_output=True, text=True, check=True).stdout
