@@ -50,10 +50,12 @@ class Answers:
 class PseudoLabels:
     """What was decided of the unlabelled faces for one round, and what they are in truth."""
 
+    rows: Int[np.ndarray, " n"]  # of the table
     probs: Float[np.ndarray, "n classes"]
     accepted: Bool[np.ndarray, " n"]
     truth: Int[np.ndarray, " n"]  # -1 where it isn't known
     thresholds: Mapping[str, float]  # of each emotion
+    by_people: dict[str, int]  # faces that were reviewed, and set aside; none of them is among the above
 
 
 def measured(table: pd.DataFrame, emotions: Sequence[str]) -> Measured:
@@ -88,15 +90,22 @@ def answers(said: Mapping[str, Prediction], faces: Measured, seed: int, weights:
 
 
 def read_pseudo_labels(folder: Path, table: pd.DataFrame, truth: pd.Series, emotions: Sequence[str]) -> PseudoLabels:
-    """What `pseudo_label` wrote into `folder` of the unlabelled faces.
+    """What `pseudo_label` wrote into `folder` of the unlabelled faces; those that people reviewed are only counted.
 
     A true emotion outside of `emotions` is known: whatever such a face was taken for is wrong.
 
     Raises:
         InputError: the truth or an array of the folder has not the table's rows.
     """
-    accepted, probs = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("accepted", "probs"))
-    shapes = {"accepted": (accepted.shape, (len(table),)), "probs": (probs.shape, (len(table), len(emotions)))}
+    accepted, reviewed, probs = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("accepted", "reviewed", "probs")
+    )
+    n = len(table)
+    shapes = {
+        "accepted": (accepted.shape, (n,)),
+        "reviewed": (reviewed.shape, (n,)),
+        "probs": (probs.shape, (n, len(emotions))),
+    }
     for name, (shape, expected) in shapes.items():
         if shape != expected:
             again = "label again with `dvc repro`"
@@ -105,13 +114,16 @@ def read_pseudo_labels(folder: Path, table: pd.DataFrame, truth: pd.Series, emot
             )
     if len(truth) != len(table):
         raise InputError(f"the truth has {len(truth)} rows and the table {len(table)}; unify again with `dvc repro`")
-    pool = np.flatnonzero(table["fold"] == "unlabelled")
+    pool = np.flatnonzero((table["fold"] == "unlabelled") & ~reviewed)
+    summary = read_json(folder / "summary.json")
     others = sorted(set(truth) - {"", *emotions})
     return PseudoLabels(
+        rows=pool,
         probs=probs[pool],
         accepted=accepted[pool],
         truth=codes(truth.iloc[pool], [*emotions, *others]),
-        thresholds=read_json(folder / "summary.json")["thresholds"],
+        thresholds=summary["thresholds"],
+        by_people={key: summary[key] for key in ("reviewed", "set_aside")},
     )
 
 
@@ -190,7 +202,7 @@ def audits(decided: Mapping[int, PseudoLabels], emotions: Sequence[str]) -> dict
         for of_emotion in audit.get("per_emotion", {}).values() if accepted else ():
             of_emotion["share_of_accepted"] = of_emotion["accepted"] / accepted
         counts = {"unlabelled": audit.pop("n"), "truth_known": int((labels.truth >= 0).sum()), "accepted": accepted}
-        found[round_] = counts | audit
+        found[round_] = counts | audit | labels.by_people
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from typing import Any
 import pandas as pd
 
 DIGITS = 6  # decimals kept in JSON and CSV
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = (
+    r"'*[=+\-@\t\r\n]"  # how a text starts that a spreadsheet would run; guarded ones, too, so that no two become one
+)
 
 
 @contextmanager
@@ -60,7 +63,12 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def guarded(texts: pd.Series) -> pd.Series:
     """The texts, with an apostrophe before those that a spreadsheet would run as a formula."""
-    return texts.where(~texts.str.startswith(FORMULA_STARTS), "'" + texts)
+    return texts.where(~texts.str.match(FORMULA), "'" + texts)
+
+
+def unguarded(text: str) -> str:
+    """The text that `guarded` was given, also where a spreadsheet has taken the apostrophe away."""
+    return text[1:] if text.startswith("'") and re.match(FORMULA, text) else text
 
 
 def _rounded(value: Any) -> Any:

@@ -33,6 +33,8 @@ def main() -> None:
     estimates = auditing.read_estimates(args.pseudo_labels, chosen.rounds.retrain)
     audits = auditing.completed(evaluation.audits(decided, emotions), estimates, table, report, emotions)
     pool = table[table["fold"] == "unlabelled"]
+    for labels in decided.values():
+        pool = table.iloc[labels.rows]  # the same for all: without the faces that people reviewed
     past = history.gathered(decided, len(pool))
     for round_, changes in history.changes(past).items():
         audits[round_]["changes"] = changes

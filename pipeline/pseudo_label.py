@@ -1,4 +1,4 @@
-"""Predictions of the teacher round, and the table -> which unlabelled faces a round learns from, and as what."""
+"""Predictions of the teacher round, table and reviews -> which unlabelled faces a round learns from, and as what."""
 
 import argparse
 from pathlib import Path
@@ -9,6 +9,7 @@ from fer import estimates, params, pseudolabels
 from fer.ensembles import agreement, calibrated_vote, read_predictions
 from fer.errors import run
 from fer.labels import codes, read_table
+from fer.reviews import answers, decided, read_reviews
 from fer.tables import replacing_folder, write_csv, write_json
 
 
@@ -18,13 +19,15 @@ def main() -> None:
     parser.add_argument("--teacher", type=int, required=True, help="the earlier round whose networks vote")
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--predictions", type=Path, required=True, help="folder of the teacher round")
+    parser.add_argument("--reviews", type=Path, required=True, help="what people said of faces")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     chosen = params.load()
     emotions, rules = chosen.emotions, chosen.pseudo_label
 
     table = read_table(args.table)
-    labels, fold = codes(table["emotion"], emotions), table["fold"].to_numpy(dtype=object)
+    people = answers(read_reviews(args.reviews), table, emotions)
+    labels, fold = codes(table["emotion"], emotions), np.where(people.given, "reviewed", table["fold"])
     said = read_predictions(args.predictions, chosen.ensemble, emotions, len(table))
     logits = {network: prediction.logits for network, prediction in said.items()}
     teachers = calibrated_vote(logits, labels, fold == "valid", chosen.seed, chosen.ensemble)
@@ -34,12 +37,14 @@ def main() -> None:
     thresholds = pseudolabels.thresholds(evidence, rules.chosen, emotions)
     estimate = estimates.estimate(evidence, selection, thresholds, emotions)
     shift = estimates.shift(evidence)
+    final, learnt = decided(selection, evidence.probs, people)
 
     with replacing_folder(args.out) as out:
-        np.save(out / "accepted.npy", selection.accepted)
-        np.save(out / "probs.npy", evidence.probs)
-        np.save(out / "weights.npy", selection.weight)
-        write_csv(out / "labels.csv", pseudolabels.decisions(selection, table, emotions))
+        np.save(out / "accepted.npy", final.accepted)
+        np.save(out / "probs.npy", learnt)
+        np.save(out / "weights.npy", final.weight)
+        np.save(out / "reviewed.npy", people.given)
+        write_csv(out / "labels.csv", pseudolabels.decisions(final, table, emotions))
         facts = {"round": args.round, "teacher": args.teacher}
         facts |= {"alignment": rules.alignment, "agreement": rules.agreement}
         facts |= {"policy": {"name": rules.policy} | rules.chosen.model_dump()}
@@ -47,10 +52,14 @@ def main() -> None:
         facts |= {"temperatures": teachers.temperatures, "ensemble": chosen.ensemble}
         facts |= {"weights_sha256": {network: prediction.weights_sha256 for network, prediction in said.items()}}
         facts |= {"estimate": estimate, "shift": shift}
-        write_json(out / "summary.json", facts | pseudolabels.counts(selection, emotions))
+        write_json(out / "summary.json", facts | pseudolabels.counts(selection, emotions) | people.counts)
+    for note in people.notes:
+        print(f"note: {note}")
     print(f"round {args.round}: {pseudolabels.in_words(selection, emotions)}")
     for line in estimates.in_words(estimate, shift):
         print(f"round {args.round}: {line}")
+    if people.given.any():
+        print("people decided {reviewed} more, and set {set_aside} of them aside".format(**people.counts))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ TABLE = pd.DataFrame(
 
 def completed(taken_for: list[int], shift: dict[str, bool]) -> dict:
     probs = np.eye(7, dtype=np.float32)[taken_for]
-    labels = PseudoLabels(probs, np.ones(len(probs), dtype=bool), np.full(len(probs), -1), dict.fromkeys(SEVEN, 0.5))
+    everyone = np.ones(len(probs), dtype=bool)
+    unknown, thresholds = np.full(len(probs), -1), dict.fromkeys(SEVEN, 0.5)
+    labels = PseudoLabels(np.arange(len(probs)), probs, everyone, unknown, thresholds, {"reviewed": 0, "set_aside": 0})
     audits = evaluation.audits({1: labels}, SEVEN)
     return auditing.completed(audits, {1: {"estimate": ESTIMATE, "shift": shift}}, TABLE, REPORT, SEVEN)[1]
 

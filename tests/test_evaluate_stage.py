@@ -89,8 +89,10 @@ class Project:
         probs = np.random.default_rng(round_).dirichlet(np.full(7, 0.2), len(FOLDS)).astype(np.float32)
         np.save(folder / "probs.npy", probs)
         np.save(folder / "accepted.npy", self.hidden & (probs.max(axis=1) >= threshold))
+        np.save(folder / "reviewed.npy", np.zeros(len(FOLDS), dtype=bool))
         estimate = ESTIMATED | {"share_without_estimate": 0.0, "per_emotion": dict.fromkeys(EMOTIONS, ESTIMATED)}
-        summary = {"thresholds": dict.fromkeys(EMOTIONS, threshold), "estimate": estimate, "shift": {"shifted": True}}
+        summary = {"thresholds": dict.fromkeys(EMOTIONS, threshold), "reviewed": 0, "set_aside": 0}
+        summary |= {"estimate": estimate, "shift": {"shifted": True}}
         (folder / "summary.json").write_text(json.dumps(summary))
 
     def run(self) -> subprocess.CompletedProcess[str]:
@@ -186,6 +188,17 @@ def test_the_estimate_stands_beside_the_true_precision(project: Project) -> None
     assert audit["shift"] == {"shifted": True}
     assert audit["left_out_as_pictures_of_training_faces"] == 3
     assert project.read("summary.json")["1"]["pseudo_label_precision_estimated"] == 0.5
+
+
+def test_reviewed_faces_are_neither_audited_nor_in_the_history(project: Project) -> None:
+    reviewed = np.zeros(len(FOLDS), dtype=bool)
+    reviewed[np.flatnonzero(project.hidden)[:3]] = True
+    for round_ in (1, 2):
+        np.save(project.root / "pseudo_labels" / str(round_) / "reviewed.npy", reviewed)
+    evaluate.main()
+    left = int(project.hidden.sum()) - 3
+    assert project.read("pseudo_labels.json")["1"]["unlabelled"] == left
+    assert len(pd.read_csv(project.root / "history.csv")) == left
 
 
 def test_hidden_labels_touch_only_the_audit(project: Project) -> None:

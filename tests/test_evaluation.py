@@ -226,9 +226,10 @@ def make_pseudo_labels(n: int, threshold: float, known: bool = True) -> PseudoLa
     truth = random.integers(0, 7, n)
     probs = random.dirichlet(np.full(7, 0.3), n).astype(np.float32)
     probs[: n // 2] = np.eye(7)[truth[: n // 2]] * 0.9 + probs[: n // 2] * 0.1
-    return PseudoLabels(
-        probs, probs.max(axis=1) >= threshold, truth if known else np.full(n, -1), dict.fromkeys(EMOTIONS, threshold)
-    )
+    truth = truth if known else np.full(n, -1)
+    thresholds = dict.fromkeys(EMOTIONS, threshold)
+    accepted, by_people = probs.max(axis=1) >= threshold, {"reviewed": 0, "set_aside": 0}
+    return PseudoLabels(np.arange(n), probs, accepted, truth, thresholds, by_people)
 
 
 def test_the_audit_counts_what_was_accepted_and_what_of_it_is_right() -> None:
@@ -262,7 +263,8 @@ def test_without_accepted_faces_or_without_truth_there_is_no_precision(labels: P
 
 def test_without_unlabelled_faces_there_is_no_curve_and_nothing_was_accepted() -> None:
     labels = make_pseudo_labels(0, 0.8)
-    assert evaluation.audits({1: labels}, EMOTIONS)[1] == {"unlabelled": 0, "truth_known": 0, "accepted": 0}
+    audit = evaluation.audits({1: labels}, EMOTIONS)[1]
+    assert audit == dict.fromkeys(["unlabelled", "truth_known", "accepted", "reviewed", "set_aside"], 0)
     assert len(evaluation.coverage({1: labels})) == 0
     assert list(evaluation.coverage({1: labels})) == list(evaluation.coverage({}))
 
@@ -287,7 +289,8 @@ def labelled(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
     table = make_table(100)
     np.save(tmp_path / "accepted.npy", np.ones(100, dtype=bool))
     np.save(tmp_path / "probs.npy", np.full((100, 7), 1 / 7, dtype=np.float32))
-    write_json(tmp_path / "summary.json", {"thresholds": dict.fromkeys(EMOTIONS, 0.5)})
+    np.save(tmp_path / "reviewed.npy", np.zeros(100, dtype=bool))
+    write_json(tmp_path / "summary.json", {"thresholds": dict.fromkeys(EMOTIONS, 0.5), "reviewed": 2, "set_aside": 1})
     return tmp_path, table
 
 
@@ -298,6 +301,16 @@ def test_only_the_unlabelled_faces_are_audited(labelled: tuple[Path, pd.DataFram
     assert len(found.probs) == len(found.accepted) == (table["fold"] == "unlabelled").sum()
     assert set(found.truth) == {EMOTIONS.index("sad")}
     assert found.thresholds == dict.fromkeys(EMOTIONS, 0.5)
+
+
+def test_what_people_decided_is_counted_apart_and_not_audited(labelled: tuple[Path, pd.DataFrame]) -> None:
+    folder, table = labelled
+    reviewed = (table["fold"] == "unlabelled").to_numpy() & (table.index % 2 == 0)
+    np.save(folder / "reviewed.npy", reviewed)
+    found = evaluation.read_pseudo_labels(folder, table, pd.Series(["sad"] * 100), EMOTIONS)
+    audit = evaluation.audits({1: found}, EMOTIONS)[1]
+    assert audit["unlabelled"] == audit["accepted"] == (table["fold"] == "unlabelled").sum() - reviewed.sum()
+    assert (audit["reviewed"], audit["set_aside"]) == (2, 1)
 
 
 def test_a_face_whose_emotion_is_none_of_the_networks_is_labelled_wrongly(

@@ -109,10 +109,12 @@ def test_what_was_decided_is_gathered_round_by_round(n: int) -> None:
     rng = np.random.default_rng(n)
     decided = {
         round_: PseudoLabels(
+            rows=np.arange(n),
             probs=rng.dirichlet(np.ones(3), n).astype(np.float32).reshape(n, 3),
             accepted=rng.random(n) < 0.5,
             truth=np.full(n, 2),
             thresholds=dict.fromkeys(EMOTIONS, 0.5),
+            by_people={"reviewed": 0, "set_aside": 0},
         )
         for round_ in (1, 2)
     }

@@ -21,6 +21,7 @@ FLOORS = (
         "rounds",
         "schema",
         "search",
+        "spreadsheets",
         "stored",
         "tables",
     ),
@@ -38,16 +39,26 @@ FLOORS = (
         "evaluation",
         "standings",
     ),
+    ("corrections", "doubts", "reviews"),
     ("drawing", "expressions", "people", "portraits", "sample"),
     ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
     ("models", "augmentation", "consistency", "examples", "inference", "optimization", "packaging"),
     ("training", "benchmark", "comparison"),
-    ("plots", "audit_plot", "source_sheets", "benchmark_plot", "comparison_plot", "search_plot"),
+    ("plots", "audit_plot", "review_sheet", "source_sheets", "benchmark_plot", "comparison_plot", "search_plot"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-ALSO = ["datasets.ingesting", "plots", "audit_plot", "source_sheets", "comparison_plot", "search_plot", "cli"]
-WITHOUT_TORCH = [name for names in FLOORS[:5] for name in names] + ALSO
+ALSO = [
+    "datasets.ingesting",
+    "plots",
+    "audit_plot",
+    "review_sheet",
+    "source_sheets",
+    "comparison_plot",
+    "search_plot",
+    "cli",
+]
+WITHOUT_TORCH = [name for names in FLOORS[:6] for name in names] + ALSO
 
 
 def part(path: Path) -> str:

@@ -14,6 +14,7 @@ import yaml
 
 from fer import params
 from fer.labels import COLUMNS
+from fer.reviews import Reviews, write_reviews
 
 ROOT = Path(__file__).parents[1]
 EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
@@ -29,6 +30,7 @@ class Project:
         self.out = root / "pseudo_labels" / "1"
         self.params: Any = yaml.safe_load((ROOT / "params.yaml").read_text())
         self.params["ensemble"] = NETWORKS
+        self.reviews: Reviews = {}
         generator = np.random.default_rng(0)
         true = generator.integers(0, 7, len(FOLDS))
         labelled = ~np.isin(FOLDS, ["unlabelled"])
@@ -54,6 +56,7 @@ class Project:
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
         self.table.to_csv(self.root / "table.csv", index=False)
         (self.root / "predictions").mkdir(exist_ok=True)
+        write_reviews(self.root / "reviews.csv", self.reviews)
         for network, logits in self.logits.items():
             np.save(self.root / "predictions" / f"{network}.npy", logits)
             facts = {
@@ -64,7 +67,8 @@ class Project:
             }
             (self.root / "predictions" / f"{network}.json").write_text(json.dumps(facts))
         command = [sys.executable, "-W", "error", "-m", "pipeline.pseudo_label", "--round", "1", "--teacher", "0"]
-        command += ["--table", "table.csv", "--predictions", "predictions", "--out", "pseudo_labels/1"]
+        command += ["--table", "table.csv", "--predictions", "predictions", "--reviews", "reviews.csv"]
+        command += ["--out", "pseudo_labels/1"]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
 
@@ -259,3 +263,56 @@ def test_predictions_that_are_not_finite_are_named(project):
 def test_a_network_without_predictions_is_named(project):
     del project.logits["shallow"]
     assert "predictions/shallow.npy: no such file" in project.fail()
+
+
+def test_faces_that_people_reviewed_are_learnt_as_they_say_and_leave_the_pool(project):
+    _, before, untouched = project.succeed()
+    at_first = {name: np.load(project.out / f"{name}.npy") for name in ("accepted", "probs", "weights")}
+    project.reviews = {("faces", "100.png"): "sad", ("faces", "101.png"): "unusable", ("faces", "139.png"): "happy"}
+    printed, labels, summary = project.succeed()
+    accepted, reviewed = np.load(project.out / "accepted.npy"), np.load(project.out / "reviewed.npy")
+    probs, weights = np.load(project.out / "probs.npy"), np.load(project.out / "weights.npy")
+
+    assert np.flatnonzero(reviewed).tolist() == [100, 101, 139]
+    assert accepted[reviewed].tolist() == [True, False, True]
+    assert weights[reviewed].tolist() == [1, 0, 1]
+    assert probs[100].tolist() == [float(emotion == "sad") for emotion in EMOTIONS]
+    assert (accepted.dtype, weights.dtype, probs.dtype) == (bool, np.float32, np.float32)
+    for name, now in (("accepted", accepted), ("probs", probs), ("weights", weights)):
+        np.testing.assert_array_equal(now[~reviewed], at_first[name][~reviewed])
+
+    assert labels["reason"][[0, 1, 39]].tolist() == ["reviewed", "set aside in review", "reviewed"]
+    assert labels["emotion"][[0, 1, 39]].tolist() == ["sad", before["emotion"][1], "happy"]
+    assert labels["confidence"].tolist() == before["confidence"].tolist()
+    assert (summary["reviewed"], summary["set_aside"]) == (3, 1)
+    assert (untouched["reviewed"], untouched["set_aside"]) == (0, 0)
+    assert summary["unlabelled"] == untouched["unlabelled"] - 3
+    assert summary["accepted"] == accepted[~reviewed].sum() == sum(summary["per_emotion"].values())
+    assert "people decided 3 more, and set 1 of them aside" in printed
+
+
+def test_policies_that_look_at_the_pool_do_not_look_at_reviewed_faces(project):
+    project.params["pseudo_label"] |= {"policy": "top_k", "alignment": "uniform"}
+    project.params["pseudo_label"]["policies"]["top_k"]["faces"] = 2
+    project.reviews = {("faces", "105.png"): "sad"}
+    _, reviewed, _ = project.succeed()
+    project.reviews = {}
+    project.table.loc[105, "fold"] = "excluded"
+    _, without, _ = project.succeed()
+    pd.testing.assert_frame_equal(reviewed.drop(5).reset_index(drop=True), without)
+
+
+def test_reviews_that_no_face_answers_to_are_counted_and_change_nothing(project):
+    _, before, _ = project.succeed()
+    project.reviews = {("faces", "gone.png"): "sad", ("old", "100.png"): "sad", ("faces", "3.png"): "sad"}
+    printed, after, _ = project.succeed()
+    assert "note: 2 of 3 reviewed faces, such as faces/gone.png, are not in the table" in printed
+    assert "note: 1 of 3 reviewed faces, such as faces/3.png, are not unlabelled" in printed
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_a_review_of_an_emotion_that_is_not_in_use_sets_the_face_aside_and_says_so(project):
+    project.reviews = {("faces", "100.png"): "contempt"}
+    printed, labels, _ = project.succeed()
+    assert labels["reason"][0] == "set aside in review"
+    assert "not in `emotions` of params.yaml" in printed

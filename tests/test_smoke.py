@@ -58,6 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
     (folder / "data" / "pseudo_labels").mkdir(parents=True)
     (folder / "data" / "pseudo_labels" / ".gitkeep").touch()
+    shutil.copy(ROOT / "data" / "reviews.csv", folder / "data" / "reviews.csv")
     call(folder, "dvc", "init", "--quiet", "--no-scm")
     call(folder, "dvc", "config", "core.analytics", "false")
     call(folder, "dvc", "repro")
@@ -82,7 +83,7 @@ def test_row_i_is_the_same_face_everywhere(project: Path) -> None:
     n = len(faces)
     for path in ("data/predictions/0/improved_se.npy", "data/predictions/2/shallow.npy"):
         assert np.load(project / path, mmap_mode="r").shape == (n, 2, 7)
-    for name in ("accepted", "probs", "weights"):
+    for name in ("accepted", "probs", "weights", "reviewed"):
         assert len(np.load(project / "data" / "pseudo_labels" / "1" / f"{name}.npy")) == n
     for name in ("table", "truth"):
         with (project / "data" / "unified" / f"{name}.csv").open(newline="") as file:

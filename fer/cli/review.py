@@ -1,0 +1,132 @@
+"""`fer review`: the faces that people should look at -> a sheet to correct; corrected sheets -> `data/reviews.csv`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+DATA = Path("data")
+REVIEWS = DATA / "reviews.csv"
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "review",
+        help="let people correct the most doubtful and the most influential labels",
+        description="Write a sheet of unlabelled faces that were not reviewed yet: those whose two likeliest emotions "
+        "are closest, and those pseudo-labels that pull the most on the network that learnt them. With --read, check "
+        "corrected sheets and put their answers into data/reviews.csv, from which every round learns.",
+    )
+    parser.add_argument("--round", type=int, help="whose pseudo-labels to look at (default: the last)")
+    parser.add_argument("--faces", type=_positive, default=100, help="of each kind (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=DATA / "review", help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--read",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="corrections.csv of the page, faces.csv with corrections filled in, or Label Studio's export as JSON; "
+        "a later file replaces the answers of an earlier one",
+    )
+    parser.set_defaults(call=review)
+
+
+def review(args: argparse.Namespace) -> None:
+    read(args.read) if args.read else ask(args)
+
+
+def ask(args: argparse.Namespace) -> None:
+    """Write the sheet."""
+    import numpy as np
+
+    from fer import params
+    from fer.calibration import probabilities
+    from fer.doubts import first, influence, margin
+    from fer.ensembles import read_predictions, vote
+    from fer.errors import InputError
+    from fer.faces import open_faces
+    from fer.labels import read_table
+    from fer.review_sheet import doubtful, influential, write_sheet
+    from fer.reviews import answers, read_reviews
+
+    chosen = params.load()
+    rounds, emotions = chosen.rounds.retrain, chosen.emotions
+    if not rounds:
+        raise InputError("no round learns from pseudo-labels; follow the comment at `rounds` in params.yaml")
+    round_ = args.round or rounds[-1]
+    if round_ not in rounds:
+        raise InputError(f"--round {round_}: pseudo-labels are for the rounds {', '.join(map(str, rounds))}")
+    table, faces = read_table(DATA / "unified/table.csv"), open_faces(DATA / "unified/faces.npy")
+    reviews = read_reviews(REVIEWS)
+    check_unread(args.out / "faces.csv", reviews)
+    labels = DATA / "pseudo_labels" / str(round_)
+    probs, accepted, weights = (np.load(labels / f"{name}.npy") for name in ("probs", "accepted", "weights"))
+    if not len(table) == len(faces) == len(probs):
+        raise InputError(f"{labels}: not of today's {len(table)} faces; label again with `dvc repro`")
+
+    asked = (table["fold"] == "unlabelled").to_numpy() & ~answers(reviews, table, emotions).given
+    if not asked.any():
+        raise InputError(
+            "there is no unlabelled face that was not reviewed yet; add an unlabelled source with `fer add`"
+        )
+    rows = first(margin(probs), asked, table, args.faces)
+    sections = [doubtful(rows, probs, table, faces, emotions)]
+    predictions = DATA / "predictions" / str(round_)
+    if predictions.is_dir():
+        learnt = (
+            np.eye(len(emotions), dtype=np.float32)[probs.argmax(axis=1)] if chosen.retrain.labels == "hard" else probs
+        )
+        networks = read_predictions(predictions, chosen.ensemble, emotions, len(table))
+        said = vote({name: probabilities(of.logits, 1.0) for name, of in networks.items()}, chosen.ensemble)
+        asked[rows] = False
+        rows = first(-influence(learnt, weights, said), asked & accepted, table, args.faces)
+        sections.append(influential(rows, learnt, said, table, faces, emotions))
+    else:
+        print(f"note: {predictions} is not there: which labels pull the most is known once round {round_} was trained")
+    write_sheet(args.out, sections, emotions, round_)
+    counts = " and ".join(f"{len(section.questions)} {section.title.casefold()}" for section in sections)
+    print(f"{args.out}: {counts} faces of round {round_}")
+    print(f"open {args.out / 'index.html'} in a browser, or fill in the column correction of faces.csv")
+    print("or use Label Studio: label_studio.json are the tasks, label_studio.xml is the labelling interface")
+    print("then run `fer review --read FILE`")
+
+
+def check_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
+    """Refuse to write over answers that were not read yet."""
+    from fer.corrections import COLUMNS
+    from fer.errors import InputError
+    from fer.spreadsheets import read_rows
+
+    if sheet.is_file():
+        rows = [row for _, row in read_rows(sheet, COLUMNS) if row["correction"].strip()]
+        if unread := [row for row in rows if (row["source"], row["id"]) not in reviews]:
+            raise InputError(
+                f"{sheet}: has {len(unread)} corrections that were not read; `fer review --read {sheet}` first, "
+                "or choose another --out"
+            )
+
+
+def read(files: list[Path]) -> None:
+    """Put the answers of all files into data/reviews.csv, or none."""
+    from fer import params
+    from fer.corrections import merged, read_corrections
+    from fer.labels import read_table
+    from fer.reviews import answers, read_reviews, write_reviews
+
+    emotions, table = params.load().emotions, read_table(DATA / "unified/table.csv")
+    reviews = before = read_reviews(REVIEWS)
+    for file in files:
+        found = read_corrections(file, emotions, table)
+        reviews, changed = merged(reviews, found.reviews)
+        print(f"{file}: {len(found.reviews)} answers, {found.unanswered} faces without one")
+        if changed:
+            print(f"  {len(changed)} replace an earlier answer, such as: {changed[0]}")
+    for note in answers(reviews, table, emotions).notes:
+        print(f"note: {note}")
+    write_reviews(REVIEWS, reviews)
+    print(f"{REVIEWS}: {len(reviews)} faces, {len(reviews) - len(before)} of them new; commit it and run `dvc repro`")
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return int(text)
