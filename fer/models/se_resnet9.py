@@ -5,8 +5,8 @@ convolutions, pooled early, with a residual block (He et al. 2016, arXiv:1512.03
 Ours is half as wide, weighs each block by channel (Hu et al. 2018, arXiv:1709.01507) and ends in a global average. For
 7 classes: 1,653,479 parameters, at any size, and 213 million multiply-adds at 48 pixels.
 
-Chosen on validation faces of FER-2013, 5,000 to learn from, one seed. After 800 batches of 64 it is right on 55.4 %, where
-`improved_se` is on 54.0; after 400 on 46.5 (41.8), and a net of 1.5 times its width on 45.8, a ResNet-18 with
+Chosen on validation faces of FER-2013, 5,000 to learn from, one seed. After 800 batches of 64 it is right on 55.4 %,
+where `improved_se` is on 54.0; after 400 on 46.5 (41.8), and a net of 1.5 times its width on 45.8, a ResNet-18 with
 squeeze-and-excite of its width on 36.9. In the first 240 batches it is behind: 35.2 to 42.6.
 """
 
