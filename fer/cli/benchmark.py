@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fer.cli.arguments import at_least
+
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser("benchmark", help="measure what pseudo-labels gain, with controls")
@@ -15,10 +17,20 @@ def add_to(commands: Any) -> None:
         "pool by different policies, all for as many steps. Controls: no pool, random labels, true labels, and plain "
         "pseudo-labels from .95 on. Writes gains.csv, .md and .png. What was trained is not trained again.",
     )
-    ssl.add_argument("arms", nargs="*", metavar="ARM", help="what students learn by (default: all; see below)")
-    ssl.add_argument("--budgets", nargs="+", type=_budget, default=[250], help="labels of each emotion, or all")
-    ssl.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
-    ssl.add_argument("--steps", type=int, help="batches for each network (default: as the recipe says)")
+    ssl.add_argument(
+        "arms",
+        nargs="*",
+        metavar="ARM",
+        help="what students learn by: no_pool, random_labels, true_labels, fixed_95, a policy of params.yaml, or "
+        "online_fixmatch, online_freematch, online_softmatch (default: all)",
+    )
+    ssl.add_argument(
+        "--budgets", nargs="+", type=_budget, default=[250], help="labels of each emotion, or all (default: 250)"
+    )
+    ssl.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], help="default: 0 1 2")
+    ssl.add_argument(
+        "--steps", type=at_least(1), help="batches for each network (default: as its recipe says of all training faces)"
+    )
     ssl.add_argument("--network", help="default: the first of `ensemble` in params.yaml")
     ssl.add_argument("--unified", type=Path, default=Path("data/unified"), help="default: %(default)s")
     ssl.add_argument("--out", type=Path, default=Path("data/benchmark"), help="default: %(default)s")
@@ -45,8 +57,8 @@ def benchmark(args: argparse.Namespace) -> None:
     if args.steps:
         recipe, epoch_faces = shared_out(recipe, args.steps, network)
     outcomes: dict[tuple[int | None, int], dict[str, Any]] = {}
-    for seed in args.seeds:
-        for budget in args.budgets:
+    for seed in dict.fromkeys(args.seeds):
+        for budget in dict.fromkeys(args.budgets):
             trial = benchmark.Trial(faces, budget, seed, network, recipe, epoch_faces, chosen)
             folder = args.out / f"{budget or 'all'}" / str(seed)
             teacher = benchmark.taught(trial, folder)
@@ -67,4 +79,4 @@ def benchmark(args: argparse.Namespace) -> None:
 
 
 def _budget(text: str) -> int | None:
-    return None if text == "all" else int(text)
+    return None if text == "all" else at_least(1)(text)

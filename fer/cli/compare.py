@@ -1,9 +1,10 @@
 """`fer compare`: networks of params.yaml -> a table and a picture of how they do on the same faces."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from fer.cli.arguments import at_least
 
 
 def add_to(commands: Any) -> None:
@@ -17,9 +18,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "networks", nargs="*", metavar="NETWORK", help="rows of `networks` in params.yaml (default: all)"
     )
-    parser.add_argument("--seeds", nargs="+", type=_at_least(0), default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--faces", type=_at_least(1), help="training faces, drawn once (default: all)")
-    parser.add_argument("--steps", type=_at_least(1), help="batches for every network (default: as its recipe says)")
+    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--faces", type=at_least(1), help="training faces, drawn once (default: all)")
+    parser.add_argument("--steps", type=at_least(1), help="batches for every network (default: as its recipe says)")
     parser.add_argument("--unified", type=Path, default=Path("data/unified"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("data/comparison"), help="default: %(default)s")
     parser.set_defaults(call=compare)
@@ -70,12 +71,3 @@ def compare(args: argparse.Namespace) -> None:
         print(f"{args.out}: comparison.csv, comparison.md, comparison.png")
     if failed:
         raise InputError(f"{', '.join(failed)}: could not be run, see above; the others were compared")
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is below {least}")
-        return int(text)
-
-    return number

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fer.cli.arguments import at_least
+
 DATA = Path("data")
 REVIEWS = DATA / "reviews.csv"
 
@@ -17,7 +19,7 @@ def add_to(commands: Any) -> None:
         "corrected sheets and put their answers into data/reviews.csv, from which every round learns.",
     )
     parser.add_argument("--round", type=int, help="whose pseudo-labels to look at (default: the last)")
-    parser.add_argument("--faces", type=_positive, default=100, help="of each kind (default: %(default)s)")
+    parser.add_argument("--faces", type=at_least(1), default=100, help="of each kind (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=DATA / "review", help="folder (default: %(default)s)")
     parser.add_argument(
         "--read",
@@ -124,9 +126,3 @@ def read(files: list[Path]) -> None:
         print(f"note: {note}")
     write_reviews(REVIEWS, reviews)
     print(f"{REVIEWS}: {len(reviews)} faces, {len(reviews) - len(before)} of them new; commit it and run `dvc repro`")
-
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return int(text)

@@ -1,0 +1,96 @@
+"""`fer benchmark ssl`, from faces to table and picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from commands import fer
+from PIL import Image
+from torch import nn
+
+from fer import models, params
+from fer.labels import COLUMNS
+from fer.recipes import Recipe
+from fer.tables import write_csv
+
+ARGUMENTS = ("--steps", "4", "--seeds", "0", "1", "--budgets", "2", "all")
+
+
+@pytest.fixture
+def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with unified faces, where every network is a tiny one."""
+    n, emotions = 112, params.load().emotions
+    table = pd.DataFrame("", index=range(n), columns=list(COLUMNS))
+    table["id"] = [f"{row}.png" for row in range(n)]
+    table["emotion"] = [emotions[row // 4 % len(emotions)] for row in range(n)]
+    table["fold"] = [("train", "train", "valid", "test")[row % 4] for row in range(n)]
+    write_csv(project / "data/unified/table.csv", table.assign(twin_in_train=False))
+    write_csv(project / "data/unified/truth.csv", pd.DataFrame({"id": table["id"], "emotion": ""}))
+    np.save(project / "data/unified/faces.npy", np.random.default_rng(0).integers(0, 256, (n, 16, 16), dtype=np.uint8))
+
+    def untrained(
+        name: str, recipe: Recipe, emotions: list[str], size: int, seed: int
+    ) -> tuple[nn.Module, models.Facts]:
+        torch.manual_seed(seed)
+        facts = models.Facts(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=None)
+        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(392, len(emotions))), facts
+
+    monkeypatch.setattr("fer.benchmark.untrained", untrained)
+    return project / "data" / "benchmark"
+
+
+def test_arms_are_measured_in_a_table_and_a_picture(
+    measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fer(monkeypatch, "benchmark", "ssl", "no_pool", "true_labels", "softmatch", *ARGUMENTS) is None
+    table = pd.read_csv(measured / "gains.csv")
+    assert list(table["arm"]) == ["teacher", "no_pool", "true_labels", "softmatch"] * 2
+    assert set(table["seeds"]) == {2}
+    assert table["budget"].isna().sum() == 4
+    assert (measured / "gains.md").read_text().count("\n| ") == len(table) + 2
+    with Image.open(measured / "gains.png") as picture:
+        assert 800 < picture.width < 2200
+    said = capsys.readouterr().out
+    assert "2 labels of each emotion, softmatch: " in said
+    assert "all labels, seed 1, true_labels: " in said
+    assert sorted(path.name for path in (measured / "2" / "1").iterdir() if path.is_file()) == [
+        f"{arm}.{kind}" for arm in ("no_pool", "softmatch", "teacher", "true_labels") for kind in ("json", "npy")
+    ]
+
+
+def test_a_second_run_trains_only_what_is_new(
+    measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    once = ("--steps", "4", "--seeds", "0", "--budgets", "2")
+    assert fer(monkeypatch, "benchmark", "ssl", "no_pool", *once) is None
+    capsys.readouterr()
+    assert fer(monkeypatch, "benchmark", "ssl", "no_pool", "fixed_95", *once) is None
+    trained = [line for line in capsys.readouterr().out.splitlines() if "best epoch" in line]
+    assert len(trained) == 1
+    assert "fixed_95" in trained[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("fixmatch",), "fixmatch: no such arm; there are no_pool, random_labels"),
+        (("no_pool", "--network", "vgg99"), "vgg99"),
+        (("no_pool", "--budgets", "0"), "0 is below 1"),
+        (("no_pool", "--seeds", "-1"), "-1 is below 0"),
+        (("no_pool", "--steps", "0"), "0 is below 1"),
+        (("no_pool", "--budgets", "many"), "many"),
+    ],
+)
+def test_arguments_that_can_not_be_are_told(
+    measured: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    end = fer(monkeypatch, "benchmark", "ssl", *arguments)
+    assert end is not None
+    assert said in f"{end} {capsys.readouterr().err}"
+    assert not measured.exists()
