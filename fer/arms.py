@@ -38,14 +38,15 @@ def lesson(
     emotions: Sequence[str],
     seed: int,
 ) -> Lesson:
-    """What `arm` makes of the pool. `truth`, -1 where it isn't known, is read by `TRUE` alone."""
+    """What `arm` makes of the pool. `truth`, an emotion's index or another number, is read by `TRUE` alone."""
     n, classes = said.probs.shape
     one_hot = np.eye(classes, dtype=np.float32)
     nothing = np.zeros(n, dtype=np.float32)
     if arm == NO_POOL or arm.startswith(ONLINE):
         return Lesson(one_hot[np.zeros(n, dtype=np.int64)], nothing)
     if arm == TRUE:
-        return Lesson(one_hot[truth], (said.pool & (truth >= 0)).astype(np.float32))
+        known = (truth >= 0) & (truth < classes)
+        return Lesson(one_hot[truth.clip(0, classes - 1)], (said.pool & known).astype(np.float32))
     if arm == RANDOM:
         drawn = np.random.default_rng(seed).choice(classes, n, p=shares(said.labels[said.valid], classes))
         return Lesson(one_hot[drawn], said.pool.astype(np.float32))

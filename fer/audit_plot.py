@@ -39,7 +39,7 @@ def audit(path: Path, audits: Mapping[int, Any]) -> None:
 def _precision(panel: Axes, rows: Mapping[str, Mapping[str, Any]]) -> None:
     for place, figures in enumerate(rows.values()):
         for key, colour, up in (("precision", TRUE, -APART), ("estimated_precision", ESTIMATED, APART)):
-            if key in figures and figures["accepted"]:
+            if key in figures and figures.get("accepted"):
                 ends = figures[f"{key}_interval"]
                 panel.plot([ends["low"], ends["high"]], [place + up] * 2, color=colour, linewidth=1.2)
                 fill = colour if key == "precision" else "white"

@@ -32,10 +32,13 @@ STUDENT_SEED = 1000  # more than the teacher's; else a student from scratch with
 
 @dataclass(frozen=True)
 class Faces:
-    """All faces; of those beyond a budget, and of those whose label was hidden, the label counts as truth."""
+    """All faces; of those beyond a budget, and of those whose label was hidden, the label counts as truth.
+
+    Training faces that are nearly the same picture and have the same label may part: one labelled, one in the pool.
+    """
 
     pixels: UInt8[np.ndarray, "n size size"]
-    labels: Int[np.ndarray, " n"]  # -1 where none is known
+    labels: Int[np.ndarray, " n"]  # -1 where none is known, and beyond the emotions where it is none of them
     train: Int[np.ndarray, " a"]  # rows
     pool: Int[np.ndarray, " b"]
     valid: Int[np.ndarray, " c"]
@@ -123,7 +126,7 @@ def read(unified: Path, chosen: params.Params) -> Faces:
     table, truth = read_table(unified / "table.csv"), read_truth(unified / "truth.csv")
     fold = table["fold"].to_numpy(dtype=object)
     told = table["emotion"].mask(fold == "unlabelled", truth)
-    labels = codes(told.where(told.isin(chosen.emotions), ""), chosen.emotions)
+    labels = codes(told, [*chosen.emotions, *sorted(set(told[fold == "unlabelled"]) - {"", *chosen.emotions})])
     rows = {name: np.flatnonzero(fold == name) for name in ("train", "unlabelled", "valid", "test")}
     for name in ("train", "valid", "test"):
         if not len(rows[name]):
@@ -138,7 +141,20 @@ def read(unified: Path, chosen: params.Params) -> Faces:
 
 
 def taught(trial: Trial, folder: Path) -> Float[np.ndarray, "n views classes"]:
-    """What the teacher says of `trial.rows`; it is trained if it was not before."""
+    """What the teacher says of `trial.rows`; it is trained if it was not before.
+
+    Raises:
+        InputError: the budget hides no label, or there is no pool.
+    """
+    counts = np.bincount(trial.faces.labels[trial.faces.train])
+    if trial.budget is not None and trial.budget >= counts.max():
+        raise InputError(
+            f"{trial.budget} labels of each emotion: no emotion has more than {counts.max()}; take fewer, or all"
+        )
+    if not (trial.fold == "unlabelled").any():
+        raise InputError(
+            f"{labels_in_words(trial.budget)}: there are no unlabelled faces; take fewer labels, or add some"
+        )
 
     def make() -> Result:
         network, facts = _untrained(trial, trial.seed)

@@ -2,7 +2,8 @@
 
 The averaged weights are the teacher (Tarvainen & Valpola 2017, arXiv:1703.01780). They see a face as it is or in the
 mirror, the network sees it changed at random (FixMatch, Sohn et al. 2020, arXiv:2001.07685). Thresholds and weights are
-those of `fer.pseudolabels`, with moving averages over batches in place of all faces at once.
+those of `fer.pseudolabels`, with moving averages over batches in place of all faces at once. What is learnt are
+probabilities or one emotion, as `retrain.labels` says, and alignment changes them too: the papers' methods learn one.
 """
 
 import numpy as np
@@ -40,7 +41,7 @@ class Judge:
         """The probabilities, aligned to the wanted frequencies, and the weights of the faces in 0..1."""
         self.said = self._moved(self.said, probs.mean(dim=0))
         if self.wanted is not None:
-            probs = probs * (self.wanted / self.said.clamp(min=1e-6))
+            probs = probs.clamp(min=1e-12) * (self.wanted / self.said.clamp(min=1e-6))
             probs = probs / probs.sum(dim=1, keepdim=True)
         sure, emotion = probs.max(dim=1)
         self.judged = self._moved(self.judged, probs.mean(dim=0))

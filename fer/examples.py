@@ -73,7 +73,8 @@ def read_labelled(
 
 def read_pseudo_labelled(faces: Path, pseudo_labels: Path, chosen: params.Retrain) -> Examples:
     """The accepted faces that have a weight, with the teachers' probabilities (soft) or their best guess (hard)."""
-    weights = np.load(pseudo_labels / "weights.npy") * np.float32(chosen.weight)
+    reviewed = np.load(pseudo_labels / "reviewed.npy")  # what people say counts as a label does
+    weights = np.load(pseudo_labels / "weights.npy") * np.where(reviewed, 1, chosen.weight).astype(np.float32)
     rows = np.flatnonzero(np.load(pseudo_labels / "accepted.npy") & (weights > 0))
     targets, weights = np.load(pseudo_labels / "probs.npy")[rows], weights[rows]
     if chosen.labels == "hard":
@@ -81,9 +82,12 @@ def read_pseudo_labelled(faces: Path, pseudo_labels: Path, chosen: params.Retrai
     return Examples(open_faces(faces)[rows], targets, weights)
 
 
-def read_unlabelled(faces: Path, table: Path, chosen: params.Retrain, valid: Examples) -> Unlabelled | None:
-    """The pool, to be labelled in every step; None where that isn't asked for, or where there is no unlabelled face."""
-    rows = np.flatnonzero(read_table(table)["fold"] == "unlabelled")
+def read_unlabelled(
+    faces: Path, table: Path, pseudo_labels: Path, chosen: params.Retrain, valid: Examples
+) -> Unlabelled | None:
+    """The pool, without what people reviewed, to be labelled in every step; None where that isn't asked for, or no face
+    is left."""
+    rows = np.flatnonzero((read_table(table)["fold"] == "unlabelled") & ~np.load(pseudo_labels / "reviewed.npy"))
     if chosen.online.policy == "none" or not len(rows):
         return None
     wanted = wanted_shares(chosen.online.alignment, valid.targets.mean(axis=0))

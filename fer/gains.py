@@ -67,7 +67,9 @@ def gains(outcomes: Mapping[tuple[int | None, int], Mapping[str, Outcome]]) -> p
                 pairs = [(arms[other].test, arms[arm].test) for arms in done.values() if other in arms]
                 if pairs and arm != other:
                     row |= dict(zip((name, f"{name}_low", f"{name}_high"), difference(pairs), strict=True))
-            with_true = {seed: arms for seed, arms in done.items() if TRUE in arms and TEACHER in arms}
+            with_true = {
+                seed: arms for seed, arms in done.items() if TEACHER in arms and TRUE in arms and arms[TRUE].learnt
+            }
             if with_true and arm not in (TEACHER, TRUE):
                 gained, could = (
                     np.mean([arms[name].test.mean() - arms[TEACHER].test.mean() for arms in with_true.values()])
@@ -128,7 +130,8 @@ def markdown(table: pd.DataFrame) -> str:
                 ]
             )
     seeds = sorted(set(table["seeds"]))
-    caption = f"Mean ± standard deviation over {' or '.join(map(str, seeds))} seeds; gains on the test fold, 95 %."
+    over = f"Mean ± standard deviation over {' or '.join(map(str, seeds))} seeds" if max(seeds) > 1 else "One seed"
+    caption = f"{over}; gains are of the test fold, with 95 % intervals."
     return "\n".join([caption, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 

@@ -1,4 +1,4 @@
-"""What became of each unlabelled face from round to round: which rounds accepted it, how often its emotion flipped."""
+"""What became of each unlabelled face, but those that people reviewed: which rounds accepted it, did it flip?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -21,6 +21,7 @@ from fer.labels import wanted_shares
 from fer.tables import DIGITS, guarded
 
 NONE = 1.1  # a threshold that no confidence reaches
+NOT_AGREED = "not agreed on"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def select(said: Evidence, policy: policies.Policy, emotions: Sequence[str]) -> 
     weight = truncated_gaussian(sure, sure[said.pool]) if isinstance(policy, policies.SoftMatch) else np.ones(len(sure))
 
     below = np.array([f"confidence below the threshold of {emotion}" for emotion in emotions], dtype=object)
-    reason = np.where(said.agreed, below[predicted], "not agreed on")
+    reason = np.where(said.agreed, below[predicted], NOT_AGREED)
     reason = np.where(accepted, "accepted", reason)
     return Selection(
         pool=said.pool,
@@ -115,7 +116,7 @@ def thresholds(said: Evidence, policy: policies.Policy, emotions: Sequence[str])
             found = curriculum(predicted[said.pool], sure[said.pool] >= threshold, threshold, len(emotions))
         case policies.FreeMatch():
             found = adaptive(said.probs[said.pool])
-        case policies.AdaCM(factor=factor):
+        case policies.AdaCM(factor=factor):  # Li et al. 2022, arXiv:2203.12341, of training faces in every epoch
             found = each(lambda faces: factor * sure[faces].mean() if faces.any() else 1.0, said.valid & right)
         case policies.SoftMatch():
             found = np.zeros(len(emotions))
@@ -123,10 +124,10 @@ def thresholds(said: Evidence, policy: policies.Policy, emotions: Sequence[str])
 
 
 def precise(sure: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], policy: policies.Precision) -> float:
-    """The lowest confidence at or above which at least `target` of the faces are right, with the given confidence.
+    """The lowest threshold for which at least `target` of the faces at or above it are right, by a bound.
 
-    The bound is that of Clopper & Pearson 1934, one-sided. Where no confidence reaches it, as with few faces, the
-    fallback holds; where the fallback is reached by none either, nothing is accepted.
+    The bound is that of Clopper & Pearson 1934, one-sided, with the given confidence for each threshold by itself; the
+    lowest of many is a little too hopeful. Where none reaches the target, as with few faces, the fallback holds.
     """
     order = np.argsort(-sure, kind="stable")
     taken = np.arange(1, len(sure) + 1)
@@ -193,7 +194,7 @@ def aligned(
     """
     if not pool.any():
         return probs
-    weighed = probs * (wanted / probs[pool].mean(axis=0, dtype=np.float64).clip(min=1e-12))
+    weighed = probs.clip(min=1e-12) * (wanted / probs[pool].mean(axis=0, dtype=np.float64).clip(min=1e-12))
     return (weighed / weighed.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -236,11 +237,16 @@ def counts(selection: Selection, emotions: Sequence[str]) -> dict[str, Any]:
 def in_words(selection: Selection, emotions: Sequence[str]) -> str:
     """One line on what was accepted, and what follows if nothing was."""
     found = counts(selection, emotions)
-    no_more = "retraining sees the faces that training saw and, from scratch, equals it"
+    no_more = "the teachers give retraining nothing to learn"
     if not found["unlabelled"]:
-        return f"there are no unlabelled faces, so {no_more}; add an unlabelled source or set unify.label_budget"
+        return (
+            f"no unlabelled faces are left to label, so {no_more}; add an unlabelled source or set unify.label_budget"
+        )
     if not found["accepted"]:
-        sure, needed = selection.confidence[selection.pool], selection.threshold[selection.pool]
+        open_ = selection.pool & (selection.reason != NOT_AGREED)
+        if not open_.any():
+            return f"accepted none of {found['unlabelled']} unlabelled faces, as none is agreed on, so {no_more}"
+        sure, needed = selection.confidence[open_], selection.threshold[open_]
         nearest = (needed - sure).argmin()
         return (
             f"accepted none of {found['unlabelled']} unlabelled faces, so {no_more}; "

@@ -67,15 +67,20 @@ def by_face(path: Path, said: Iterable[tuple[str, Face, str]], emotions: Sequenc
     """
     found: dict[Face, tuple[str, str]] = {}
     for place, face, word in said:
-        answer = UNUSABLE if word.strip().casefold() == UNUSABLE else emotion_named(word)
-        if answer not in (*emotions, UNUSABLE):
+        emotion = answer(word)
+        if emotion not in (*emotions, UNUSABLE):
             raise InputError(f"{path}, {place}: {word!r} is none of {', '.join(emotions)}, {UNUSABLE}; correct it")
-        earlier, other = found.setdefault(face, (place, answer))
-        if other != answer:
+        earlier, other = found.setdefault(face, (place, emotion))
+        if other != emotion:
             raise InputError(
-                f"{path}, {earlier} and {place}: {named(face)} is {other} in one and {answer} in the other; delete one"
+                f"{path}, {earlier} and {place}: {named(face)} is {other} in one and {emotion} in the other; delete one"
             )
-    return {face: answer for face, (_, answer) in found.items()}
+    return {face: said for face, (_, said) in found.items()}
+
+
+def answer(word: str) -> str | None:
+    """The emotion or `UNUSABLE` that a word stands for; None if it stands for neither."""
+    return UNUSABLE if word.strip().casefold() == UNUSABLE else emotion_named(word)
 
 
 def answers(reviews: Mapping[Face, str], table: pd.DataFrame, emotions: Sequence[str]) -> Answers:

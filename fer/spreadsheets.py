@@ -15,7 +15,7 @@ Row = tuple[int, dict[str, str]]
 def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:
     """The number of each row, as a spreadsheet counts them, and its cells in `columns`; empty rows are left out.
 
-    Cells are separated by commas, semicolons or tabs, the text is UTF-8 or UTF-16 with or without its mark, and the
+    Cells are separated by commas, semicolons or tabs, the text is UTF-8, or UTF-16 with its mark, and the
     apostrophe of `tables.guarded` is taken away. Other columns are not looked at.
 
     Raises:

@@ -44,7 +44,7 @@ def main() -> None:
         precision=chosen.precision,
         name=args.network,
         epoch_faces=round(chosen.retrain.steps * len(train)),
-        unlabelled=read_unlabelled(args.faces, args.table, chosen.retrain, valid),
+        unlabelled=read_unlabelled(args.faces, args.table, args.pseudo_labels, chosen.retrain, valid),
     )
     with replacing_folder(args.out) as out:
         models.save(network, facts, out)

@@ -158,3 +158,12 @@ def test_a_fold_without_faces_is_told(folder: Path, fold: str) -> None:
     write_csv(folder / "table.csv", table.assign(fold=table["fold"].where(table["fold"] != fold, "excluded")))
     with pytest.raises(InputError, match=f"the fold {fold} has no faces"):
         benchmark.read(folder, CHOSEN)
+
+
+def test_a_budget_that_hides_nothing_and_a_missing_pool_are_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="20 labels of each emotion: no emotion has more than 16; take fewer, or all"):
+        benchmark.taught(trial(folder, 20), tmp_path)
+    table = pd.read_csv(folder / "table.csv", keep_default_na=False)
+    write_csv(folder / "table.csv", table.assign(fold=table["fold"].replace("unlabelled", "excluded")))
+    with pytest.raises(InputError, match="all labels: there are no unlabelled faces"):
+        benchmark.taught(trial(folder, None), tmp_path)

@@ -53,10 +53,13 @@ def test_accepted_faces_are_learnt_as_they_were_labelled(
     np.save(folder / "accepted.npy", np.array([False, True, False, False]))
     np.save(folder / "probs.npy", np.full((4, 2), [0.25, 0.75], dtype=np.float32))
     np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
+    np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
     rules = RETRAIN.model_copy(update={"labels": labels, "weight": weight})
     found = read_pseudo_labelled(folder / "faces.npy", folder, rules)
     assert (found.targets.tolist(), found.weights.tolist()) == (targets, weights)
     assert found.pixels[:, 0, 0].tolist() == [1] * len(weights)
+    np.save(folder / "reviewed.npy", np.array([False, True, False, False]))
+    assert read_pseudo_labelled(folder / "faces.npy", folder, rules).weights.tolist() == [1], "as a label counts"
 
 
 @pytest.mark.parametrize(("alignment", "wanted"), [("none", None), ("valid", [0, 1]), ("uniform", [0.5, 0.5])])
@@ -64,19 +67,23 @@ def test_the_pool_is_labelled_in_every_step_where_that_is_asked_for(
     folder: Path, alignment: str, wanted: list[float] | None
 ) -> None:
     paths = folder / "faces.npy", folder / "table.csv"
+    np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
     _, valid = read_labelled(*paths, folder / "augmented", EMOTIONS, "labels")
     online = RETRAIN.online.model_copy(update={"policy": "fixmatch", "alignment": alignment})
-    found = read_unlabelled(*paths, RETRAIN.model_copy(update={"online": online}), valid)
+    found = read_unlabelled(*paths, folder, RETRAIN.model_copy(update={"online": online}), valid)
     assert found is not None
     assert found.pixels[:, 0, 0].tolist() == [1]
     assert (None if found.wanted is None else found.wanted.tolist()) == wanted
     assert found.classes == 2
-    assert read_unlabelled(*paths, RETRAIN, valid) is None, "as params.yaml has it"
+    assert read_unlabelled(*paths, folder, RETRAIN, valid) is None, "as params.yaml has it"
 
 
-def test_without_unlabelled_faces_there_is_no_pool(folder: Path) -> None:
-    table = folder / "table.csv"
-    table.write_text(table.read_text().replace("unlabelled", "excluded"))
-    _, valid = read_labelled(folder / "faces.npy", table, None, EMOTIONS, "labels")
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_a_pool_that_is_empty_or_was_reviewed_is_none(folder: Path, unlabelled: bool) -> None:
+    faces, table = folder / "faces.npy", folder / "table.csv"
+    np.save(folder / "reviewed.npy", np.full(4, unlabelled))
+    if not unlabelled:
+        table.write_text(table.read_text().replace("unlabelled", "excluded"))
+    _, valid = read_labelled(faces, table, None, EMOTIONS, "labels")
     online = RETRAIN.online.model_copy(update={"policy": "fixmatch"})
-    assert read_unlabelled(folder / "faces.npy", table, RETRAIN.model_copy(update={"online": online}), valid) is None
+    assert read_unlabelled(faces, table, folder, RETRAIN.model_copy(update={"online": online}), valid) is None

@@ -1,5 +1,6 @@
 """What students gained: paired by seed, told with intervals, chosen by nothing that the test fold says."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,13 @@ def test_where_true_labels_gain_nothing_no_share_is_told() -> None:
     table = gains(outcomes(**{TEACHER: 0.5, TRUE: 0.5, "fixed": 0.6}))
     assert np.isnan(row(table, "fixed")["share_of_true"])
     assert "true labels" not in verdict(row(table, "fixed"))
+
+
+def test_true_labels_that_nobody_knows_are_no_measure() -> None:
+    found = outcomes(**{TEACHER: 0.5, TRUE: 0.55, "fixed": 0.6})
+    for arms in found.values():
+        arms[TRUE] = replace(arms[TRUE], learnt=0)
+    assert "share_of_true" not in gains(found)
 
 
 def test_rows_stand_in_the_order_of_the_validation_accuracy() -> None:

@@ -23,7 +23,6 @@ SMALL = {
     "ingest": {"max_dropped": 0.2},
     "unify": {"label_budget": None},
     "train": {"epochs": 2},
-    "pseudo_label": {"policies": {"fixed": {"threshold": 0.2}}},
 }
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -55,6 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = yaml.safe_load((ROOT / "params.yaml").read_text())
     for key, value in SMALL.items():
         chosen[key] = chosen[key] | value if isinstance(chosen[key], dict) else value
+    chosen["pseudo_label"]["policies"]["fixed"]["threshold"] = 0.2
     (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
     (folder / "data" / "pseudo_labels").mkdir(parents=True)
     (folder / "data" / "pseudo_labels" / ".gitkeep").touch()

@@ -51,7 +51,7 @@ def benchmark(args: argparse.Namespace) -> None:
     arms = list(dict.fromkeys(args.arms or ARMS))
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise InputError(f"{', '.join(unknown)}: no such arm; there are {', '.join(ARMS)}")
-    recipe = recipe_of(network, chosen.networks, chosen.train)
+    recipe = recipe_of(network, chosen.networks, chosen.train).model_copy(update={"targets": "labels"})
     faces = benchmark.read(args.unified, chosen)
     epoch_faces = len(faces.train)
     if args.steps:

@@ -54,7 +54,7 @@ def ask(args: argparse.Namespace) -> None:
     rounds, emotions = chosen.rounds.retrain, chosen.emotions
     if not rounds:
         raise InputError("no round learns from pseudo-labels; follow the comment at `rounds` in params.yaml")
-    round_ = args.round or rounds[-1]
+    round_ = rounds[-1] if args.round is None else args.round
     if round_ not in rounds:
         raise InputError(f"--round {round_}: pseudo-labels are for the rounds {', '.join(map(str, rounds))}")
     table, faces = read_table(DATA / "unified/table.csv"), open_faces(DATA / "unified/faces.npy")
@@ -96,11 +96,12 @@ def check_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
     """Refuse to write over answers that were not read yet."""
     from fer.corrections import COLUMNS
     from fer.errors import InputError
+    from fer.reviews import answer
     from fer.spreadsheets import read_rows
 
     if sheet.is_file():
         rows = [row for _, row in read_rows(sheet, COLUMNS) if row["correction"].strip()]
-        if unread := [row for row in rows if (row["source"], row["id"]) not in reviews]:
+        if unread := [row for row in rows if reviews.get((row["source"], row["id"])) != answer(row["correction"])]:
             raise InputError(
                 f"{sheet}: has {len(unread)} corrections that were not read; `fer review --read {sheet}` first, "
                 "or choose another --out"

@@ -26,6 +26,7 @@ def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table["id"] = [f"{row}.png" for row in range(n)]
     table["emotion"] = [emotions[row // 4 % len(emotions)] for row in range(n)]
     table["fold"] = [("train", "train", "valid", "test")[row % 4] for row in range(n)]
+    table.loc[:7, ["fold", "emotion"]] = ["unlabelled", ""]
     write_csv(project / "data/unified/table.csv", table.assign(twin_in_train=False))
     write_csv(project / "data/unified/truth.csv", pd.DataFrame({"id": table["id"], "emotion": ""}))
     np.save(project / "data/unified/faces.npy", np.random.default_rng(0).integers(0, 256, (n, 16, 16), dtype=np.uint8))
