@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from fer import params, recipes
+from fer import distributed, params, recipes
 from fer.augmentation import transform
 from fer.examples import Unlabelled, shuffled_batches
 from fer.inference import computing
@@ -83,7 +83,8 @@ class Labeller:
         self, teacher: nn.Module, random: torch.Generator
     ) -> tuple[Float[Tensor, "n size size"], Float[Tensor, "n classes"]]:
         """Faces changed at random, and for each what it is to be taken for, times its weight."""
-        pixels = self.pixels[torch.from_numpy(next(self._batches)).to(self.where)]
+        rows = next(self._batches)[distributed.rank() :: distributed.world_size()]
+        pixels = self.pixels[torch.from_numpy(rows).to(self.where, non_blocking=True)]
         mirrored = torch.rand(len(pixels), 1, 1, device=self.where, generator=random) < self.transforms.flip
         weak = torch.where(mirrored, pixels.flip(-1), pixels).float() / 255
         teacher.eval()

@@ -63,6 +63,8 @@ def device() -> torch.device:
     wanted = os.environ.get("FER_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(wanted)
+        if found == torch.device("cuda") and "LOCAL_RANK" in os.environ:  # each of several processes takes its own
+            found = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         raise InputError(

@@ -56,12 +56,24 @@ def cores() -> int:
     Raises:
         InputError: `FER_NPROC` is no number from 1.
     """
+    return wanted_processes() or available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def wanted_processes() -> int | None:
+    """What `FER_NPROC` says, if it is set.
+
+    Raises:
+        InputError: it is no number from 1.
+    """
     wanted = os.environ.get("FER_NPROC", "")
     if wanted and not (wanted.isdecimal() and int(wanted)):
         raise InputError(f"FER_NPROC is {wanted!r}; it must be a number of processes, from 1")
-    if wanted:
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(wanted) if wanted else None
 
 
 def _follow_parent() -> None:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from fer import params, recipes
+from fer import distributed, params, recipes
 from fer.augmentation import mix, transform
 from fer.consistency import Labeller
 from fer.errors import InputError
@@ -109,6 +109,7 @@ def fit(
         if not len(examples):
             raise InputError(f"{name}: there are no {fold} faces; add labelled ones, then `dvc repro`")
     where = next(network.parameters()).device
+    rank, world_size = distributed.rank(), distributed.world_size()
     pixels, targets, weights = (
         torch.from_numpy(array).to(where) for array in (train.pixels, train.targets, train.weights)
     )
@@ -118,9 +119,15 @@ def fit(
     learnt = smooth * weights[:, None]
     optimizer = make_optimizer(network, recipe.optimizer)
     schedule = make_schedule(optimizer, recipe.schedule, steps)
+    together = distributed.in_step(network)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
     labeller = Labeller(unlabelled, recipe, transforms, seed, precision, where) if unlabelled else None
-    batches = shuffled_batches(len(train), recipe.batch - (labeller.batch if labeller else 0), seed)
+    batch = recipe.batch - (labeller.batch if labeller else 0)
+    if batch % world_size or recipe.batch % world_size:
+        raise InputError(
+            f"{name}: {world_size} processes can't share batches of {batch} faces evenly; change train.batch"
+        )
+    batches = shuffled_batches(len(train), batch, seed)
     shares = np.random.default_rng(seed)
     curve: list[dict[str, int | float]] = []
     told = time.monotonic()
@@ -128,13 +135,14 @@ def fit(
 
     with tqdm(total=steps * recipe.batch, desc=name, unit="face", unit_scale=True, disable=None) as bar:
         for epoch in range(done + 1, done + recipe.epochs + 1):
-            random = torch.Generator(where).manual_seed(seed * 10_007 + epoch)
-            torch.manual_seed(seed * 10_007 + epoch)  # dropout draws from the global generator
+            drawn_from = seed * 10_007 + epoch + rank * 1_000_003
+            random = torch.Generator(where).manual_seed(drawn_from)
+            torch.manual_seed(drawn_from)  # dropout draws from the global generator
             epoch_steps = steps * (epoch - done) // recipe.epochs - steps * (epoch - done - 1) // recipe.epochs
             total_loss, correct = torch.zeros(2, device=where)
             network.train()
             for _ in range(epoch_steps):
-                rows = torch.from_numpy(next(batches)).to(where)
+                rows = torch.from_numpy(next(batches)[rank::world_size]).to(where, non_blocking=True)
                 faces, goals = transform(pixels[rows], transforms, random), learnt[rows]
                 if recipe.mixup:
                     share = shares.beta(recipe.mixup, recipe.mixup)
@@ -143,7 +151,7 @@ def fit(
                     more, said = labeller.next(averaged.module, random)
                     faces = torch.cat([faces, more])
                 with computing(where, precision):
-                    outputs = network(as_input(faces)).float()
+                    outputs = together(as_input(faces)).float()
                 loss = cross_entropy(outputs[: len(rows)], goals)
                 if labeller:
                     loss = loss + cross_entropy(outputs[len(rows) :], said)
@@ -157,11 +165,12 @@ def fit(
                 correct += (outputs[: len(rows)].argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
                 bar.update(recipe.batch)
 
-            train_loss, train_accuracy = total_loss.item() / epoch_steps, correct.item() / epoch_steps
+            train_loss = distributed.mean(total_loss).item() / epoch_steps
+            train_accuracy = distributed.mean(correct).item() / epoch_steps
             if not math.isfinite(train_loss):
                 raise InputError(f"the loss of {name} is {train_loss} in epoch {epoch}; lower train.optimizer.lr")
-            valid_loss, valid_accuracy = validate(averaged.module, valid, precision)
-            rate = schedule.get_last_lr()[0]
+            valid_loss, valid_accuracy = distributed.of_first(lambda: validate(averaged.module, valid, precision))
+            rate = float(schedule.get_last_lr()[0])
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(valid_loss)
             curve.append(

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer import models, params
-from fer.errors import run
+from fer import distributed, models, params
 from fer.examples import read_labelled, read_pseudo_labelled, read_unlabelled
 from fer.inference import device
 from fer.recipes import recipe_of
@@ -46,10 +45,11 @@ def main() -> None:
         epoch_faces=round(chosen.retrain.steps * len(train)),
         unlabelled=read_unlabelled(args.faces, args.table, args.pseudo_labels, chosen.retrain, valid),
     )
-    with replacing_folder(args.out) as out:
-        models.save(network, facts, out)
-        write_csv(out / "curve.csv", pd.DataFrame(curve))
+    if distributed.is_first():
+        with replacing_folder(args.out) as out:
+            models.save(network, facts, out)
+            write_csv(out / "curve.csv", pd.DataFrame(curve))
 
 
 if __name__ == "__main__":
-    run(main)
+    distributed.run(main)

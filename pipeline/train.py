@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer import models, params
-from fer.errors import run
+from fer import distributed, models, params
 from fer.examples import read_labelled
 from fer.inference import device
 from fer.recipes import recipe_of
@@ -38,10 +37,11 @@ def main() -> None:
         name=args.network,
         epoch_faces=len(train),
     )
-    with replacing_folder(args.out) as out:
-        models.save(network, facts, out)
-        write_csv(out / "curve.csv", pd.DataFrame(curve))
+    if distributed.is_first():
+        with replacing_folder(args.out) as out:
+            models.save(network, facts, out)
+            write_csv(out / "curve.csv", pd.DataFrame(curve))
 
 
 if __name__ == "__main__":
-    run(main)
+    distributed.run(main)
