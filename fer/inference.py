@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +17,8 @@ from tqdm import tqdm
 from fer.errors import InputError
 from fer.models import as_input
 
+BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last on ARM
+SLOW_BF16 = "precision is bf16, but the processor has no instructions for it: fp32 may be faster"
 MARGIN = 1 / 24  # of the side, around a central crop: 44 of 48 pixels remain, as is usual with FER-2013
 
 
@@ -75,7 +80,26 @@ def device() -> torch.device:
 
 def computing(where: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     """A context in which networks compute in `precision`, fp32 or bf16."""
-    return torch.autocast(where.type, dtype=torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    if where.type == "cpu":
+        warn_if_bf16_is_slow()
+    return torch.autocast(where.type, dtype=torch.bfloat16)
+
+
+@cache
+def warn_if_bf16_is_slow() -> None:
+    """Say so, once, if this processor has no instructions for bf16."""
+    if not computes_in_bf16(Path("/proc/cpuinfo")):
+        print(f"warning: {SLOW_BF16}", file=sys.stderr)
+
+
+def computes_in_bf16(about: Path) -> bool:
+    """Whether the processor that `about` describes, as Linux's /proc/cpuinfo does, has instructions for bf16.
+
+    Without that file nobody knows, and nobody need be warned.
+    """
+    return not about.is_file() or not BF16_INSTRUCTIONS.isdisjoint(about.read_text(encoding="utf-8").split())
 
 
 @torch.inference_mode()

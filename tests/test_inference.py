@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,25 @@ def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("FER_DEVICE", wanted)
         with pytest.raises(InputError, match=f"FER_DEVICE is '{wanted}', which this machine can't use; try cpu"):
             inference.device()
+
+
+@pytest.mark.parametrize(
+    ("flags", "fast"), [("fpu avx2", False), ("fpu avx512_bf16", True), ("amx_bf16", True), (None, True)]
+)
+def test_the_processor_is_asked_for_its_instructions(tmp_path: Path, flags: str | None, fast: bool) -> None:
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"flags : {flags} x\n")
+    assert inference.computes_in_bf16(tmp_path / "cpuinfo") is fast
+
+
+def test_slow_bf16_is_told_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(inference, "computes_in_bf16", lambda about: False)
+    inference.warn_if_bf16_is_slow.cache_clear()
+    for precision in ("fp32", "bf16", "bf16"):
+        with inference.computing(torch.device("cpu"), precision):
+            pass
+    inference.warn_if_bf16_is_slow.cache_clear()
+    assert capsys.readouterr().err == f"warning: {inference.SLOW_BF16}\n"
 
 
 def test_bf16_is_used_where_asked_for() -> None:

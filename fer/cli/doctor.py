@@ -16,7 +16,6 @@ Finding = tuple[State, str]
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 _BUILDS = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")  # that also hold cv2
 _FREE_BYTES = 5e9
-_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # as /proc/cpuinfo calls the instructions; the last on ARM
 
 
 def add_to(commands: Any) -> None:
@@ -156,6 +155,7 @@ def device() -> Iterator[Finding]:
     import torch
 
     from fer import params
+    from fer.inference import SLOW_BF16, computes_in_bf16
     from fer.inference import device as chosen_device
     from fer.processes import cores
 
@@ -169,17 +169,9 @@ def device() -> Iterator[Finding]:
     for name in ("FER_DEVICE", "FER_NPROC"):
         if name in os.environ:
             yield "ok", f"{name} is {os.environ[name]}"
-    about = Path("/proc/cpuinfo")
-    if params.load().precision == "bf16" and where.type == "cpu" and about.is_file():
-        fast = any(word in about.read_text().split() for word in _BF16)
-        yield (
-            ("ok", "the processor computes in bf16")
-            if fast
-            else (
-                "warning",
-                "precision is bf16, but the processor has no instructions for it: fp32 may be faster",
-            )
-        )
+    if params.load().precision == "bf16" and where.type == "cpu":
+        fast = computes_in_bf16(Path("/proc/cpuinfo"))
+        yield ("ok", "the processor computes in bf16") if fast else ("warning", SLOW_BF16)
 
 
 def disk() -> Iterator[Finding]:
