@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -23,6 +23,7 @@ from fer.inference import computing, logits
 from fer.models import Facts, as_input, build, unfreeze
 from fer.optimization import make_optimizer, make_schedule
 
+COMPILED_FROM = 20_000  # steps; compiling takes half a minute or more, as long as some ten thousand of them
 TELL_EVERY_SECONDS = 60  # where there is no terminal for a bar
 
 
@@ -119,8 +120,11 @@ def fit(
     learnt = smooth * weights[:, None]
     optimizer = make_optimizer(network, recipe.optimizer)
     schedule = make_schedule(optimizer, recipe.schedule, steps)
-    together = distributed.in_step(network)
+    together = compiled(network, where, steps) if world_size == 1 else distributed.in_step(network)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    averaged.n_averaged = (
+        averaged.n_averaged.cpu()
+    )  # it is compared with 0 in every step, which must not wait for a GPU
     labeller = Labeller(unlabelled, recipe, transforms, seed, precision, where) if unlabelled else None
     batch = recipe.batch - (labeller.batch if labeller else 0)
     if batch % world_size or recipe.batch % world_size:
@@ -197,6 +201,12 @@ def fit(
         f"best epoch {best_epoch}, validation accuracy {best_accuracy:.1%}"
     )
     return curve
+
+
+def compiled(network: nn.Module, where: torch.device, steps: int) -> Callable[[Tensor], Tensor]:
+    """`network` as CUDA graphs of fused kernels on a GPU, if it has so many steps to go that compiling pays."""
+    pays = where.type == "cuda" and steps >= COMPILED_FROM
+    return torch.compile(network, mode="reduce-overhead") if pays else network
 
 
 def steps_for(epoch_faces: int, recipe: recipes.Train) -> int:

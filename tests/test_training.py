@@ -277,3 +277,23 @@ def test_biases_and_norms_are_not_decayed() -> None:
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.01, 0)
     assert sum(p.numel() for p in decayed["params"]) == 4 * 9 + 64 * 3
     assert len(decayed["params"]) + len(free["params"]) == len(list(network.parameters()))
+
+
+def test_only_long_runs_on_a_gpu_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, faster, gpu, cpu = small_network(), small_network(), torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr(torch, "compile", lambda network, mode: faster)
+    long, short = training.COMPILED_FROM, training.COMPILED_FROM - 1
+    assert training.compiled(network, gpu, long) is faster
+    assert training.compiled(network, gpu, short) is training.compiled(network, cpu, long) is network
+
+
+def test_a_compiled_network_is_trained_as_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captured whole and run without a code generator: no line of the loop may depend on how the network is called."""
+    plain, plain_curve = trained(dropout=0.0)
+    monkeypatch.setattr(
+        training, "compiled", lambda network, where, steps: torch.compile(network, backend="aot_eager", fullgraph=True)
+    )
+    whole, curve = trained(dropout=0.0)
+    assert curve[-1] == pytest.approx(plain_curve[-1], rel=1e-4)
+    for name, weights in whole.items():
+        torch.testing.assert_close(weights, plain[name], rtol=1e-3, atol=1e-4)
