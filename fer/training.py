@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from fer import distributed, params, recipes
@@ -121,10 +120,7 @@ def fit(
     optimizer = make_optimizer(network, recipe.optimizer)
     schedule = make_schedule(optimizer, recipe.schedule, steps)
     together = compiled(network, where, steps) if world_size == 1 else distributed.in_step(network)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-    averaged.n_averaged = (
-        averaged.n_averaged.cpu()
-    )  # it is compared with 0 in every step, which must not wait for a GPU
+    averaged = deepcopy(network).requires_grad_(False)
     labeller = Labeller(unlabelled, recipe, transforms, seed, precision, where) if unlabelled else None
     batch = recipe.batch - (labeller.batch if labeller else 0)
     if batch % world_size or recipe.batch % world_size:
@@ -134,7 +130,7 @@ def fit(
     batches = shuffled_batches(len(train), batch, seed)
     shares = np.random.default_rng(seed)
     curve: list[dict[str, int | float]] = []
-    told = time.monotonic()
+    taken, told = 0, time.monotonic()
     best_epoch, best_accuracy, best_weights = done, -1.0, network.state_dict()
 
     with tqdm(total=steps * recipe.batch, desc=name, unit="face", unit_scale=True, disable=None) as bar:
@@ -152,7 +148,7 @@ def fit(
                     share = shares.beta(recipe.mixup, recipe.mixup)
                     faces, goals = mix(faces, goals, max(share, 1 - share))  # a face keeps its own label the most
                 if labeller:
-                    more, said = labeller.next(averaged.module, random)
+                    more, said = labeller.next(averaged, random)
                     faces = torch.cat([faces, more])
                 with computing(where, precision):
                     outputs = together(as_input(faces)).float()
@@ -164,7 +160,8 @@ def fit(
                 optimizer.step()
                 if not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()
-                averaged.update_parameters(network)
+                follow(averaged, network, recipe.ema if taken else 0.0)
+                taken += 1
                 total_loss += loss.detach()
                 correct += (outputs[: len(rows)].argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
                 bar.update(recipe.batch)
@@ -173,7 +170,7 @@ def fit(
             train_accuracy = distributed.mean(correct).item() / epoch_steps
             if not math.isfinite(train_loss):
                 raise InputError(f"the loss of {name} is {train_loss} in epoch {epoch}; lower train.optimizer.lr")
-            valid_loss, valid_accuracy = distributed.of_first(lambda: validate(averaged.module, valid, precision))
+            valid_loss, valid_accuracy = distributed.of_first(lambda: validate(averaged, valid, precision))
             rate = float(schedule.get_last_lr()[0])
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(valid_loss)
@@ -192,7 +189,7 @@ def fit(
                 told = time.monotonic()
                 print(f"{name}: epoch {epoch}, validation accuracy {valid_accuracy:.1%}", flush=True)
             if valid_accuracy > best_accuracy:
-                best_epoch, best_accuracy, best_weights = epoch, valid_accuracy, deepcopy(averaged.module.state_dict())
+                best_epoch, best_accuracy, best_weights = epoch, valid_accuracy, deepcopy(averaged.state_dict())
             elif recipe.patience and epoch - best_epoch >= recipe.patience:
                 break
     network.load_state_dict(best_weights)
@@ -201,6 +198,18 @@ def fit(
         f"best epoch {best_epoch}, validation accuracy {best_accuracy:.1%}"
     )
     return curve
+
+
+@torch.no_grad()
+def follow(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Take `averaged` to `decay` of itself and the rest of `network`, weights and batch norm's statistics alike.
+
+    torch's `AveragedModel` does the same, but asks the GPU for its counter, and so waits for it, in every step.
+    """
+    kept, now = (
+        [tensor for tensor in one.state_dict().values() if tensor.is_floating_point()] for one in (averaged, network)
+    )
+    torch._foreach_lerp_(kept, now, 1 - decay)
 
 
 def compiled(network: nn.Module, where: torch.device, steps: int) -> Callable[[Tensor], Tensor]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from itertools import combinations, islice
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fer import params, recipes, training
 from fer.errors import InputError
@@ -297,3 +299,20 @@ def test_a_compiled_network_is_trained_as_one_that_is_not(monkeypatch: pytest.Mo
     assert curve[-1] == pytest.approx(plain_curve[-1], rel=1e-4)
     for name, weights in whole.items():
         torch.testing.assert_close(weights, plain[name], rtol=1e-3, atol=1e-4)
+
+
+def test_averaged_weights_are_those_of_torchs_own_average() -> None:
+    network = small_network()
+    theirs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    ours = deepcopy(network)
+    for step in range(5):
+        network(torch.rand(8, 1, 16, 16)).sum().backward()  # moves batch norm's statistics
+        with torch.no_grad():
+            for weights in network.parameters():
+                weights -= 0.1 * weights.grad
+        theirs.update_parameters(network)
+        training.follow(ours, network, 0.9 if step else 0.0)
+    for (name, weights), expected in zip(ours.named_parameters(), theirs.module.parameters(), strict=True):
+        assert torch.equal(weights, expected), name
+    assert torch.equal(ours[1].running_var, theirs.module[1].running_var)
+    assert not torch.equal(ours[1].running_var, network[1].running_var)
