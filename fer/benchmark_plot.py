@@ -37,7 +37,7 @@ def _gains(panel: Axes, arms: pd.DataFrame, title: str) -> None:
     panel.hlines(range(len(arms)), low, high, colors=colours, linewidth=1.4)
     panel.scatter(gain, range(len(arms)), 25, colours, zorder=3)
     panel.axvline(0, color=INK, linewidth=1)
-    for most in gain[arms["arm"] == TRUE] / 2:
+    for most in gain[(arms["arm"] == TRUE) & (gain > 0)] / 2:
         panel.axvline(most, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
         place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
         panel.annotate("half of true labels' gain", (most, 1), (0, 3), color=FAINT, size=7.5, **place)

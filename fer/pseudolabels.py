@@ -254,3 +254,16 @@ def in_words(selection: Selection, emotions: Sequence[str]) -> str:
         )
     each = ", ".join(f"{emotion} {count}" for emotion, count in found["per_emotion"].items())
     return f"accepted {found['accepted']} of {found['unlabelled']} unlabelled faces: {each}"
+
+
+def not_reached(found: Float[np.ndarray, " classes"], policy: policies.Policy, emotions: Sequence[str]) -> str | None:
+    """One line on the emotions of which `precision` promises nothing, if it is the policy and there are any."""
+    if not isinstance(policy, policies.Precision):
+        return None
+    fallen = [emotion for emotion, threshold in zip(emotions, found, strict=True) if threshold == policy.fallback]
+    return (
+        f"no threshold promises {policy.target:.0%} on validation for {', '.join(fallen)}: theirs is the fallback, "
+        f"{policy.fallback:g}"
+        if fallen
+        else None
+    )

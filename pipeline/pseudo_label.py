@@ -56,6 +56,8 @@ def main() -> None:
     for note in people.notes:
         print(f"note: {note}")
     print(f"round {args.round}: {pseudolabels.in_words(selection, emotions)}")
+    if words := pseudolabels.not_reached(thresholds, rules.chosen, emotions):
+        print(f"round {args.round}: {words}")
     for line in estimates.in_words(estimate, shift):
         print(f"round {args.round}: {line}")
     if people.given.any():

@@ -22,6 +22,7 @@ from fer.pseudolabels import (
     gathered,
     in_words,
     kth,
+    not_reached,
     precise,
     select,
     thresholds,
@@ -373,3 +374,11 @@ def test_odd_pools_end_in_a_selection(probs, chosen):
     assert np.isfinite(selection.threshold).all()
     assert (selection.threshold <= NONE).all()
     assert np.isfinite(selection.weight).all()
+
+
+def test_emotions_of_which_a_target_precision_promises_nothing_are_named():
+    chosen = policies.Precision(target=0.9, confidence=0.9, fallback=0.97)
+    words = not_reached(np.array([0.97, 0.5, 0.97, 0.8]), chosen, EMOTIONS)
+    assert words == "no threshold promises 90% on validation for angry, sad: theirs is the fallback, 0.97"
+    assert not_reached(np.array([0.9, 0.5, 0.9, 0.8]), chosen, EMOTIONS) is None
+    assert not_reached(np.array([0.97] * 4), policies.Fixed(threshold=0.97), EMOTIONS) is None

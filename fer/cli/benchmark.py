@@ -24,9 +24,7 @@ def add_to(commands: Any) -> None:
         help="what students learn by: no_pool, random_labels, true_labels, fixed_95, a policy of params.yaml, or "
         "online_fixmatch, online_freematch, online_softmatch (default: all)",
     )
-    ssl.add_argument(
-        "--budgets", nargs="+", type=_budget, default=[250], help="labels of each emotion, or all (default: 250)"
-    )
+    ssl.add_argument("--budgets", nargs="+", type=_budget, required=True, help="labels of each emotion, or all")
     ssl.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], help="default: 0 1 2")
     ssl.add_argument(
         "--steps", type=at_least(1), help="batches for each network (default: as its recipe says of all training faces)"
