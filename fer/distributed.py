@@ -3,23 +3,28 @@
 Every process runs the same stage. What they share out they share by `rank` and `world_size`, and the first one writes.
 """
 
-import logging
+import contextlib
+import multiprocessing
 import os
+import signal
 import sys
-import tempfile
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-from typing import TypeVar
+from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from fer import errors
+from fer.errors import InputError
 from fer.inference import device
-from fer.processes import available_cores, wanted_processes
+from fer.processes import available_cores, follow_parent, wanted_processes
 
 PATIENCE = timedelta(hours=24)  # of a process for another that is validating, or has more to do
 
@@ -28,12 +33,7 @@ Value = TypeVar("Value")
 
 def run(main: Callable[[], object]) -> None:
     """`errors.run` of a stage's `main`, in as many processes as `FER_NPROC` says, or as one of those of `torchrun`."""
-    if "RANK" in os.environ:
-        errors.run(lambda: _as_one_of_many(main))
-    elif (wanted_processes() or 1) > 1:
-        errors.run(_start_again)
-    else:
-        errors.run(main)
+    errors.run(lambda: _run(main))
 
 
 def rank() -> int:
@@ -81,45 +81,73 @@ def in_step(network: nn.Module) -> nn.Module:
     return network if world_size() == 1 else DistributedDataParallel(network)
 
 
-def _as_one_of_many(main: Callable[[], object]) -> None:
+def _run(main: Callable[[], object]) -> None:
+    if "RANK" in os.environ:
+        _as_one_of_many(main)
+    elif (count := wanted_processes() or 1) > 1:
+        _start(main, count)
+    else:
+        main()
+
+
+def _as_one_of_many(main: Callable[[], object], **meeting: Any) -> None:
+    """`main`, silent unless this is the first process; `meeting` says who the others are, where `torchrun` doesn't."""
     where = device()
     if where.type == "cuda":
         torch.cuda.set_device(where)
-    torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
-    try:
+    torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE, **meeting)
+    with contextlib.ExitStack() as silence:
+        if not is_first():
+            nowhere = silence.enter_context(open(os.devnull, "w"))
+            silence.enter_context(contextlib.redirect_stdout(nowhere))
+            silence.enter_context(contextlib.redirect_stderr(nowhere))
         main()
-    finally:
-        torch.distributed.destroy_process_group()
+    torch.distributed.destroy_process_group()  # not after an exception: it may wait for what the others still send
 
 
-def _start_again() -> None:
-    """This command in several processes; the first one's words are shown, and those of the one that fails."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+def _start(main: Callable[[], object], count: int) -> None:
+    """`main` in `count` processes of this machine; when one fails, what it says is told and all are ended.
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # its account of a failure is 40 lines long
-    count = wanted_processes() or 1
+    Raises:
+        InputError: a process died, as one does that runs out of memory.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // count)))
-    module = sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
-    with tempfile.TemporaryDirectory() as logs:
-        others = DefaultLogsSpecs(log_dir=logs, redirects=dict.fromkeys(range(1, count), Std.ALL))
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=count,
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            run_id="fer",
-            max_restarts=0,
-            monitor_interval=0.1,
-            logs_specs=others,
-        )
-        try:
-            elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
-        except ChildFailedError as error:
-            failed, failure = error.get_first_failure()
-            if failed:
-                for told in Path(logs).rglob(f"{failed}/stderr.log"):
-                    sys.stderr.write(told.read_text(encoding="utf-8", errors="replace"))
-            sys.exit(failure.exitcode if failure.exitcode > 0 else 1)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at a port that is free
+    spawn = multiprocessing.get_context("spawn")
+    told = spawn.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
+    processes = [spawn.Process(target=_follow, args=(main, rank, count, store.port, told)) for rank in range(count)]
+    try:
+        for process in processes:
+            process.start()
+        while not any(process.exitcode for process in processes):
+            running = [process.sentinel for process in processes if process.exitcode is None]
+            if not running:
+                return
+            wait(running)
+        for number, process in enumerate(processes, start=1):
+            if process.exitcode and process.exitcode < 0:
+                cause = signal.Signals(-process.exitcode).name
+                raise InputError(
+                    f"process {number} of {count} died of {cause}, out of memory or ended by someone; "
+                    "try again with a lower FER_NPROC"
+                )
+        sys.exit(told.get())
+    finally:
+        for started in multiprocessing.active_children():
+            started.kill()
+
+
+def _follow(main: Callable[[], object], rank: int, count: int, port: int, told: "SimpleQueue[Any]") -> None:
+    """Process `rank` of `_start`: what ends it is put into `told`, first by the one that fails first."""
+    follow_parent()
+    os.environ["LOCAL_RANK"] = str(rank)
+    store = TCPStore("127.0.0.1", port)
+    try:
+        errors.run(lambda: _as_one_of_many(main, rank=rank, world_size=count, store=store))
+        return
+    except SystemExit as end:
+        told.put(end.code)
+    except Exception:
+        told.put(traceback.format_exc())
+    sys.exit(1)

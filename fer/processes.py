@@ -35,7 +35,7 @@ def ordered_map(function: Callable[[Work], Result], works: Iterable[Work]) -> It
         yield from map(function, chain(first, works))
         return
     # "spawn": a process forked from one with threads, such as a progress bar's, may wait for ever
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), follow_parent)
     waiting: deque[Future[Result]] = deque()
     try:
         for work in chain(first, works):
@@ -76,7 +76,7 @@ def wanted_processes() -> int | None:
     return int(wanted) if wanted else None
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """Leave Ctrl-C to the parent, and end when it ends, however it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -42,7 +42,7 @@ FLOORS = (
     ("corrections", "doubts", "reviews"),
     ("drawing", "expressions", "people", "portraits", "sample"),
     ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
-    ("models", "augmentation", "consistency", "examples", "inference", "optimization", "packaging"),
+    ("models", "augmentation", "consistency", "distributed", "examples", "inference", "optimization", "packaging"),
     ("training", "benchmark", "comparison"),
     ("plots", "audit_plot", "review_sheet", "source_sheets", "benchmark_plot", "comparison_plot", "search_plot"),
     ("cli",),

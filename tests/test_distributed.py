@@ -1,0 +1,230 @@
+"""Several processes at one piece of work: they learn what one would, speak with one voice, and end together."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from test_processes import is_running
+from torch import nn
+
+from fer import distributed, params, recipes
+from fer.errors import InputError
+from fer.examples import Examples
+from fer.labels import COLUMNS
+from fer.training import learn
+
+ROOT = Path(__file__).parents[1]
+NONE = params.Transforms(
+    flip=0, rotation_degrees=0, shift=0, zoom=0, shear_degrees=0, brightness=0, contrast=0, erasing=0
+)
+RECIPE = recipes.Recipe(
+    epochs=4,
+    batch=16,
+    optimizer=recipes.SGD(kind="sgd", lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    schedule=recipes.Smooth(kind="one_cycle", warmup=0.25),
+    targets="labels",
+    dropout=0.0,
+    label_smoothing=0.1,
+    mixup=0.0,
+    class_weights="balanced",
+    ema=0.5,
+    patience=None,
+    transfer=None,
+)
+SLOW = RECIPE.optimizer.model_copy(update={"lr": 1e-7})
+PHASES = [recipes.Phase(layers=layers, epochs=2, lr=0.01, class_weights="none") for layers in ("head", "all")]
+STOPPING = {
+    "patience": {"patience": 1, "optimizer": SLOW},
+    "plateau": {"schedule": recipes.Plateau(kind="plateau", factor=0.1, patience=1), "optimizer": SLOW, "epochs": 8},
+    "phases": {"transfer": recipes.Transfer(pretrained=False, input_px=32, phases=PHASES)},
+}
+
+
+def examples(n: int, seed: int) -> Examples:
+    """Faces whose brightness grows with their class, in noise."""
+    random = np.random.default_rng(seed)
+    label = random.integers(0, 3, n)
+    pixels = random.integers(0, 120, (n, 8, 8), dtype=np.uint8) + (60 * label[:, None, None]).astype(np.uint8)
+    return Examples(pixels, np.eye(3, dtype=np.float32)[label], np.ones(n, dtype=np.float32))
+
+
+def network(norm: bool) -> nn.Module:
+    torch.manual_seed(distributed.rank())  # the first process's weights must come to all
+    backbone = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU())
+    return nn.Sequential(OrderedDict(backbone=backbone, flat=nn.Flatten(), head=nn.Linear(4 * 36, 3)))
+
+
+def learn_as_one() -> np.ndarray:
+    """The weights of a network that is the same however its batches are shared out."""
+    taught = network(norm=False)
+    options = {"transforms": NONE, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
+    learn(taught, examples(64, 0), examples(40, 1), recipe=RECIPE, **options)
+    return torch.cat([tensor.flatten() for tensor in taught.state_dict().values()]).numpy()
+
+
+def learn_and_write() -> None:
+    """Every process writes what it has learnt and seen."""
+    np.save(f"{distributed.rank()}.npy", learn_as_one())
+    options = {"transforms": NONE, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
+    curves = {}
+    for name, changes in STOPPING.items():
+        recipe = RECIPE.model_copy(update=changes)
+        curves[name] = learn(network(norm=True), examples(64, 0), examples(40, 1), recipe=recipe, **options)
+    Path(f"{distributed.rank()}.json").write_text(json.dumps(curves))
+
+
+def end_as_told() -> None:
+    """ "wrong 1": the second process has something to say against its input; "killed 1": it is killed; or all wait."""
+    how, rank = " ".join(sys.argv[1:]), distributed.rank()
+    print("begun")
+    print("begun", file=sys.stderr)
+    Path(f"{os.getpid()}.pid").touch()
+    if how == f"wrong {rank}":
+        raise InputError("it is wrong")
+    if how == f"killed {rank}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "wait":
+        time.sleep(100)
+    distributed.wait_for_all()
+
+
+def begin(folder: Path, *command: str, processes: int | None = 2) -> "subprocess.Popen[str]":
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "FER_DEVICE": "cpu"}
+    environment |= {"FER_NPROC": str(processes)} if processes else {}
+    begun = [sys.executable, "-m", *command]
+    return subprocess.Popen(begun, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True)
+
+
+def script(folder: Path, function: str) -> str:
+    """The name of a stage, as it were, that is one of this file's functions."""
+    text = "from fer import distributed\nfrom test_distributed import {0}\nif __name__ == '__main__':\n"
+    (folder / "stage.py").write_text((text + "    distributed.run({0})\n").format(function))
+    return "stage"
+
+
+def told(process: "subprocess.Popen[str]") -> tuple[int, list[str], list[str]]:
+    """Exit code, lines of output and lines of error."""
+    out, err = process.communicate(timeout=100)
+    return process.returncode, out.splitlines(), err.splitlines()
+
+
+def assert_none_is_left(folder: Path, count: int = 2) -> None:
+    pids = [int(file.stem) for file in folder.glob("*.pid")]
+    assert len(pids) == count
+    deadline = time.monotonic() + 10
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_running, pids))
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("learnt")
+    code, out, err = told(begin(folder, script(folder, "learn_and_write")))
+    assert (code, err) == (0, [])
+    assert len(out) == 1 + 2 + len(PHASES), "each training is told once"
+    return folder
+
+
+def test_two_processes_learn_the_weights_of_one(learnt: Path) -> None:
+    both = [np.load(learnt / f"{rank}.npy") for rank in range(2)]
+    np.testing.assert_array_equal(*both)
+    np.testing.assert_allclose(both[0], learn_as_one(), rtol=0, atol=1e-5)
+    assert abs(both[0] - np.concatenate([p.detach().flatten() for p in network(norm=False).parameters()])).max() > 0.1
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("patience", 2), ("plateau", 8), ("phases", 4)])
+def test_all_processes_stop_and_slow_down_at_the_same_epoch(learnt: Path, name: str, epochs: int) -> None:
+    first, second = (json.loads((learnt / f"{rank}.json").read_text())[name] for rank in range(2))
+    assert first == second
+    assert [row["epoch"] for row in first] == list(range(1, epochs + 1))
+    if name == "plateau":
+        assert first[-1]["learning_rate"] < first[0]["learning_rate"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pipeline.train` reads: 64 faces to learn from, 16 to validate on."""
+    folder = tmp_path_factory.mktemp("project")
+    chosen = yaml.safe_load((ROOT / "params.yaml").read_text())
+    chosen["train"] |= {"epochs": 2}
+    (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
+    random = np.random.default_rng(0)
+    np.save(folder / "faces.npy", random.integers(0, 255, (80, 48, 48), dtype=np.uint8))
+    rows = [("train" if i < 64 else "valid", chosen["emotions"][i % 7]) for i in range(80)]
+    table = pd.DataFrame(rows, columns=["fold", "emotion"]).reindex(columns=COLUMNS, fill_value="")
+    table.to_csv(folder / "table.csv", index=False)
+    (folder / "augmented").mkdir()
+    np.save(folder / "augmented" / "faces.npy", np.zeros((0, 48, 48), np.uint8))
+    np.save(folder / "augmented" / "parents.npy", np.zeros(0, np.int64))
+    return folder
+
+
+def train(project: Path, out: str, processes: int) -> tuple[int, list[str], list[str]]:
+    paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", out]
+    return told(begin(project, "pipeline.train", "improved_se", *paths, processes=processes))
+
+
+def test_equal_runs_give_one_model_of_equal_bytes(project: Path) -> None:
+    for out in ("one", "other"):
+        code, said, err = train(project, out, 2)
+        assert (code, len(said), err) == (0, 1, [])
+        assert said[0].startswith("improved_se: 64 faces, 2 epochs")
+    names = sorted(path.name for path in (project / "one").iterdir())
+    assert names == ["curve.csv", "model.json", "weights.safetensors"]
+    for name in names:
+        assert (project / "one" / name).read_bytes() == (project / "other" / name).read_bytes()
+    assert sorted(path.name for path in project.iterdir() if path.is_dir()) == ["augmented", "one", "other"]
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_told_once(project: Path) -> None:
+    line = "error: improved_se: 3 processes can't share batches of 32 faces evenly; change train.batch"
+    assert train(project, "three", 3) == (1, [], [line])
+    assert not (project / "three").exists()
+
+
+KILLED = "error: process 2 of 2 died of SIGKILL, out of memory or ended by someone; try again with a lower FER_NPROC"
+
+
+@pytest.mark.parametrize(
+    ("how", "line"), [("wrong 0", "error: it is wrong"), ("wrong 1", "error: it is wrong"), ("killed 1", KILLED)]
+)
+def test_what_ends_one_process_ends_all_and_is_told_in_a_line(tmp_path: Path, how: str, line: str) -> None:
+    ended = told(begin(tmp_path, script(tmp_path, "end_as_told"), *how.split()))
+    assert ended == (1, ["begun"], ["begun", line])
+    assert_none_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "lines"),
+    [(signal.SIGINT, 1, ["error: interrupted"]), (signal.SIGTERM, 1, ["error: ended by SIGTERM"])],
+)
+def test_no_process_is_left_of_one_that_is_ended(
+    tmp_path: Path, number: signal.Signals, code: int, lines: Sequence[str]
+) -> None:
+    process = begin(tmp_path, script(tmp_path, "end_as_told"), "wait")
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert told(process) == (code, ["begun"], ["begun", *lines])
+    assert_none_is_left(tmp_path)
+
+
+def test_of_the_processes_of_torchrun_the_first_speaks_and_errors_are_told(tmp_path: Path) -> None:
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", script(tmp_path, "end_as_told")]
+    code, out, err = told(begin(tmp_path, *torchrun, "wrong", "1", processes=None))
+    assert (code, out, err.count("begun")) == (1, ["begun"], 1)
+    assert "error: it is wrong" in err
+    assert_none_is_left(tmp_path)
