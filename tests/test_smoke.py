@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -155,6 +158,43 @@ def test_a_package_that_was_tampered_with_is_refused(project: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].endswith("not the weights that were packaged; run `dvc repro package`")
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that speaks S3, with an empty bucket `faces`."""
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setitem(ENVIRONMENT, key, "anybody")
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    try:
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        urlopen(Request(f"{url}/faces", method="PUT")).close()
+        yield url
+    finally:
+        server.stop()
+
+
+def test_a_clone_pulls_everything_from_a_remote_on_s3_and_has_nothing_to_do(
+    project: Path, tmp_path: Path, bucket: str
+) -> None:
+    clone = tmp_path / "clone"
+    for name in (".gitignore", ".dvc/.gitignore"):
+        shutil.copy(ROOT / name, project / name)
+    call(project, "dvc", "config", "core.no_scm", "false")
+    call(project, "dvc", "remote", "add", "--default", "store", "s3://faces/fer")
+    call(project, "dvc", "remote", "modify", "store", "endpointurl", bucket)
+    call(project, "git", "init", "--quiet")
+    call(project, "git", "add", ".")
+    call(project, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "Everything")
+    call(project, "dvc", "push")
+    call(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
+    assert not (clone / "data" / "package").exists()
+
+    call(clone, "dvc", "pull")
+    assert "up to date" in call(clone, "dvc", "repro")
+    for name in ("unified/faces.npy", "models/2/improved_se/weights.safetensors", "package/package.json"):
+        assert (clone / "data" / name).read_bytes() == (project / "data" / name).read_bytes()
 
 
 @pytest.mark.parametrize("command", [["--help"], ["predict", "--help"]])
