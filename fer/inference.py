@@ -121,11 +121,20 @@ def logits(
     parts = []
     starts = range(0, len(faces), batch)
     for start in tqdm(starts, desc=progress, unit="batch", disable=None if progress else True, leave=False):
-        pixels = torch.from_numpy(np.array(faces[start : start + batch])).to(where).float() / 255
-        with computing(where, precision):
-            said = [network(as_input(view)).float() for view in seen(pixels, views).values()]
-        parts.append(torch.stack(said, dim=1))
+        pixels = torch.from_numpy(np.array(faces[start : start + batch])).to(where)
+        parts.append(answer(network, pixels, views, precision))
     if not parts:
         classes = network(as_input(torch.zeros(1, *faces.shape[1:], device=where))).shape[1]
         return np.zeros((0, len(view_names(views)), classes), dtype=np.float32)
     return torch.cat(parts).cpu().numpy()
+
+
+@torch.inference_mode()
+def answer(
+    network: nn.Module, faces: UInt8[Tensor, "n size size"], views: Sequence[str], precision: str
+) -> Float[Tensor, "n views classes"]:
+    """What `network`, in evaluation mode, says of a batch of faces on its device; float32, there."""
+    pixels = faces.float() / 255
+    with computing(faces.device, precision):
+        said = [network(as_input(view)).float() for view in seen(pixels, views).values()]
+    return torch.stack(said, dim=1)

@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from fer import models, params
-from fer.errors import run
+from fer import distributed, models, params
 from fer.faces import open_faces
-from fer.inference import device, logits, view_names
-from fer.tables import replacing, write_json
+from fer.inference import device, view_names
+from fer.prediction import predict
+from fer.tables import write_json
 
 
 def main() -> None:
@@ -20,22 +18,23 @@ def main() -> None:
     args = parser.parse_args()
     chosen = params.load()
 
-    faces = open_faces(args.faces)
-    network, facts = models.load(args.model, chosen.emotions, faces.shape[1])
-    answers = logits(
+    size = open_faces(args.faces).shape[1]
+    network, about = models.load(args.model, chosen.emotions, size)
+    of_weights = {"network": about.network, "weights_sha256": models.weights_sha256(args.model)}
+    facts = of_weights | {"views": view_names(chosen.predict.views), "emotions": chosen.emotions}
+    predict(
         network.to(device()),
-        faces,
+        args.faces,
+        args.out,
+        facts,
         views=chosen.predict.views,
         batch=chosen.predict.batch,
         precision=chosen.precision,
-        progress=facts.network,
+        progress=about.network,
     )
-    with replacing(args.out) as path, path.open("wb") as file:
-        np.save(file, answers)
-    about = {"network": facts.network, "weights_sha256": models.weights_sha256(args.model)}
-    shown = {"views": view_names(chosen.predict.views), "emotions": chosen.emotions}
-    write_json(args.out.with_suffix(".json"), about | shown)
+    if distributed.is_first():
+        write_json(args.out.with_suffix(".json"), facts)
 
 
 if __name__ == "__main__":
-    run(main)
+    distributed.run(main)
