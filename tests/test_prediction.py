@@ -120,7 +120,8 @@ def test_one_may_be_stopped_again_and_again(pool: Pool) -> None:
 def test_another_question_begins_anew(
     pool: Pool, change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pool.predict_in_part(slices=2)
+    monkeypatch.setattr(prediction, "SLICE", 24)
+    pool.predict_in_part(slices=1)
     settings = {"weights": {"weights": "xyz"}, "batch": {"batch": 2}}.get(change, {})
     if change == "faces":
         np.save(pool.faces, 255 - np.load(pool.faces))
@@ -129,7 +130,7 @@ def test_another_question_begins_anew(
     if change == "code":
         monkeypatch.setattr(prediction, "_code", lambda: "mended")
     if change == "slice":
-        monkeypatch.setattr(prediction, "SLICE", SLICE + BATCH)
+        monkeypatch.setattr(prediction, "SLICE", 28)  # two slices, too
     assert pool.predict(**settings) == 45
     assert pool.is_complete(**({"batch": 2} if change == "batch" else {}))
     assert capsys.readouterr().out.startswith(f"beginning anew: {pool.part} is damaged, or of other faces")
@@ -148,6 +149,14 @@ def test_code_is_another_when_a_loaded_file_is(monkeypatch: pytest.MonkeyPatch, 
 def test_a_file_cut_short_begins_anew(pool: Pool, keep: int) -> None:
     pool.predict_in_part(slices=3)
     os.truncate(pool.part, keep % pool.part.stat().st_size)
+    assert pool.predict() == 45
+    assert pool.is_complete()
+
+
+def test_a_damaged_file_begins_anew(pool: Pool) -> None:
+    pool.predict_in_part(slices=3)
+    content = pool.part.read_bytes()
+    pool.part.write_bytes(bytes(128) + content[128:])
     assert pool.predict() == 45
     assert pool.is_complete()
 
@@ -248,12 +257,17 @@ def test_killed_anywhere_it_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 RANKS = """
+import time
 from pathlib import Path
 from fer import distributed, prediction
 from tests.test_prediction import SLICE, Pool
 
 def main():
-    prediction.SLICE = SLICE
+    prediction.SLICE, write = SLICE, prediction.Unfinished.write
+    def write_late(self, *slice):
+        time.sleep(0.3 * distributed.rank())
+        write(self, *slice)
+    prediction.Unfinished.write = write_late
     Path(f"{distributed.rank()}.txt").write_text(str(Pool(Path.cwd()).predict()))
 
 if __name__ == "__main__":
