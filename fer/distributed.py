@@ -132,7 +132,7 @@ def _start(main: Callable[[], object], count: int) -> None:
                     f"process {number} of {count} died of {cause}, out of memory or ended by someone; "
                     "try again with a lower FER_NPROC"
                 )
-        sys.exit(told.get())
+        sys.exit(1 if told.empty() else told.get())
     finally:
         for started in multiprocessing.active_children():
             started.kill()
