@@ -6,6 +6,8 @@ those of `fer.pseudolabels`, with moving averages over batches in place of all f
 probabilities or one emotion, as `retrain.labels` says, and alignment changes them too: the papers' methods learn one.
 """
 
+from itertools import islice
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -19,8 +21,13 @@ from fer.inference import computing
 from fer.models import as_input
 
 
-class Judge:
+class Judge(nn.Module):
     """How much to learn from each face, by what has been said of faces so far."""
+
+    said: Tensor
+    judged: Tensor
+    confidence: Tensor
+    variance: Tensor
 
     def __init__(
         self,
@@ -30,14 +37,16 @@ class Judge:
         decay: float,
         where: torch.device,
     ) -> None:
+        super().__init__()
         self.rules, self.decay = rules, decay
         self.wanted = None if wanted is None else torch.from_numpy(wanted).float().to(where)
-        self.said = torch.full((classes,), 1 / classes, device=where)  # moving averages: probabilities as they come,
-        self.judged = self.said.clone()  # as they are judged,
-        self.confidence = torch.tensor(1 / classes, device=where)  # and the highest of each face, in mean
-        self.variance = torch.tensor(1.0, device=where)  # and variance
+        alike = torch.full((classes,), 1 / classes, device=where)
+        self.register_buffer("said", alike)  # moving averages: probabilities as they come,
+        self.register_buffer("judged", alike.clone())  # as they are judged,
+        self.register_buffer("confidence", alike[0].clone())  # and the highest of each face, in mean
+        self.register_buffer("variance", torch.tensor(1.0, device=where))  # and variance
 
-    def __call__(self, probs: Float[Tensor, "n classes"]) -> tuple[Float[Tensor, "n classes"], Float[Tensor, " n"]]:
+    def forward(self, probs: Float[Tensor, "n classes"]) -> tuple[Float[Tensor, "n classes"], Float[Tensor, " n"]]:
         """The probabilities, aligned to the wanted frequencies, and the weights of the faces in 0..1."""
         self.said = self._moved(self.said, probs.mean(dim=0))
         if self.wanted is not None:
@@ -77,13 +86,17 @@ class Labeller:
         self.judge = Judge(faces.rules, faces.wanted, faces.classes, recipe.ema, where)
         self.transforms, self.precision, self.where = transforms, precision, where
         self._batches = shuffled_batches(len(faces.pixels), self.batch, seed)
-        self._weights: list[Float[Tensor, ""]] = []
+        self._taken = 0
 
-    def next(
-        self, teacher: nn.Module, random: torch.Generator
+    def label(
+        self, step: int, teacher: nn.Module, random: torch.Generator
     ) -> tuple[Float[Tensor, "n size size"], Float[Tensor, "n classes"]]:
-        """Faces changed at random, and for each what it is to be taken for, times its weight."""
-        rows = next(self._batches)[distributed.rank() :: distributed.world_size()]
+        """Faces of the batch `step`, changed at random, and for each what it is to be taken for, times its weight.
+
+        Steps may be left out, as they are where a training goes on, but not taken again.
+        """
+        rows = next(islice(self._batches, step - self._taken, None))[distributed.rank() :: distributed.world_size()]
+        self._taken = step + 1
         pixels = self.pixels[torch.from_numpy(rows).to(self.where, non_blocking=True)]
         mirrored = torch.rand(len(pixels), 1, 1, device=self.where, generator=random) < self.transforms.flip
         weak = torch.where(mirrored, pixels.flip(-1), pixels).float() / 255
@@ -91,13 +104,6 @@ class Labeller:
         with torch.no_grad(), computing(self.where, self.precision):
             said = teacher(as_input(weak)).float().softmax(dim=1)
         probs, weights = self.judge(said)
-        self._weights.append(weights.mean())
         if self.labels == "hard":
             probs = one_hot(probs.argmax(dim=1), probs.shape[1]).float()
         return transform(pixels, self.transforms, random), probs * weights[:, None]
-
-    def mean_weight(self) -> float:
-        """Of the faces since this was last asked."""
-        mean = torch.stack(self._weights).mean().item()
-        self._weights.clear()
-        return mean

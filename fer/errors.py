@@ -8,6 +8,10 @@ class InputError(Exception):
     """A file, row, value or parameter is wrong; the message names it, what was allowed and what to do."""
 
 
+class CutShortError(InputError):
+    """The user, or the machine, ended the work; the message says what is left of it."""
+
+
 def run(main: Callable[[], object]) -> None:
     """Call `main`; an `InputError` or an operating-system error about a file ends in one line and exit code 1."""
     try:

@@ -28,6 +28,9 @@ class Examples:
         """Side of a face in pixels."""
         return self.pixels.shape[1]
 
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return self.pixels, self.targets, self.weights
+
     def __add__(self, other: "Examples") -> "Examples":
         return Examples(
             np.concatenate([self.pixels, other.pixels]),
@@ -45,6 +48,9 @@ class Unlabelled:
     labels: str  # soft | hard
     classes: int
     wanted: Float[np.ndarray, " classes"] | None  # how frequent the emotions are to be made; None: as they come out
+
+    def facts(self) -> tuple[object, ...]:
+        return self.pixels, self.rules, self.labels, self.wanted
 
 
 def read_labelled(

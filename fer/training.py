@@ -2,8 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +19,7 @@ from tqdm import tqdm
 
 from fer import distributed, params, recipes
 from fer.augmentation import mix, transform
+from fer.checkpoints import Checkpoint, Stateful, fingerprint
 from fer.consistency import Labeller
 from fer.errors import InputError
 from fer.examples import Examples, Unlabelled, shuffled_batches
@@ -23,7 +28,30 @@ from fer.models import Facts, as_input, build, unfreeze
 from fer.optimization import make_optimizer, make_schedule
 
 COMPILED_FROM = 20_000  # steps; compiling takes half a minute or more, as long as some ten thousand of them
+SEEDS_APART = 10_000_019  # more than the steps of any training
 TELL_EVERY_SECONDS = 60  # where there is no terminal for a bar
+
+
+@dataclass
+class Progress:
+    """How far a training has come."""
+
+    totals: Float[
+        Tensor, "3"
+    ]  # over the steps of the epoch: loss, share that is right, mean weight of unlabelled faces
+    best_weights: dict[str, Tensor]
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    step: int = 0
+    curve: list[dict[str, int | float]] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        return vars(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        where = self.totals.device
+        vars(self).update(state)
+        self.totals = self.totals.to(where)
 
 
 def untrained(
@@ -57,28 +85,51 @@ def learn(
     name: str,
     epoch_faces: int,
     unlabelled: Unlabelled | None = None,
+    checkpoint: Path | None = None,
 ) -> list[dict[str, int | float]]:
     """`fit` by `recipe`, phase by phase where it has phases, epochs of `epoch_faces` faces counted through.
 
-    A phase begins with the best epoch of the one before, and the network ends with the best epoch of the last.
+    A phase begins with the best epoch of the one before, and the network ends with the best epoch of the last. With
+    `checkpoint` a training that is cut short goes on from that file, and ends with the weights it would have had.
+
+    Raises:
+        CutShortError: the process was told to end.
     """
-    curve: list[dict[str, int | float]] = []
-    for phase in recipe.phases():
-        if phase.transfer:
-            unfreeze(network, phase.transfer.phases[0].layers)
-        curve += fit(
-            network,
-            train,
-            valid,
-            recipe=phase,
-            transforms=transforms,
-            steps=steps_for(epoch_faces, phase),
-            seed=seed,
-            precision=precision,
-            name=name,
-            done=len(curve),
-            unlabelled=unlabelled,
-        )
+    given = (*train.arrays(), *valid.arrays(), *(unlabelled.facts() if unlabelled else ()))
+    start = [tensor.cpu().numpy() for tensor in network.state_dict().values()]
+    rules = (
+        recipe,
+        transforms,
+        epoch_faces,
+        seed,
+        precision,
+        distributed.world_size(),
+        next(network.parameters()).device,
+    )
+    kept = Checkpoint(checkpoint, fingerprint(*given, *start, *rules) if checkpoint else "")
+    curve: list[dict[str, int | float]] = kept.aside.get("curve", [])
+    with kept.guarding():
+        for number, phase in enumerate(recipe.phases()):
+            if number < kept.aside.get("phase", 0):
+                continue
+            kept.aside = {"phase": number, "curve": curve}
+            if phase.transfer:
+                unfreeze(network, phase.transfer.phases[0].layers)
+            curve = curve + fit(
+                network,
+                train,
+                valid,
+                recipe=phase,
+                transforms=transforms,
+                steps=steps_for(epoch_faces, phase),
+                seed=seed,
+                precision=precision,
+                name=name,
+                done=len(curve),
+                unlabelled=unlabelled,
+                checkpoint=kept,
+            )
+    kept.remove()
     return curve
 
 
@@ -95,6 +146,7 @@ def fit(
     name: str,
     done: int = 0,
     unlabelled: Unlabelled | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, int | float]]:
     """Train `network`, on the device where it is, for `steps` batches; it ends with its best epoch's averaged weights.
 
@@ -127,77 +179,85 @@ def fit(
         raise InputError(
             f"{name}: {world_size} processes can't share batches of {batch} faces evenly; change train.batch"
         )
-    batches = shuffled_batches(len(train), batch, seed)
-    shares = np.random.default_rng(seed)
-    curve: list[dict[str, int | float]] = []
-    taken, told = 0, time.monotonic()
-    best_epoch, best_accuracy, best_weights = done, -1.0, network.state_dict()
+    progress = Progress(totals=torch.zeros(3, device=where), best_weights=network.state_dict())
+    parts: dict[str, Stateful] = {"network": network, "averaged": averaged, "optimizer": optimizer}
+    parts |= {"schedule": schedule, "progress": progress} | ({"judge": labeller.judge} if labeller else {})
+    if checkpoint:
+        checkpoint.resume(parts)
+    batches = islice(shuffled_batches(len(train), batch, seed), progress.step, None)
+    told = time.monotonic()
 
-    with tqdm(total=steps * recipe.batch, desc=name, unit="face", unit_scale=True, disable=None) as bar:
-        for epoch in range(done + 1, done + recipe.epochs + 1):
-            drawn_from = seed * 10_007 + epoch + rank * 1_000_003
-            random = torch.Generator(where).manual_seed(drawn_from)
-            torch.manual_seed(drawn_from)  # dropout draws from the global generator
-            epoch_steps = steps * (epoch - done) // recipe.epochs - steps * (epoch - done - 1) // recipe.epochs
-            total_loss, correct = torch.zeros(2, device=where)
+    with tqdm(desc=name, total=steps * recipe.batch, unit="face", unit_scale=True, disable=None) as bar:
+        for epoch in range(len(progress.curve) + 1, recipe.epochs + 1):
             network.train()
-            for _ in range(epoch_steps):
+            first, end = (steps * number // recipe.epochs for number in (epoch - 1, epoch))
+            for step in range(max(first, progress.step), end):
+                drawn_from = (seed * SEEDS_APART + step) * world_size + rank
+                random = torch.Generator(where).manual_seed(drawn_from)
+                torch.manual_seed(drawn_from)  # dropout draws from the global generator
                 rows = torch.from_numpy(next(batches)[rank::world_size]).to(where, non_blocking=True)
                 faces, goals = transform(pixels[rows], transforms, random), learnt[rows]
                 if recipe.mixup:
-                    share = shares.beta(recipe.mixup, recipe.mixup)
+                    share = np.random.default_rng([seed, step]).beta(recipe.mixup, recipe.mixup)
                     faces, goals = mix(faces, goals, max(share, 1 - share))  # a face keeps its own label the most
                 if labeller:
-                    more, said = labeller.next(averaged, random)
+                    more, said = labeller.label(step, averaged, random)
                     faces = torch.cat([faces, more])
                 with computing(where, precision):
                     outputs = together(as_input(faces)).float()
                 loss = cross_entropy(outputs[: len(rows)], goals)
                 if labeller:
                     loss = loss + cross_entropy(outputs[len(rows) :], said)
+                    progress.totals[2] += said.sum() / len(said)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 if not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()
-                follow(averaged, network, recipe.ema if taken else 0.0)
-                taken += 1
-                total_loss += loss.detach()
-                correct += (outputs[: len(rows)].argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
-                bar.update(recipe.batch)
+                follow(averaged, network, recipe.ema if step else 0.0)
+                progress.totals[0] += loss.detach()
+                progress.totals[1] += (outputs[: len(rows)].argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
+                progress.step = step + 1
+                bar.update(progress.step * recipe.batch - bar.n)
+                if checkpoint:
+                    checkpoint.save_if_due(parts)
 
-            train_loss = distributed.mean(total_loss).item() / epoch_steps
-            train_accuracy = distributed.mean(correct).item() / epoch_steps
+            train_loss, train_accuracy, mean_weight = (distributed.mean(progress.totals) / (end - first)).tolist()
+            progress.totals = torch.zeros(3, device=where)
             if not math.isfinite(train_loss):
-                raise InputError(f"the loss of {name} is {train_loss} in epoch {epoch}; lower train.optimizer.lr")
+                raise InputError(
+                    f"the loss of {name} is {train_loss} in epoch {done + epoch}; lower train.optimizer.lr"
+                )
             valid_loss, valid_accuracy = distributed.of_first(lambda: validate(averaged, valid, precision))
             rate = float(schedule.get_last_lr()[0])
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(valid_loss)
-            curve.append(
+            progress.curve.append(
                 {
-                    "epoch": epoch,
+                    "epoch": done + epoch,
                     "learning_rate": rate,
                     "train_loss": train_loss,
                     "valid_loss": valid_loss,
+                    "train_accuracy": train_accuracy,
+                    "valid_accuracy": valid_accuracy,
                 }
-                | {"train_accuracy": train_accuracy, "valid_accuracy": valid_accuracy}
-                | ({"unlabelled_weight": labeller.mean_weight()} if labeller else {})
+                | ({"unlabelled_weight": mean_weight} if labeller else {})
             )
             bar.set_postfix(validation=f"{valid_accuracy:.1%}")
             if bar.disable and time.monotonic() > told + TELL_EVERY_SECONDS:
                 told = time.monotonic()
-                print(f"{name}: epoch {epoch}, validation accuracy {valid_accuracy:.1%}", flush=True)
-            if valid_accuracy > best_accuracy:
-                best_epoch, best_accuracy, best_weights = epoch, valid_accuracy, deepcopy(averaged.state_dict())
-            elif recipe.patience and epoch - best_epoch >= recipe.patience:
+                print(f"{name}: epoch {done + epoch}, validation accuracy {valid_accuracy:.1%}", flush=True)
+            if valid_accuracy > progress.best_accuracy:
+                progress.best_epoch, progress.best_accuracy = epoch, valid_accuracy
+                progress.best_weights = deepcopy(averaged.state_dict())
+            elif recipe.patience and epoch - progress.best_epoch >= recipe.patience:
                 break
-    network.load_state_dict(best_weights)
+    network.load_state_dict(progress.best_weights)
     print(
-        f"{name}: {len(train)} faces, {len(curve)} epochs of {steps / recipe.epochs:.0f} steps; "
-        f"best epoch {best_epoch}, validation accuracy {best_accuracy:.1%}"
+        f"{name}: {len(train)} faces, {len(progress.curve)} epochs of {steps / recipe.epochs:.0f} steps; "
+        f"best epoch {done + progress.best_epoch}, validation accuracy {progress.best_accuracy:.1%}"
     )
-    return curve
+    return progress.curve
 
 
 @torch.no_grad()

@@ -42,6 +42,7 @@ def main() -> None:
         seed=chosen.seed,
         precision=chosen.precision,
         name=args.network,
+        checkpoint=args.out.with_name(f".{args.network}.checkpoint"),
         epoch_faces=round(chosen.retrain.steps * len(train)),
         unlabelled=read_unlabelled(args.faces, args.table, args.pseudo_labels, chosen.retrain, valid),
     )

@@ -35,6 +35,7 @@ def main() -> None:
         seed=chosen.seed,
         precision=chosen.precision,
         name=args.network,
+        checkpoint=args.out.with_name(f".{args.network}.checkpoint"),
         epoch_faces=len(train),
     )
     if distributed.is_first():

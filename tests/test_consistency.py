@@ -77,13 +77,11 @@ def labeller(faces: Unlabelled, batch: int = 16) -> Labeller:
 @pytest.mark.parametrize(("labels", "goal"), [("soft", [1 / 6, 1 / 6, 2 / 3]), ("hard", [0, 0, 1])])
 def test_a_face_is_learnt_as_what_the_averaged_weights_say(labels: str, goal: list[float]) -> None:
     at_work = labeller(pool(labels=labels, policy="fixmatch"))
-    faces, goals = at_work.next(Sure(), torch.Generator().manual_seed(0))
+    faces, goals = at_work.label(0, Sure(), torch.Generator().manual_seed(0))
     assert faces.shape == (8, *examples(1, 0).pixels.shape[1:])
     np.testing.assert_allclose(goals, [goal] * 8, atol=1e-6)
-    assert at_work.mean_weight() == 1
     none = labeller(pool(labels=labels, policy="fixmatch", threshold=0.7))
-    assert not none.next(Sure(), torch.Generator().manual_seed(0))[1].any()
-    assert none.mean_weight() == 0
+    assert not none.label(0, Sure(), torch.Generator().manual_seed(0))[1].any()
 
 
 @pytest.mark.parametrize(("share", "batch", "expected"), [(0.5, 16, 8), (0.01, 16, 1), (0.99, 16, 15), (0.9, 2, 1)])

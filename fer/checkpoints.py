@@ -1,0 +1,143 @@
+"""Trainings that are cut short go on where they were: what changes from step to step is kept beside the output.
+
+One file of safetensors, with what is no tensor as JSON in its header: nothing is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fer import distributed
+from fer.errors import CutShortError
+from fer.tables import replacing
+
+EVERY_SECONDS = 60
+CODE = Path(__file__).parent
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Any) -> object: ...
+
+
+class Checkpoint:
+    """The file at `path`, as long as `fingerprint` is that of what it follows from; without a path nothing is kept."""
+
+    def __init__(self, path: Path | None = None, fingerprint: str = "") -> None:
+        self.path, self.fingerprint = path, fingerprint
+        self._earlier = self._read()
+        self.aside: dict[str, Any] = self._earlier.pop("aside") if self._earlier else {}  # kept with the parts
+        self._saved, self._told_to_end = time.monotonic(), False
+
+    def resume(self, parts: Mapping[str, Stateful]) -> None:
+        """Take the parts to where they were, if an earlier run left them half done."""
+        for name, state in (self._earlier or {}).items():
+            parts[name].load_state_dict(state)
+        self._earlier = None
+
+    def save_if_due(self, parts: Mapping[str, Stateful]) -> None:
+        """Keep the parts if that has not been done for a while, or if the process was told to end.
+
+        Raises:
+            CutShortError: it was told to end.
+        """
+        if (
+            self.path
+            and distributed.is_first()
+            and (self._told_to_end or time.monotonic() > self._saved + EVERY_SECONDS)
+        ):
+            self._write({"aside": self.aside} | {name: part.state_dict() for name, part in parts.items()})
+            self._saved = time.monotonic()
+        if self._told_to_end:
+            raise CutShortError("interrupted" + ("; run it again, and it goes on from here" if self.path else ""))
+
+    @contextmanager
+    def guarding(self) -> Iterator[None]:
+        """Within, Ctrl-C and SIGTERM wait for the end of the step, so that nothing done is lost; the second doesn't."""
+
+        def end(number: int, frame: FrameType | None) -> None:
+            if self._told_to_end:
+                raise KeyboardInterrupt
+            self._told_to_end = True
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def remove(self) -> None:
+        if self.path:
+            self.path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self.path or not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                about = file.metadata()
+                if about["fingerprint"] != self.fingerprint:
+                    print(f"{self.path}: of other data, parameters or code; training from the beginning")
+                    return None
+                return _joined(json.loads(about["state"]), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            print(f"{self.path}: damaged ({error}); training from the beginning")
+            return None
+
+    def _write(self, state: dict[str, Any]) -> None:
+        assert self.path is not None
+        tensors: dict[str, Tensor] = {}
+        about = {"fingerprint": self.fingerprint, "state": json.dumps(_split(state, tensors))}
+        with replacing(self.path) as part:
+            save_file(tensors, part, about)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def fingerprint(*facts: Any) -> str:
+    """A digest of the facts, arrays and tensors among them, and of the project's code."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    for file in sorted(CODE.rglob("*.py")):
+        digest.update(file.read_bytes())
+    for fact in facts:
+        digest.update(np.ascontiguousarray(fact).data if isinstance(fact, np.ndarray) else repr(fact).encode())
+    return digest.hexdigest()
+
+
+def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What JSON can hold of `value`; its tensors go into `tensors`, under numbers."""
+    match value:
+        case Tensor():
+            tensors[str(len(tensors))] = value.detach().cpu().clone().contiguous()
+            return {"tensor": str(len(tensors) - 1)}
+        case dict():
+            return {"pairs": [[key, _split(item, tensors)] for key, item in value.items()]}
+        case list() | tuple():
+            return [_split(item, tensors) for item in value]
+    return value
+
+
+def _joined(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    match value:
+        case {"tensor": number}:
+            return tensors[number]
+        case {"pairs": pairs}:
+            return {key: _joined(item, tensors) for key, item in pairs}
+        case list():
+            return [_joined(item, tensors) for item in value]
+    return value

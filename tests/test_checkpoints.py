@@ -1,0 +1,137 @@
+"""A training that is cut short anywhere ends with the weights that it would have had."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_training import RECIPE, SCHEDULES, TRANSFORMS, examples, same, small_network
+from torch import nn
+
+from fer import checkpoints, params, training
+from fer.errors import CutShortError
+from fer.examples import Unlabelled
+
+STEPS = 24  # in four epochs
+ONLINE = params.Online(policy="softmatch", threshold=0.5, share=0.5, alignment="none")
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def learnt(
+    path: Path | None, *, cut_at: int | None = None, by: signal.Signals | None = None, seed: int = 0, **changes: Any
+) -> tuple[dict[str, torch.Tensor], list[dict[str, float]], int]:
+    """Weights, curve and steps taken; the power goes, or a signal comes, in the step after `cut_at` ones."""
+    online = changes.pop("online", False)
+    recipe = RECIPE.model_copy(update=changes)
+    network = small_network(recipe.dropout)
+    taken = 0
+
+    def look(module: nn.Module, faces: Any) -> None:
+        nonlocal taken
+        if not module.training:
+            return
+        if taken == cut_at and by is None:
+            raise PowerCutError
+        if taken == cut_at and by is not None:
+            os.kill(os.getpid(), by)
+        taken += 1
+
+    network.register_forward_pre_hook(look)
+    pool = Unlabelled(examples(64, 5).pixels, ONLINE, "soft", 3, None) if online else None
+    try:
+        curve = training.learn(
+            network,
+            examples(96, 0),
+            examples(60, 1),
+            recipe=recipe,
+            transforms=TRANSFORMS,
+            seed=seed,
+            precision="fp32",
+            name="small",
+            epoch_faces=96,
+            unlabelled=pool,
+            checkpoint=path,
+        )
+    except (PowerCutError, CutShortError) as error:
+        error.add_note(str(taken))
+        raise
+    return network.state_dict(), curve, taken
+
+
+@pytest.mark.parametrize("cut_at", [1, 5, 6, 7, 17, 23])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"schedule": SCHEDULES["plateau"], "mixup": 0.4}, {"online": True}, {"patience": 1}],
+    ids=["plain", "plateau", "online", "patience"],
+)
+def test_the_weights_are_those_of_a_training_that_was_not_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int, changes: dict[str, Any]
+) -> None:
+    whole, curve, steps = learnt(None, **changes)
+    cut_at = min(cut_at, steps - 1)
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", -1)
+    with pytest.raises(PowerCutError):
+        learnt(tmp_path / "kept", cut_at=cut_at, **changes)
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 1e9)
+    resumed, curve_resumed, taken = learnt(tmp_path / "kept", **changes)
+    assert same(whole, resumed)
+    assert curve == curve_resumed
+    assert taken == steps - cut_at
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_told_to_end_keeps_its_last_step(
+    tmp_path: Path, by: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _, steps = learnt(None)
+    before = signal.getsignal(by)
+    with pytest.raises(CutShortError, match="goes on from here"):
+        learnt(tmp_path / "kept", cut_at=9, by=by)
+    assert signal.getsignal(by) == before
+    resumed, _, taken = learnt(tmp_path / "kept")
+    assert same(whole, resumed)
+    assert taken == steps - 10
+
+
+def test_what_follows_from_something_else_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", -1)
+    with pytest.raises(PowerCutError):
+        learnt(tmp_path / "kept", cut_at=9)
+    for changes in ({"seed": 1}, {"epochs": 5}, {"label_smoothing": 0.0}):
+        _, _, taken = learnt(tmp_path / "kept", **changes)
+        assert taken == 6 * changes.get("epochs", 4)
+        assert "training from the beginning" in capsys.readouterr().out
+        with pytest.raises(PowerCutError):
+            learnt(tmp_path / "kept", cut_at=9)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"", lambda data: data[:-5000]])
+def test_a_damaged_file_is_told_and_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: Any
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", -1)
+    with pytest.raises(PowerCutError):
+        learnt(tmp_path / "kept", cut_at=9)
+    (tmp_path / "kept").write_bytes(damage((tmp_path / "kept").read_bytes()))
+    assert same(learnt(tmp_path / "kept")[0], learnt(None)[0])
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_the_fingerprint_is_of_arrays_values_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = (np.arange(3), "x", 1.5)
+    one = checkpoints.fingerprint(*facts)
+    assert one == checkpoints.fingerprint(*facts)
+    assert one != checkpoints.fingerprint(np.arange(4), "x", 1.5)
+    assert one != checkpoints.fingerprint(np.arange(3), "x", 1.25)
+    (tmp_path / "other.py").write_text("other code")
+    monkeypatch.setattr(checkpoints, "CODE", tmp_path)
+    assert one != checkpoints.fingerprint(*facts)
