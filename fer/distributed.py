@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
-from fer import errors
+from fer import errors, stages
 from fer.errors import InputError
 from fer.inference import device
 from fer.processes import available_cores, follow_parent, wanted_processes
@@ -32,8 +32,8 @@ Value = TypeVar("Value")
 
 
 def run(main: Callable[[], object]) -> None:
-    """`errors.run` of a stage's `main`, in as many processes as `FER_NPROC` says, or as one of those of `torchrun`."""
-    errors.run(lambda: _run(main))
+    """`stages.run` of a stage's `main`, in as many processes as `FER_NPROC` says, or as one of those of `torchrun`."""
+    stages.run(lambda: _run(main))
 
 
 def rank() -> int:

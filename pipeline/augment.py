@@ -8,10 +8,10 @@ import torch
 
 from fer import params
 from fer.augmentation import balancing_rows, transform
-from fer.errors import run
 from fer.faces import open_faces
 from fer.labels import codes, read_table
 from fer.plots import montage
+from fer.stages import run
 from fer.tables import replacing_folder
 
 PREVIEWS = 8  # changed versions of each face in the preview

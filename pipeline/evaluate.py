@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fer import audit_plot, auditing, evaluation, history, params, plots
 from fer.ensembles import read_predictions
-from fer.errors import run
 from fer.labels import read_table, read_truth
+from fer.stages import run
 from fer.tables import read_json, write_csv, write_json
 
 

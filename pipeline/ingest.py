@@ -7,7 +7,7 @@ from fer import params
 from fer.datasets.accounts import in_words
 from fer.datasets.detect import READERS, reader_named, recognise
 from fer.datasets.ingesting import ingest
-from fer.errors import run
+from fer.stages import run
 from fer.tables import replacing_folder, write_json
 
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from fer import models, packaging, params
 from fer.ensembles import calibrated_vote, read_predictions
-from fer.errors import run
 from fer.labels import codes, read_table
 from fer.metrics import summary
 from fer.pseudolabels import gathered, thresholds
+from fer.stages import run
 from fer.tables import replacing_folder
 
 

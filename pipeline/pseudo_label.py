@@ -7,9 +7,9 @@ import numpy as np
 
 from fer import estimates, params, pseudolabels
 from fer.ensembles import agreement, calibrated_vote, read_predictions
-from fer.errors import run
 from fer.labels import codes, read_table
 from fer.reviews import answers, decided, read_reviews
+from fer.stages import run
 from fer.tables import replacing_folder, write_csv, write_json
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from fer import params, sample
-from fer.errors import run
+from fer.stages import run
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from fer import params
-from fer.errors import run
 from fer.faces import concatenate
 from fer.source_sheets import sheet
+from fer.stages import run
 from fer.tables import read_json, replacing, replacing_folder, write_csv, write_json
 from fer.unification import in_short, unify
 

@@ -22,6 +22,7 @@ FLOORS = (
         "schema",
         "search",
         "spreadsheets",
+        "stages",
         "stored",
         "tables",
     ),
@@ -45,6 +46,7 @@ FLOORS = (
     (
         "models",
         "augmentation",
+        "checkpoints",
         "consistency",
         "distributed",
         "examples",

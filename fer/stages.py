@@ -1,0 +1,75 @@
+"""How a stage is run: what it reads must not change meanwhile.
+
+DVC would record the new version as what the result follows from.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fer import errors
+from fer.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(main: Callable[[], object]) -> None:
+    """`errors.run` of a stage's `main`, which fails at its end if something that it read was changed meanwhile."""
+    errors.run(lambda: unless_changed(main))
+
+
+def unless_changed(main: Callable[[], object]) -> None:
+    """Call `main`.
+
+    Raises:
+        InputError: its parameters, code or data are not those with which it began.
+    """
+    code, numbers, data = _code(), _numbers(), _data()
+    main()
+    changed = [name for name, value in numbers.items() if _numbers().get(name) != value]
+    changed += [path for path, digest in _code().items() if path in _loaded() and code.get(path) != digest]
+    changed += [path for path, facts in _data().items() if path in data and data[path] != facts]
+    if changed:
+        raise InputError(f"{', '.join(changed)}: changed while this stage ran; run `dvc repro` again")
+
+
+def _numbers() -> dict[str, Any]:
+    """The parameters that `dvc.yaml` names for the stage that DVC is running."""
+    stage = os.environ.get("DVC_STAGE", "").partition("@")[0]
+    if not stage:
+        return {}
+    about = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    chosen = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    named = about.get("params") or about.get("do", {}).get("params", [])
+    return {f"{key} in params.yaml": chosen.get(key) for key in (name.partition(".")[0] for name in named)}
+
+
+def _code() -> dict[str, str]:
+    files = (file for folder in ("fer", "pipeline") for file in (ROOT / folder).rglob("*.py"))
+    return {file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _loaded() -> set[str]:
+    files = (Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None)))
+    return {file.relative_to(ROOT).as_posix() for file in files if file.is_relative_to(ROOT)}
+
+
+def _data() -> dict[str, list[tuple[str, int, int]]]:
+    """Size and time of change of every file that is named on the command line, but for what is written."""
+    given = dict(zip(sys.argv[1:], sys.argv[:-1], strict=True))
+    out = [Path(value) for value, before in given.items() if before == "--out"]
+    paths = (Path(value) for value, before in given.items() if before != "--out")
+    return {
+        str(path): sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _files(path))
+        for path in paths
+        if path.exists() and not any(each.is_relative_to(path) for each in out)
+    }
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
