@@ -1,4 +1,5 @@
 # make repro   set everything up and run the pipeline        make test   lint, types and tests
+# make bench   measure speed and memory (a quarter of an hour on two cores that do nothing else)
 # Both set up what they need in .venv first; VENV=/elsewhere uses an environment that stands there.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro test setup
+.PHONY: repro test bench setup
 repro: setup
 	dvc repro
 
@@ -15,6 +16,9 @@ test: setup
 	ruff format --check .
 	mypy
 	pytest
+
+bench: setup
+	python -m benchmarks
 
 setup: $(VENV)/.installed
 
