@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import torch
 from test_training import RECIPE, SCHEDULES, TRANSFORMS, examples, same, small_network
 from torch import nn
 
-from fer import checkpoints, params, training
+from fer import checkpoints, params, recipes, training
 from fer.errors import CutShortError
 from fer.examples import Unlabelled
 
 STEPS = 24  # in four epochs
+PHASES = [recipes.Phase(layers=layers, epochs=2, lr=0.01, class_weights="none") for layers in ("head", "all")]
+IN_PHASES = recipes.Transfer(pretrained=False, input_px=32, phases=PHASES)
 ONLINE = params.Online(policy="softmatch", threshold=0.5, share=0.5, alignment="none")
 
 
@@ -29,7 +32,8 @@ def learnt(
     """Weights, curve and steps taken; the power goes, or a signal comes, in the step after `cut_at` ones."""
     online = changes.pop("online", False)
     recipe = RECIPE.model_copy(update=changes)
-    network = small_network(recipe.dropout)
+    layers = small_network(recipe.dropout)
+    network = nn.Sequential(OrderedDict(backbone=layers[:5], head=layers[5:]))
     taken = 0
 
     def look(module: nn.Module, faces: Any) -> None:
@@ -67,8 +71,8 @@ def learnt(
 @pytest.mark.parametrize("cut_at", [1, 5, 6, 7, 17, 23])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"schedule": SCHEDULES["plateau"], "mixup": 0.4}, {"online": True}, {"patience": 1}],
-    ids=["plain", "plateau", "online", "patience"],
+    [{}, {"schedule": SCHEDULES["plateau"], "mixup": 0.4}, {"online": True}, {"patience": 1}, {"transfer": IN_PHASES}],
+    ids=["plain", "plateau", "online", "patience", "phases"],
 )
 def test_the_weights_are_those_of_a_training_that_was_not_cut_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int, changes: dict[str, Any]
