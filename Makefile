@@ -1,6 +1,6 @@
 # make repro   set everything up and run the pipeline        make test   lint, types and tests
 # make bench   measure speed and memory (a quarter of an hour on two cores that do nothing else)
-# Both set up what they need in .venv first; VENV=/elsewhere uses an environment that stands there.
+# All set up what they need in .venv first; VENV=/elsewhere uses an environment that stands there.
 
 PYTHON ?= python3
 VENV ?= .venv

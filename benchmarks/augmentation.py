@@ -1,86 +1,89 @@
 """Random changes of faces: ours, a batch at a time, against the ordinary ways of making the same ones.
 
-    python -m benchmarks.augmentation [--repeats 5] [--out benchmarks/results]
+    python -m benchmarks.augmentation [--faces 1024] [--repeats 5] [--out benchmarks/results]
 
 All flip, turn, shear, zoom, shift, change light and erase within the bounds of params.yaml, each face by its own draw.
-torchvision's transforms draw once for a whole batch, so they are called face by face, on PIL pictures and on tensors;
-kornia (`pip install '.[bench]'`) draws for each face of a batch.
+torchvision draws once for a whole batch, so it is called face by face, on PIL pictures and on tensors: in a loop on one
+core, by a DataLoader with a worker for each on all. kornia (`pip install '.[bench]'`) draws for each face of a batch.
 """
-
-from functools import partial
 
 import numpy as np
 import torch
-from PIL import Image
-from torchvision.transforms import v2
 
-from benchmarks import measuring
+from benchmarks import measuring, ordinary
 from fer import params
-from fer.augmentation import transform
+from fer.augmentation import ERASED_AREA, ERASED_RATIO, transform
+from fer.processes import available_cores
 
-FACES, SIZE = 512, 48
-
-
-def ordinary(chosen: params.Transforms, *, pil: bool) -> v2.Compose:
-    """torchvision's chain with the bounds of `chosen`, from a PIL picture or a uint8 tensor to floats in 0..1."""
-    zoom = (1 - chosen.zoom, 1 + chosen.zoom)
-    moves = [
-        v2.RandomHorizontalFlip(chosen.flip),
-        v2.RandomAffine(
-            chosen.rotation_degrees, (chosen.shift,) * 2, zoom, chosen.shear_degrees, v2.InterpolationMode.BILINEAR
-        ),
-        v2.ColorJitter(brightness=chosen.brightness, contrast=chosen.contrast),
-    ]
-    to_floats = ([v2.PILToTensor()] if pil else []) + [v2.ToDtype(torch.float32, scale=True)]
-    return v2.Compose([*moves, *to_floats, v2.RandomErasing(chosen.erasing)])
+BATCH = 64
 
 
-def kornia_chain(chosen: params.Transforms) -> torch.nn.Module | None:
+def by_kornia(chosen: params.Transforms) -> torch.nn.Module | None:
     try:
         from kornia import augmentation as kornia
     except ImportError:
-        print("kornia is not installed, so it is left out: pip install '.[bench]'")
+        print("kornia is not installed, so it is left out; pip install '.[bench]'")
         return None
-    zoom, degrees = (1 - chosen.zoom, 1 + chosen.zoom), chosen.rotation_degrees
+    zoom, shift = (1 - chosen.zoom, 1 + chosen.zoom), (chosen.shift, chosen.shift)
     return kornia.AugmentationSequential(
         kornia.RandomHorizontalFlip(p=chosen.flip),
-        kornia.RandomAffine(degrees, (chosen.shift,) * 2, zoom, chosen.shear_degrees, padding_mode="border", p=1.0),
-        kornia.RandomBrightness((1 - chosen.brightness, 1 + chosen.brightness), p=1.0),
+        kornia.RandomAffine(chosen.rotation_degrees, shift, zoom, chosen.shear_degrees, padding_mode="border", p=1.0),
         kornia.RandomContrast((1 - chosen.contrast, 1 + chosen.contrast), p=1.0),
-        kornia.RandomErasing(p=chosen.erasing),
+        kornia.RandomBrightness((1 - chosen.brightness, 1 + chosen.brightness), p=1.0),
+        kornia.RandomErasing(scale=ERASED_AREA, ratio=ERASED_RATIO, p=chosen.erasing),
     )
 
 
 def main() -> None:
-    args = measuring.arguments(__doc__, "augmentation").parse_args()
+    parser = measuring.arguments(__doc__)
+    parser.add_argument("--faces", type=int, default=1024)
+    args = parser.parse_args()
     chosen = params.load().transforms
-    pixels = np.random.default_rng(0).integers(0, 256, (FACES, SIZE, SIZE), dtype=np.uint8)
-    pictures, faces = [Image.fromarray(face) for face in pixels], torch.from_numpy(pixels)
-    on_pil, on_tensors, together = ordinary(chosen, pil=True), ordinary(chosen, pil=False), kornia_chain(chosen)
-    random = torch.Generator().manual_seed(0)
+    pixels = np.random.default_rng(0).integers(0, 256, (args.faces, measuring.SIZE, measuring.SIZE), dtype=np.uint8)
+    batches = torch.from_numpy(pixels).split(BATCH)
+    random, kornia = torch.Generator().manual_seed(0), by_kornia(chosen)
+    of_pil, of_tensors = (
+        ordinary.Faces(pixels, np.zeros(len(pixels)), ordinary.changes(chosen, on_pil=on_pil), on_pil=on_pil)
+        for on_pil in (True, False)
+    )
 
-    def with_pil() -> int:
-        return len(torch.stack([on_pil(picture) for picture in pictures]))
+    def in_a_loop(faces: ordinary.Faces) -> int:
+        for start in range(0, len(faces), BATCH):
+            torch.stack([faces[row][0] for row in range(start, min(start + BATCH, len(faces)))])
+        return len(faces)
 
-    def with_tensors() -> int:
-        return len(torch.stack([on_tensors(face[None]) for face in faces]))
+    def by_workers(loader: torch.utils.data.DataLoader) -> int:
+        return sum(len(faces) for faces, _ in loader)
 
-    def with_kornia() -> int:
-        return len(together(faces[:, None].float() / 255)) if together else 0
+    def together() -> int:
+        return sum(len(kornia(faces[:, None].float() / 255)) for faces in batches) if kornia else 0
 
-    def with_ours() -> int:
-        return len(transform(faces, chosen, random))
+    def ours() -> int:
+        return sum(len(transform(faces, chosen, random)) for faces in batches)
 
-    sides: dict[str, measuring.Side] = {"torchvision, PIL": with_pil, "torchvision, tensors": with_tensors}
-    sides |= ({"kornia, a batch": with_kornia} if together else {}) | {"ours, a batch": partial(with_ours)}
-    parts = {}
-    threads = torch.get_num_threads()
-    for count in dict.fromkeys((1, threads)):
-        torch.set_num_threads(count)
-        found = measuring.rates(sides, args.repeats)
-        parts[f"{count} thread{'s' * (count > 1)}"] = measuring.compared(found, "torchvision, PIL")
-    about = {"claim": "Augmentation, 48 x 48 pixels", "faces": FACES, "transforms": chosen.model_dump()}
-    measuring.tell(args.out, "augmentation", about, parts)
+    of_batches: dict[str, measuring.Way] = ({"kornia": together} if kornia else {}) | {"ours": ours}
+    loops = {"PIL": lambda: in_a_loop(of_pil), "torchvision on tensors": lambda: in_a_loop(of_tensors)}
+    workers = [ordinary.loader(faces, BATCH) for faces in (of_pil, of_tensors)]
+    loaders = {
+        "PIL, DataLoader": lambda: by_workers(workers[0]),
+        "torchvision on tensors, DataLoader": lambda: by_workers(workers[1]),
+    }
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = measuring.rates(loops | of_batches, args.repeats)
+    torch.set_num_threads(cores)
+    shared = measuring.rates(loaders | of_batches, args.repeats)
+    measuring.tell(
+        args.out,
+        "augmentation",
+        "Random changes of faces of 48 pixels",
+        {"faces": args.faces, "batch": BATCH, "precision": "fp32", "transforms": chosen.model_dump()},
+        {
+            "faces a second on one core": measuring.compared(alone, "PIL"),
+            f"faces a second on {available_cores()} cores": measuring.compared(shared, "PIL, DataLoader"),
+        },
+        measuring.target("augmentation on one core: ours ÷ PIL", measuring.ratio(alone["ours"], alone["PIL"]), least=5),
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Time and memory of the search for identical and nearly identical faces, as their number grows.
 
-    python -m benchmarks.duplicates [--faces 10000 100000 1000000] [--out duplicates.json]
+    python -m benchmarks.duplicates [--faces 10000 100000 1000000] [--out benchmarks/results]
 
 Faces are smooth random pictures around one mean, 48 x 48, in a memory-mapped file. One in a hundred is a copy of an
 earlier one, and one in a hundred an earlier one saved as a JPEG of quality 75 to 95 and a little brighter or darker.
@@ -76,18 +76,18 @@ def measure(count: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)  # one in a process of its own: its peak is its own
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    if len(args.faces) == 1:
-        rows = [measure(args.faces[0])]
-    else:  # each in a process of its own, so that its peak is its own
-        command = [sys.executable, "-m", "benchmarks.duplicates", "--faces"]
-        found = (subprocess.run([*command, str(count)], check=True, capture_output=True) for count in args.faces)
-        rows = [json.loads(run.stdout) for run in found]
-    for row in rows:
-        print(json.dumps(row))
-    if args.out:
-        args.out.write_text(json.dumps(rows, indent=2) + "\n")
+    if args.only:
+        print(json.dumps(measure(args.only)))
+        return
+    from benchmarks import measuring  # with torch, which would count as memory above
+
+    command = [sys.executable, "-m", "benchmarks.duplicates", "--only"]
+    found = (subprocess.run([*command, str(count)], check=True, capture_output=True) for count in args.faces)
+    tables = {"a search of all faces": [json.loads(run.stdout) for run in found]}
+    measuring.tell(args.out, "duplicates", "Identical and nearly identical faces", {}, tables)
 
 
 if __name__ == "__main__":

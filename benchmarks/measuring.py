@@ -1,119 +1,152 @@
-"""What the comparisons share: sides measured in turn, their ratios, and how these are told.
+"""What the benchmarks share: ways measured in turn, their ratios, and how these are told.
 
-Every repeat runs each side once, in one process; a ratio is of two rates of the same repeat. The first repeat warms up.
+In every repeat each way runs once, all in one process; a ratio is of two rates of the same repeat. The first warms up.
 """
 
 import argparse
-import json
-import os
+import math
 import platform
+import shlex
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from matplotlib.axes import Axes
+from torch import nn
 
+from fer import models, params
+from fer.inference import device
 from fer.plots import FAINT, INK, PALETTE, picture
+from fer.processes import available_cores
+from fer.tables import write_json
 
-REPEATS = 5
-Side = Callable[[], int]  # does the work, and says how many faces it was
+NETWORK, PARAMETERS, SIZE = "improved_se", 5_232_071, 48
+Way = Callable[[], int]  # does the work, and says how much it was: the number of faces, say
+Row = dict[str, Any]
 
 
-def arguments(about: str | None, name: str) -> argparse.ArgumentParser:
+def arguments(about: str | None, repeats: int = 5) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--out", type=Path, help=f"folder for {name}.json and {name}.png")
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--out", type=Path, help="a folder for figures (.json) and picture (.png)")
     return parser
 
 
-def rates(sides: Mapping[str, Side], repeats: int) -> dict[str, list[float]]:
-    """Faces in a second, for each side a number for each repeat."""
-    found: dict[str, list[float]] = {name: [] for name in sides}
+def rates(ways: Mapping[str, Way], repeats: int) -> dict[str, list[float]]:
+    """How much was done in a second: for each way a number for each repeat."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
-        for name, work in sides.items():
+        for name, work in ways.items():
             start = time.perf_counter()
             done = work()
-            if torch.cuda.is_available():
+            if device().type == "cuda":
                 torch.cuda.synchronize()
             if repeat:
                 found[name].append(done / (time.perf_counter() - start))
     return found
 
 
-def compared(found: Mapping[str, list[float]], baseline: str) -> list[dict[str, Any]]:
-    """A row for each side: median rate, its lowest and highest, and the same of its ratio to `baseline`."""
+def compared(found: Mapping[str, Sequence[float]], baseline: str) -> list[Row]:
+    """Median, lowest and highest rate of each way, and the same of its ratio to `baseline`."""
     rows = []
     for name, each in found.items():
         ratios = [one / other for one, other in zip(each, found[baseline], strict=True)]
-        rows.append(
-            {"side": name, "rate": statistics.median(each), "lowest": min(each), "highest": max(each)}
-            | {"ratio": statistics.median(ratios), "lowest_ratio": min(ratios), "highest_ratio": max(ratios)}
-        )
+        row = {"way": name, "per_second": statistics.median(each), "lowest": min(each), "highest": max(each)}
+        row |= {"ratio": statistics.median(ratios), "lowest_ratio": min(ratios), "highest_ratio": max(ratios)}
+        rows.append(row)
     return rows
 
 
-def machine() -> dict[str, Any]:
-    """What the figures depend on, without the machine's name."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "torch": torch.__version__,
-        "tf32": torch.backends.cuda.matmul.allow_tf32,
-        "python": platform.python_version(),
-    }
+def ratio(over: Sequence[float], under: Sequence[float]) -> float:
+    """Of two ways, by their rates in each repeat."""
+    return statistics.median(one / other for one, other in zip(over, under, strict=True))
 
 
-def tell(out: Path | None, name: str, about: Mapping[str, Any], parts: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Print the rows of each part; with a folder `out`, write `name`.json and `name`.png there."""
-    for part, rows in parts.items():
-        print(f"\n{part}\n{markdown(rows)}")
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
-        content = {"machine": machine(), **about, "parts": parts}
-        (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
-        draw(out / f"{name}.png", str(about["claim"]), parts)
+def target(what: str, measured: float, *, least: float = 0, most: float = math.inf) -> Row:
+    wanted = f"at least {least}" if least else f"at most {most}"
+    return {"target": what, "wanted": wanted, "measured": measured, "met": least <= measured <= most}
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    lines = ["| | faces/s | lowest to highest | ratio | lowest to highest |", "|---|---:|---:|---:|---:|"]
-    for row in rows:
-        lines.append(
-            "| {side} | {rate:,.0f} | {lowest:,.0f} to {highest:,.0f} | {ratio:.2f} | "
-            "{lowest_ratio:.2f} to {highest_ratio:.2f} |".format(**row)
-        )
-    return "\n".join(lines)
+def tell(
+    out: Path | None, name: str, claim: str, facts: Mapping[str, Any], tables: Mapping[str, list[Row]], *targets: Row
+) -> None:
+    """Print the tables; with a folder `out`, write `name`.json there, and `name`.png of the tables that have ratios."""
+    for title, rows in tables.items():
+        print(f"\n{title}\n\n{markdown(rows)}")
+    for one in targets:
+        print("\n{target}: {measured:.2f}, wanted {wanted}".format(**one))
+    if not out:
+        return
+    place = sys.argv.index("--out")
+    command = shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:place], *sys.argv[place + 2 :]])
+    content = {"claim": claim, "command": command, "machine": machine(), "facts": facts, "tables": tables}
+    write_json(out / f"{name}.json", content | {"targets": targets})
+    if with_ratios := {title: rows for title, rows in tables.items() if "ratio" in rows[0]}:
+        draw(out / f"{name}.png", claim, with_ratios)
 
 
-def draw(path: Path, claim: str, parts: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Bars of the rates, a panel for each part, with the ratio written at each."""
-    height = 0.75 + 0.36 * max(len(rows) for rows in parts.values())
-    with picture(path, claim, 1, len(parts), (4.6 * len(parts), height)) as (_, panels):
-        for (part, rows), panel in zip(parts.items(), panels[0], strict=True):
-            _bars(panel, part, rows)
+def machine() -> Row:
+    """What figures depend on, without the machine's name."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
+    processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    facts = {"device": processor, "cores": available_cores(), "threads": torch.get_num_threads()}
+    if device().type == "cuda":
+        tf32 = {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32}
+        facts |= {"device": torch.cuda.get_device_name(), "tf32": tf32}
+    return facts | {"torch": torch.__version__, "python": platform.python_version()}
 
 
-def _bars(panel: Axes, title: str, rows: list[dict[str, Any]]) -> None:
-    names, values = [row["side"] for row in rows], [row["rate"] for row in rows]
-    colours = [PALETTE[0] if name.startswith("ours") else FAINT for name in names]
+def markdown(rows: Sequence[Row]) -> str:
+    """A table with the keys as heads, numbers to three digits."""
+    numbers = [isinstance(value, int | float) for value in rows[0].values()]
+    lines = [[key.replace("_", " ") for key in rows[0]], ["---:" if number else "---" for number in numbers]]
+    lines += [[_cell(value) for value in row.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def draw(path: Path, claim: str, tables: Mapping[str, list[Row]]) -> None:
+    """Bars of the rates, a panel for each table, with the ratio written at each."""
+    heights = [len(rows) + 1.6 for rows in tables.values()]
+    inches = 0.27 * sum(heights) / len(tables)
+    with picture(path, claim, len(tables), 1, (6.8, inches), gridspec_kw={"height_ratios": heights}) as (_, panels):
+        for (title, rows), panel in zip(tables.items(), panels[:, 0], strict=True):
+            _bars(panel, title, rows)
+
+
+def improved_se(seed: int) -> nn.Module:
+    """The network of the benchmarks, on the device, with weights drawn from `seed`."""
+    chosen = params.load()
+    facts = models.Facts(
+        network=NETWORK, emotions=tuple(chosen.emotions), size=SIZE, dropout=chosen.train.dropout, input_px=None
+    )
+    torch.manual_seed(seed)
+    network = models.build(facts)
+    found = models.parameter_counts(network)[0]
+    assert found == PARAMETERS, f"{NETWORK} has {found} parameters, not {PARAMETERS}: another network"
+    return network.to(device())
+
+
+def _bars(panel: Axes, title: str, rows: Sequence[Row]) -> None:
     places = range(len(rows), 0, -1)
-    panel.barh(places, values, color=colours, height=0.62)
+    colours = [PALETTE[0] if row["way"].startswith("ours") else FAINT for row in rows]
+    panel.barh(places, [row["per_second"] for row in rows], color=colours, height=0.66)
     for place, row in zip(places, rows, strict=True):
         panel.hlines(place, row["lowest"], row["highest"], color=INK, linewidth=1)
-        words = f"{row['rate']:,.0f}  (×{row['ratio']:.2f})"
-        panel.annotate(words, (row["highest"], place), (5, 0), textcoords="offset points", va="center", size=8)
-    panel.set_yticks(list(places), names)
-    panel.set(title=title, xlabel="faces in a second", xlim=(0, 1.45 * max(row["highest"] for row in rows)))
+        words = f"{_cell(row['per_second'])}  (× {row['ratio']:.2f})"
+        panel.annotate(words, (row["highest"], place), (5, 0), textcoords="offset points", va="center")
+    panel.set_yticks(list(places), [row["way"] for row in rows])
+    panel.set(title=title, xlim=(0, 1.35 * max(row["highest"] for row in rows)))
+    panel.xaxis.set_major_formatter("{x:,.0f}")
     panel.grid(visible=False, axis="y")
     panel.tick_params(axis="y", length=0)
 
 
-def _processor() -> str:
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,6 +1,6 @@
 """Prediction in slices against all logits at once: the memory it takes as the pool grows, and how fast it is.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.pool [--sizes 100000 1000000] [--repeats 3] [--out pool.json]
+    OMP_NUM_THREADS=1 python -m benchmarks.pool [--sizes 100000 1000000] [--repeats 3] [--out benchmarks/results]
     OMP_NUM_THREADS=1 python -m benchmarks.pool --ways slices --sizes 100000 1000000 10000000 --repeats 1
 
 The network is one layer, so that reading, writing and what holds both together are measured, not convolutions; views
@@ -64,7 +64,7 @@ def measured(way: str, faces: Path) -> dict[str, float]:
         start = time.perf_counter()
         WAYS[way](faces, Path(folder) / "predictions.npy")
         seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": peak_megabytes(), "beyond": peak_megabytes() - before}
+    return {"seconds": seconds, "peak_megabytes": peak_megabytes(), "beyond": peak_megabytes() - before}
 
 
 def in_new_process(way: str, faces: Path) -> dict[str, float]:
@@ -85,8 +85,9 @@ def main() -> None:
         print(json.dumps(measured(args.only[0], Path(args.only[1]))))
         return
 
+    from benchmarks import measuring  # with what draws, which would count as memory above
+
     rows = []
-    print(f"{'faces':>12}  {'way':9}  {'faces/s':>9}  {'peak MB':>8}  {'beyond MB':>9}")
     for size in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
             faces = Path(folder) / "faces.npy"
@@ -95,16 +96,14 @@ def main() -> None:
         for way in args.ways:
             own = [run for name, run in runs if name == way]
             row = {key: statistics.median(run[key] for run in own) for key in own[0]}
-            rows.append({"faces": size, "way": way, "faces_per_second": size / row["seconds"]} | row)
-            print(f"{size:12,}  {way:9}  {size / row['seconds']:9,.0f}  {row['peak']:8.0f}  {row['beyond']:9.0f}")
-    ratios = {}
-    for way in args.ways:
-        peaks = [row["peak"] for row in rows if row["way"] == way]
-        ratios[way] = peaks[-1] / peaks[0]
-        print(f"{way}: peak at {args.sizes[-1]:,} faces ÷ at {args.sizes[0]:,}: {ratios[way]:.2f}")
-    if args.out:
-        about = {"torch": torch.__version__, "threads": torch.get_num_threads(), "repeats": args.repeats}
-        args.out.write_text(json.dumps(about | {"rows": rows, "ratios": ratios}, indent=2) + "\n")
+            rows.append({"faces": size, "prediction": way, "faces_per_second": size / row.pop("seconds")} | row)
+    targets = []
+    if "slices" in args.ways:
+        peaks = [row["peak_megabytes"] for row in rows if row["prediction"] == "slices"]
+        sizes = f"{args.sizes[-1]:,} faces ÷ at {args.sizes[0]:,}"
+        targets.append(measuring.target(f"pool: peak memory at {sizes}", peaks[-1] / peaks[0], most=1.05))
+    facts = {"repeats": args.repeats, "pixels": SIDE}
+    measuring.tell(args.out, "pool", "Memory of prediction", facts, {"prediction of a pool": rows}, *targets)
 
 
 if __name__ == "__main__":

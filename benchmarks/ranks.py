@@ -1,12 +1,15 @@
-"""Training and prediction by one process and by several, each a stage as users start it.
+"""Training and prediction by several processes: the stages as users start them, with FER_NPROC.
 
-    python -m benchmarks.ranks [--processes 1 2] [--faces 4000] [--repeats 3] [--out benchmarks/results]
+    python -m benchmarks.ranks [--processes 1 2] [--stages train predict] [--repeats 3] [--out benchmarks/results]
 
-The faces are noise with random labels. Start-up, what the same stage takes for 64 faces, is told apart and taken off.
-Every process has its share of the threads: on the cores of one machine there is little to win.
+Each stage is run on few faces and on many. The rate is that of the faces between, in the seconds between, so that
+start-up is not in it; it is told apart. The processes share the cores: two of a thread each, say, against one of a
+thread and one of two. Prediction shares out slices of 16,384 faces: for that it is by the smallest network, and the
+faces have 24 pixels.
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,74 +18,104 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 
 from benchmarks import measuring
-from fer import params
-from fer.labels import COLUMNS
+from fer import models
+from fer.labels import COLUMNS, EMOTIONS
+from fer.prediction import SLICE
+from fer.processes import available_cores
+from fer.sample import draw
 
-SIZE, FEW, BATCH = 48, 64, 32
 ROOT = Path(__file__).parents[1]
+BATCH, DRAWN = 64, 256
+FEW = BATCH
+STAGES = {
+    "train": {"network": measuring.NETWORK, "pixels": measuring.SIZE, "faces": FEW + 8 * BATCH},
+    "predict": {"network": "simple_cnn", "pixels": 24, "faces": 2 * SLICE},
+}
 
 
-def write_project(folder: Path, count: int) -> Path:
-    """What `unify` and `augment` leave, with as many validation faces as a batch has, and params.yaml for one epoch."""
+def write_project(folder: Path, stage: str, count: int) -> Path:
+    """What a stage reads of so many faces, and params.yaml for one epoch."""
     folder.mkdir()
-    chosen = yaml.safe_load(Path("params.yaml").read_text())
+    chosen = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     chosen["train"] |= {"epochs": 1, "batch": BATCH}
-    (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
-    random, emotions = np.random.default_rng(0), params.load().emotions
-    np.save(folder / "faces.npy", random.integers(0, 256, (count, SIZE, SIZE), dtype=np.uint8))
-    table = pd.DataFrame("", index=range(count), columns=list(COLUMNS))
-    table["emotion"] = [emotions[code] for code in random.integers(0, len(emotions), count)]
-    table["fold"], table["twin_in_train"] = ["valid"] * BATCH + ["train"] * (count - BATCH), "False"
+    chosen["predict"] |= {"views": ["plain"]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False), encoding="utf-8")
+
+    network, size = STAGES[stage]["network"], STAGES[stage]["pixels"]
+    pixels, label = draw(DRAWN, 0, size)
+    rows = np.arange(count + 1) % DRAWN  # the last one validates
+    np.save(folder / "faces.npy", pixels[rows])
+    table = pd.DataFrame("", index=range(len(rows)), columns=list(COLUMNS))
+    table["emotion"], table["fold"] = [EMOTIONS[code] for code in label[rows]], ["train"] * count + ["valid"]
     table.to_csv(folder / "table.csv", index=False)
-    (folder / "augmented").mkdir()
-    np.save(folder / "augmented" / "faces.npy", np.zeros((0, SIZE, SIZE), dtype=np.uint8))
-    np.save(folder / "augmented" / "parents.npy", np.zeros(0, dtype=np.int64))
+    for name in ("augmented", "model"):
+        (folder / name).mkdir()
+    np.save(folder / "augmented" / "faces.npy", pixels[:0])
+    np.save(folder / "augmented" / "parents.npy", label[:0])
+    torch.manual_seed(0)
+    facts = models.Facts(network=network, emotions=EMOTIONS[:7], size=size, dropout=0.0, input_px=None)
+    models.save(models.build(facts), facts, folder / "model")
     return folder
 
 
-def stage(folder: Path, processes: int, *command: str) -> float:
-    """Seconds that a stage takes."""
-    environment = os.environ | {"FER_NPROC": str(processes), "PYTHONPATH": str(ROOT)}
+def command(stage: str) -> list[str]:
+    if stage == "predict":
+        return ["--faces", "faces.npy", "--model", "model", "--out", "logits.npy"]
+    paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", "learnt"]
+    return [STAGES[stage]["network"], *paths]
+
+
+def seconds(folder: Path, stage: str, processes: int, threads: int) -> float:
+    environment = os.environ | {"FER_NPROC": str(processes), "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    begun = [sys.executable, "-m", f"pipeline.{stage}", *command(stage)]
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", *command], cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(begun, cwd=folder, env=environment, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
-def main() -> None:
-    parser = measuring.arguments(__doc__, "ranks")
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--faces", type=int, default=4_000)
-    parser.set_defaults(repeats=3)
-    args = parser.parse_args()
-    network = next(iter(params.load().ensemble))
-    data = ("--faces", "faces.npy")
-    train = ("pipeline.train", network, *data, "--table", "table.csv", "--augmented", "augmented", "--out", "model")
-    predict = ("pipeline.predict", *data, "--model", "model", "--out", "said.npy")
-    parts, start_up = {}, {}
-    with tempfile.TemporaryDirectory() as temporary:
-        many = write_project(Path(temporary) / "many", args.faces)
-        few = write_project(Path(temporary) / "few", FEW)
-        for name, command in {"train": train, "predict": predict}.items():
-            found: dict[str, list[float]] = {}
-            for _ in range(args.repeats):
-                for count in args.processes:
-                    least = stage(few, count, *command)
-                    seconds = stage(many, count, *command) - least
-                    side = f"ours, {count} process{'es' * (count > 1)}"
-                    found.setdefault(side, []).append((args.faces - FEW) / seconds)
-                    start_up[f"{name}, {count}"] = least
-            parts[name] = measuring.compared(found, next(iter(found)))
-    about = {
-        "claim": f"Several processes, {network}",
-        "faces": args.faces,
-        "batch": BATCH,
-        "start_up_seconds": start_up,
+def ways(processes: list[int], cores: int) -> dict[str, tuple[int, int]]:
+    """Processes, and threads of each, by name: with what each has if the most share the cores, and with all cores."""
+    least = max(1, cores // max(processes))
+    pairs = [(count, threads) for count in processes for threads in (least, max(1, cores // count))]
+    return {
+        f"ours, {count} process{'es' * (count > 1)}, {count * threads} thread{'s' * (count * threads > 1)}": (
+            count,
+            threads,
+        )
+        for count, threads in pairs
     }
-    measuring.tell(args.out, "ranks", about, parts)
-    print("\nstart-up in seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in start_up.items()))
+
+
+def compared(stage: str, processes: list[int], repeats: int) -> list[measuring.Row]:
+    count = STAGES[stage]["faces"]
+    rates: dict[str, list[float]] = {}
+    start_up: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        few, many = (write_project(Path(folder) / name, stage, n) for name, n in (("few", FEW), ("many", count)))
+        for _ in range(repeats):
+            for name, shared in ways(processes, available_cores()).items():
+                least, most = seconds(few, stage, *shared), seconds(many, stage, *shared)
+                rates.setdefault(name, []).append((count - FEW) / (most - least))
+                start_up.setdefault(name, []).append(least - FEW / rates[name][-1])
+    rows = measuring.compared(rates, next(iter(rates)))
+    return [row | {"start_up_seconds": statistics.median(start_up[row["way"]])} for row in rows]
+
+
+def main() -> None:
+    parser = measuring.arguments(__doc__, repeats=3)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    args = parser.parse_args()
+    tables = {
+        f"{stage}, faces a second by {STAGES[stage]['network']}": compared(stage, args.processes, args.repeats)
+        for stage in args.stages
+    }
+    facts = {"stages": STAGES, "faces_at_start_up": FEW, "batch": BATCH}
+    measuring.tell(args.out, "ranks", "Several processes at one piece of work", facts, tables)
 
 
 if __name__ == "__main__":

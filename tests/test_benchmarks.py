@@ -1,57 +1,118 @@
-"""The comparisons run, and write what they promise."""
+"""The benchmarks run at the least size, and their page has what they tell."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import __main__ as bench
-from benchmarks import measuring
+from benchmarks import __main__ as page
+from benchmarks import augmentation, duplicates, ingest, measuring, pool, prediction, ranks, training
+from pipeline import train
 
-ROOT = Path(__file__).parents[1]
-SMALLEST = {
-    "training": ("--steps", "2", "--batch", "4", "--seeds"),
-    "augmentation": (),
-    "prediction": ("--faces", "64", "--network", "shallow"),
-    "ranks": ("--faces", "96", "--processes", "1"),
+TINY = {
+    training: "--steps 1 --batch 4 --repeats 1 --epochs 1 --faces 8 --seeds 0 1",
+    augmentation: "--faces 4 --repeats 1",
+    prediction: "--faces 4 --repeats 1",
+    ingest: "--pictures 5 --sizes 5 --repeats 1",
+    duplicates: "--faces 200",
+    pool: "--sizes 10 --ways slices --repeats 1",
 }
+FIGURES = {"way", "per_second", "lowest", "highest", "ratio", "lowest_ratio", "highest_ratio"}
 
 
-@pytest.mark.parametrize("name", bench.COMPARISONS)
-def test_a_comparison_writes_its_rates_and_a_picture(tmp_path: Path, name: str) -> None:
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--repeats", "1", "--out", str(tmp_path), *SMALLEST[name]]
-    subprocess.run(command, cwd=ROOT, env=os.environ | {"FER_NPROC": "1"}, check=True, capture_output=True)
-    found = json.loads((tmp_path / f"{name}.json").read_text())
-    assert {"claim", "machine", "parts"} <= found.keys()
-    for rows in found["parts"].values():
-        assert rows[0]["ratio"] == 1
-        assert all(row["lowest"] <= row["rate"] <= row["highest"] for row in rows)
-        assert any(row["side"].startswith("ours") for row in rows)
-    assert (tmp_path / f"{name}.png").stat().st_size > 5000
+def told(name: str, benchmark: object, arguments: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    monkeypatch.setenv("FER_NPROC", "1")
+    monkeypatch.setattr(sys, "argv", [name, *arguments.split(), "--out", str(out)])
+    benchmark.main()
+    return json.loads((out / f"{name}.json").read_text())
 
 
-def test_ratios_are_of_the_same_repeat() -> None:
-    rows = measuring.compared({"other": [1.0, 10.0, 2.0], "ours": [2.0, 30.0, 8.0]}, "other")
-    assert [row["ratio"] for row in rows] == [1, 3]
-    assert (rows[1]["lowest_ratio"], rows[1]["highest_ratio"], rows[1]["rate"]) == (2, 4, 8)
+@pytest.mark.parametrize("benchmark", TINY, ids=lambda module: module.__name__.partition(".")[2])
+def test_a_benchmark_tells_figures_machine_and_command(
+    benchmark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = benchmark.__name__.partition(".")[2]
+    found = told(name, benchmark, TINY[benchmark], tmp_path, monkeypatch)
+    assert list(found) == ["claim", "command", "machine", "facts", "tables", "targets"]
+    assert found["command"] == f"python -m benchmarks.{name} {TINY[benchmark]}"
+    assert found["machine"].keys() == {"device", "cores", "threads", "torch", "python"}
+    assert all(rows for rows in found["tables"].values())
+    with_ratios = [rows for rows in found["tables"].values() if "ratio" in rows[0]]
+    assert all(row.keys() == FIGURES for rows in with_ratios for row in rows)
+    assert all(rows[0]["ratio"] == 1 for rows in with_ratios)
+    assert (tmp_path / f"{name}.png").is_file() == bool(with_ratios)
 
 
-def test_sides_are_measured_in_turn_and_the_first_repeat_is_left_out() -> None:
+def test_a_ratio_is_of_rates_of_the_same_repeat() -> None:
+    """The machine is twice as slow in the second repeat; the ratio is the same."""
+    slower, quicker = measuring.compared({"one": [100, 50, 90], "ours": [300, 150, 180]}, "one")
+    assert (slower["per_second"], slower["lowest"], slower["highest"], slower["ratio"]) == (90, 50, 100, 1)
+    assert (quicker["ratio"], quicker["lowest_ratio"], quicker["highest_ratio"]) == (3, 2, 3)
+
+
+def test_the_first_repeat_is_not_counted_and_ways_take_turns() -> None:
     calls = []
-    found = measuring.rates({"a": lambda: calls.append("a") or 3, "b": lambda: calls.append("b") or 5}, 2)
-    assert calls == ["a", "b"] * 3
-    assert {name: len(each) for name, each in found.items()} == {"a": 2, "b": 2}
+    found = measuring.rates({name: lambda name=name: calls.append(name) or 1 for name in "ab"}, repeats=2)
+    assert "".join(calls) == "ababab"
+    assert [len(each) for each in found.values()] == [2, 2]
 
 
-def test_tables_take_the_place_of_earlier_ones() -> None:
-    page = "x\n<!-- a -->\nold\n<!-- /a -->\ny"
-    assert bench.filled(page, "a", "new") == "x\n<!-- a -->\nnew\n<!-- /a -->\ny"
+def test_a_target_is_met_at_its_bound() -> None:
+    assert [measuring.target("", ratio, least=1.7)["met"] for ratio in (1.69, 1.7)] == [False, True]
+    assert [measuring.target("", ratio, most=1.05)["met"] for ratio in (1.05, 1.06)] == [True, False]
 
 
-def test_the_page_has_a_place_for_every_table() -> None:
-    text = bench.PAGE.read_text()
-    for name in bench.COMPARISONS:
-        assert bench.filled(text, name, "new table").count("new table") == 1
+def test_start_up_is_told_apart_from_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(folder: Path, stage: str, processes: int, threads: int) -> float:
+        faces = ranks.FEW if folder.name == "few" else ranks.STAGES[stage]["faces"]
+        return 3 * processes + faces / (100 * processes)
+
+    monkeypatch.setattr(ranks, "seconds", seconds)
+    monkeypatch.setattr(ranks, "write_project", lambda folder, stage, count: folder)
+    monkeypatch.setattr(ranks, "available_cores", lambda: 2)
+    rows = ranks.compared("train", [1, 2], repeats=2)
+    names = ["ours, 1 process, 1 thread", "ours, 1 process, 2 threads", "ours, 2 processes, 2 threads"]
+    assert [row["way"] for row in rows] == names
+    assert [round(row["ratio"], 6) for row in rows] == [1, 1, 2]
+    assert [round(row["start_up_seconds"], 6) for row in rows] == [3, 3, 6]
+
+
+def test_prediction_runs_on_what_is_written_for_it(tmp_path: Path) -> None:
+    project = ranks.write_project(tmp_path / "few", "predict", 2)
+    assert ranks.seconds(project, "predict", processes=1, threads=1) > 0
+    assert np.load(project / "logits.npy").shape == (3, 1, 7)
+
+
+def test_training_runs_on_what_is_written_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ranks.write_project(tmp_path / "few", "train", 2))
+    monkeypatch.setattr(sys, "argv", ["train", *ranks.command("train")])
+    train.main()
+    assert Path("learnt/weights.safetensors").is_file()
+
+
+def test_the_page_has_what_was_found_and_keeps_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    found = told("prediction", prediction, TINY[prediction], tmp_path, monkeypatch)
+    words = "Before.\n\n<!-- targets -->old<!-- end -->\n\n<!-- prediction -->old<!-- end -->\n\n{}\n\nAfter.\n"
+    not_run = "<!-- ranks -->kept<!-- end -->"
+    text = page.filled(words.format(not_run))
+    assert text == page.filled(text), "filled twice"
+    assert text.startswith("Before.")
+    assert text.endswith(f"{not_run}\n\nAfter.\n")
+    assert "old" not in text
+    for part in (found["command"], "| DataLoader, fp32 |", "results/prediction.png", "| prediction: ours, bf16 ÷"):
+        assert part in text
+
+
+def test_a_number_of_a_table_has_three_digits() -> None:
+    rows = [{"way": "ours", "faces": 10_000, "per_second": 1234.5, "ratio": 1.2345}]
+    assert measuring.markdown(rows).splitlines()[-1] == "| ours | 10,000 | 1,234 | 1.23 |"
+
+
+def test_every_benchmark_has_its_place_in_the_page() -> None:
+    files = {path.stem for path in page.HERE.glob("*.py")} - {"__main__", "measuring", "ordinary"}
+    assert files == set(page.RUNS)
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in text for name in page.RUNS)

@@ -1,0 +1,57 @@
+"""The ordinary way: a Dataset of PIL pictures, torchvision's transforms face by face, a DataLoader with workers."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from fer import params
+from fer.augmentation import ERASED_AREA, ERASED_RATIO
+from fer.inference import device
+from fer.models import DEVIATION, MEAN
+from fer.processes import available_cores
+
+NORMALIZE = v2.Normalize([MEAN], [DEVIATION])
+AS_STORED = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), NORMALIZE])
+
+
+def changes(chosen: params.Transforms, *, on_pil: bool) -> v2.Compose:
+    """What `fer.augmentation` does, within the same bounds, to a PIL picture or a uint8 tensor; floats in 0..1."""
+    moves = v2.RandomAffine(
+        chosen.rotation_degrees,
+        translate=(chosen.shift, chosen.shift),
+        scale=(1 - chosen.zoom, 1 + chosen.zoom),
+        shear=chosen.shear_degrees,
+        interpolation=v2.InterpolationMode.BILINEAR,
+    )
+    light = v2.ColorJitter(brightness=chosen.brightness, contrast=chosen.contrast)
+    to_tensor = [v2.PILToTensor()] if on_pil else []
+    erase = v2.RandomErasing(chosen.erasing, scale=ERASED_AREA, ratio=ERASED_RATIO)
+    flip = v2.RandomHorizontalFlip(chosen.flip)
+    return v2.Compose([flip, moves, light, *to_tensor, v2.ToDtype(torch.float32, scale=True), erase])
+
+
+class Faces(Dataset[tuple[Tensor, int]]):
+    def __init__(self, pixels: np.ndarray, label: np.ndarray, change: v2.Compose, *, on_pil: bool = True) -> None:
+        self.pixels, self.label, self.change, self.on_pil = pixels, label, change, on_pil
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        face = self.pixels[row]
+        return self.change(Image.fromarray(face) if self.on_pil else torch.from_numpy(face)[None]), self.label[row]
+
+
+def loader(faces: Faces, batch: int, *, shuffle: bool = False) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches by a worker for each core; the workers stay from one pass to the next."""
+    return DataLoader(
+        faces,
+        batch,
+        shuffle=shuffle,
+        num_workers=available_cores(),
+        persistent_workers=True,
+        pin_memory=device().type == "cuda",
+    )
