@@ -5,6 +5,7 @@ In every repeat each way runs once, all in one process; a ratio is of two rates 
 
 import argparse
 import math
+import os
 import platform
 import shlex
 import statistics
@@ -98,7 +99,8 @@ def machine() -> Row:
     if device().type == "cuda":
         tf32 = {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32}
         facts |= {"device": torch.cuda.get_device_name(), "tf32": tf32}
-    return facts | {"torch": torch.__version__, "python": platform.python_version()}
+    openmp = {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "GOMP_"))}
+    return facts | {"openmp": openmp, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -37,7 +37,7 @@ def test_a_benchmark_tells_figures_machine_and_command(
     found = told(name, benchmark, TINY[benchmark], tmp_path, monkeypatch)
     assert list(found) == ["claim", "command", "machine", "facts", "tables", "targets"]
     assert found["command"] == f"python -m benchmarks.{name} {TINY[benchmark]}"
-    assert found["machine"].keys() == {"device", "cores", "threads", "torch", "python"}
+    assert found["machine"].keys() == {"device", "cores", "threads", "openmp", "torch", "python"}
     assert all(rows for rows in found["tables"].values())
     with_ratios = [rows for rows in found["tables"].values() if "ratio" in rows[0]]
     assert all(row.keys() == FIGURES for rows in with_ratios for row in rows)
