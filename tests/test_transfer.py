@@ -171,5 +171,6 @@ def test_the_head_learns_first_and_then_everything() -> None:
     assert [row["epoch"] for row in curve] == [1]
 
     both, curve = after("head", "all")
-    assert {key for key in before if not torch.equal(before[key], both[key])} == set(before)
+    unchanged = {key for key in before if torch.equal(before[key], both[key])}
+    assert all(key.endswith("num_batches_tracked") for key in unchanged), "the averaged network does not count"
     assert [row["epoch"] for row in curve] == [1, 2]
