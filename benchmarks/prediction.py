@@ -6,12 +6,15 @@ The loop opens each face as a PIL picture in worker processes, normalises it, an
 the logits of both are compared: ours in fp32 must not differ by more than a thousandth of the largest.
 """
 
+from collections.abc import Callable
+from copy import deepcopy
+
 import numpy as np
 import torch
 
 from benchmarks import measuring, ordinary
 from fer import params
-from fer.inference import device, logits
+from fer.inference import AT_ONCE, device, logits, placed
 
 CLOSE = 1e-3  # of the largest logit, in fp32
 
@@ -23,14 +26,22 @@ def main() -> None:
     batch, where = params.load().predict.batch, device()
     pixels = np.random.default_rng(0).integers(0, 256, (args.faces, measuring.SIZE, measuring.SIZE), dtype=np.uint8)
     network = measuring.improved_se(seed=0).eval()
-    loader = ordinary.loader(ordinary.Faces(pixels, np.zeros(len(pixels)), ordinary.AS_STORED), batch)
+    quick = placed(deepcopy(network))
+    faces = ordinary.Faces(pixels, np.zeros(len(pixels)), ordinary.AS_STORED)
 
-    @torch.no_grad()
-    def theirs() -> np.ndarray:
-        return torch.cat([network(faces.to(where)).cpu() for faces, _ in loader]).numpy()
+    def by_loader(at_once: int) -> Callable[[], np.ndarray]:
+        loader = ordinary.loader(faces, at_once)
+
+        @torch.no_grad()
+        def predicted() -> np.ndarray:
+            return torch.cat([network(some.to(where)).cpu() for some, _ in loader]).numpy()
+
+        return predicted
+
+    theirs, theirs_in_small_batches = by_loader(batch), by_loader(AT_ONCE)
 
     def ours(precision: str) -> np.ndarray:
-        return logits(network, pixels, views=["plain"], batch=batch, precision=precision)[:, 0]
+        return logits(quick, pixels, views=["plain"], batch=batch, precision=precision)[:, 0]
 
     said = theirs()
     largest = float(np.abs(said).max())
@@ -39,6 +50,7 @@ def main() -> None:
     found = measuring.rates(
         {
             "DataLoader, fp32": lambda: len(theirs()),
+            f"DataLoader, fp32, batches of {AT_ONCE}": lambda: len(theirs_in_small_batches()),
             "ours, fp32": lambda: len(ours("fp32")),
             "ours, bf16": lambda: len(ours("bf16")),
         },

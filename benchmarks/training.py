@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 from benchmarks import measuring, ordinary
 from fer import params, recipes, training
 from fer.examples import Examples
-from fer.inference import device
+from fer.inference import device, placed
 from fer.optimization import make_optimizer, make_schedule
 from fer.recipes import recipe_of
 from fer.sample import draw
@@ -59,7 +59,7 @@ def by_ours(
     """All steps as one epoch, so that there is none to choose by the accuracy on `valid`."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         training.fit(
-            network,
+            placed(network),
             train,
             valid,
             recipe=recipe.model_copy(update={"epochs": 1}),

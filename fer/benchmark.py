@@ -20,7 +20,7 @@ from fer.errors import InputError
 from fer.examples import Examples, Unlabelled
 from fer.faces import open_faces
 from fer.gains import TEACHER, Outcome, labels_in_words
-from fer.inference import device, logits, view_names
+from fer.inference import logits, placed, view_names
 from fer.labels import codes, read_table, read_truth, wanted_shares
 from fer.pseudolabels import gathered, shares
 from fer.splits import over_budget
@@ -229,7 +229,7 @@ def _learn(
 ) -> list[float]:
     """Train `network`; the validation accuracy after each epoch."""
     curve = learn(
-        network.to(device()),
+        placed(network),
         train,
         _examples(trial, "valid"),
         recipe=trial.recipe,

@@ -19,7 +19,7 @@ from fer.errors import InputError
 from fer.evaluation import Measured, measured
 from fer.examples import Examples, read_labelled
 from fer.faces import open_faces
-from fer.inference import device, logits, view_names
+from fer.inference import logits, placed, view_names
 from fer.labels import read_table
 from fer.standings import Cost, Run, calibrated, figures
 from fer.stored import Result, damaged, stored
@@ -188,7 +188,7 @@ def _trained(task: Task, name: str) -> tuple[Float[np.ndarray, "n views classes"
     chosen, material, recipe = task.chosen, task.material, task.recipe
 
     def fresh() -> nn.Module:
-        return untrained(task.network, recipe, chosen.emotions, material.train.size, task.seed)[0].to(device())
+        return placed(untrained(task.network, recipe, chosen.emotions, material.train.size, task.seed)[0])
 
     network = fresh()
     cost = Cost(

@@ -19,6 +19,7 @@ from fer.models import as_input
 
 BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last on ARM
 SLOW_BF16 = "precision is bf16, but the processor has no instructions for it: fp32 may be faster"
+AT_ONCE = 32  # faces, on a processor: their maps stay in its cache, and prediction is up to twice as fast
 MARGIN = 1 / 24  # of the side, around a central crop: 44 of 48 pixels remain, as is usual with FER-2013
 
 
@@ -78,6 +79,11 @@ def device() -> torch.device:
     return found
 
 
+def placed(network: nn.Module, where: torch.device | None = None) -> nn.Module:
+    """`network` on `where`, or else on `device()`, with the channels last in memory: convolutions are faster so."""
+    return network.to(where or device()).to(memory_format=torch.channels_last)
+
+
 def computing(where: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     """A context in which networks compute in `precision`, fp32 or bf16."""
     if precision == "fp32":
@@ -134,7 +140,10 @@ def answer(
     network: nn.Module, faces: UInt8[Tensor, "n size size"], views: Sequence[str], precision: str
 ) -> Float[Tensor, "n views classes"]:
     """What `network`, in evaluation mode, says of a batch of faces on its device; float32, there."""
-    pixels = faces.float() / 255
+    parts = faces.split(AT_ONCE) if faces.device.type == "cpu" else [faces]
+    said = []
     with computing(faces.device, precision):
-        said = [network(as_input(view)).float() for view in seen(pixels, views).values()]
-    return torch.stack(said, dim=1)
+        for part in parts:
+            shown = seen(part.float() / 255, views).values()
+            said.append(torch.stack([network(as_input(view)).float() for view in shown], dim=1))
+    return torch.cat(said)

@@ -14,7 +14,7 @@ from fer import models
 from fer.calibration import probabilities
 from fer.ensembles import vote
 from fer.errors import InputError
-from fer.inference import logits
+from fer.inference import logits, placed
 from fer.schema import Name, NotNegative, Positive, Section
 from fer.tables import read_json, write_json
 
@@ -87,7 +87,7 @@ def load(folder: Path, device: torch.device) -> Predictor:
     for name in about.temperatures:
         if models.weights_sha256(folder / name) != about.weights_sha256[name]:
             raise InputError(f"{folder / name}: not the weights that were packaged; run `dvc repro package`")
-        networks[name] = models.load(folder / name, about.emotions, about.size)[0].to(device)
+        networks[name] = placed(models.load(folder / name, about.emotions, about.size)[0], device)
     return Predictor(about, networks)
 
 

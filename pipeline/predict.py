@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fer import distributed, models, params
 from fer.faces import open_faces
-from fer.inference import device, view_names
+from fer.inference import placed, view_names
 from fer.prediction import predict
 from fer.tables import write_json
 
@@ -23,7 +23,7 @@ def main() -> None:
     of_weights = {"network": about.network, "weights_sha256": models.weights_sha256(args.model)}
     facts = of_weights | {"views": view_names(chosen.predict.views), "emotions": chosen.emotions}
     predict(
-        network.to(device()),
+        placed(network),
         args.faces,
         args.out,
         facts,

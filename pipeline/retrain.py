@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer import distributed, models, params
 from fer.examples import read_labelled, read_pseudo_labelled, read_unlabelled
-from fer.inference import device
+from fer.inference import placed
 from fer.recipes import recipe_of
 from fer.tables import replacing_folder, write_csv
 from fer.training import learn, untrained
@@ -34,7 +34,7 @@ def main() -> None:
     if chosen.retrain.start == "teacher":
         models.load_teacher(network, args.network, args.models, args.pseudo_labels)
     curve = learn(
-        network.to(device()),
+        placed(network),
         train + accepted,
         valid,
         recipe=recipe,

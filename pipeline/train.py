@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer import distributed, models, params
 from fer.examples import read_labelled
-from fer.inference import device
+from fer.inference import placed
 from fer.recipes import recipe_of
 from fer.tables import replacing_folder, write_csv
 from fer.training import learn, untrained
@@ -27,7 +27,7 @@ def main() -> None:
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
     network, facts = untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
     curve = learn(
-        network.to(device()),
+        placed(network),
         train,
         valid,
         recipe=recipe,

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from fer import inference
+from fer import inference, models
 from fer.errors import InputError
+from fer.models import as_input
 
 
 class Corner(nn.Module):
@@ -65,6 +66,16 @@ def test_every_view_is_another_look_at_the_face() -> None:
 def test_the_batch_size_changes_nothing() -> None:
     for batch in (1, 7, 100):
         np.testing.assert_array_equal(answers(batch=batch), answers())
+
+
+def test_channels_last_and_few_faces_at_once_change_nothing() -> None:
+    facts = models.Facts(network="improved_se", emotions=("a", "b"), size=16, dropout=0.0, input_px=None)
+    network = models.build(facts).eval()
+    faces = torch.from_numpy(FACES).repeat(3, 1, 1)  # more than a processor takes at once
+    with torch.inference_mode():
+        wanted = network(as_input(faces.float() / 255))
+        found = inference.answer(inference.placed(network, torch.device("cpu")), faces, ["plain"], "fp32")[:, 0]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_no_faces_have_no_answers() -> None:
