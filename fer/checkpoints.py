@@ -110,7 +110,7 @@ class Checkpoint:
 
 
 def fingerprint(*facts: Any) -> str:
-    """A digest of the facts, arrays and tensors among them, and of the project's code."""
+    """A digest of the facts, arrays among them, and of the project's code."""
     digest = hashlib.sha256(torch.__version__.encode())
     for file in sorted(CODE.rglob("*.py")):
         digest.update(file.read_bytes())
@@ -123,8 +123,9 @@ def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
     """What JSON can hold of `value`; its tensors go into `tensors`, under numbers."""
     match value:
         case Tensor():
-            tensors[str(len(tensors))] = value.detach().cpu().clone().contiguous()
-            return {"tensor": str(len(tensors) - 1)}
+            tensors[str(len(tensors))] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+            return {"tensor": str(len(tensors) - 1), "channels_last": last}
         case dict():
             return {"pairs": [[key, _split(item, tensors)] for key, item in value.items()]}
         case list() | tuple():
@@ -134,8 +135,8 @@ def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 def _joined(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     match value:
-        case {"tensor": number}:
-            return tensors[number]
+        case {"tensor": number, "channels_last": last}:  # fused optimisers take a state to be arranged as its weights
+            return tensors[number].contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
         case {"pairs": pairs}:
             return {key: _joined(item, tensors) for key, item in pairs}
         case list():

@@ -15,6 +15,7 @@ from torch import nn
 from fer import checkpoints, params, recipes, training
 from fer.errors import CutShortError
 from fer.examples import Unlabelled
+from fer.inference import placed
 
 STEPS = 24  # in four epochs
 PHASES = [recipes.Phase(layers=layers, epochs=2, lr=0.01, class_weights="none") for layers in ("head", "all")]
@@ -33,7 +34,8 @@ def learnt(
     online = changes.pop("online", False)
     recipe = RECIPE.model_copy(update=changes)
     layers = small_network(recipe.dropout)
-    network = nn.Sequential(OrderedDict(backbone=layers[:5], head=layers[5:]))
+    body = nn.Sequential(*layers[:3], nn.Conv2d(4, 4, 3, padding=1), *layers[3:5])
+    network = placed(nn.Sequential(OrderedDict(backbone=body, head=layers[5:])), torch.device("cpu"))
     taken = 0
 
     def look(module: nn.Module, faces: Any) -> None:
