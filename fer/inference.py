@@ -124,15 +124,13 @@ def logits(
     """
     where = next(network.parameters()).device
     network.eval()
-    parts = []
+    classes = network(as_input(torch.zeros(1, *faces.shape[1:], device=where))).shape[1]
+    said = torch.zeros(len(faces), len(view_names(views)), classes, device=where)
     starts = range(0, len(faces), batch)
     for start in tqdm(starts, desc=progress, unit="batch", disable=None if progress else True, leave=False):
         pixels = torch.from_numpy(np.array(faces[start : start + batch])).to(where)
-        parts.append(answer(network, pixels, views, precision))
-    if not parts:
-        classes = network(as_input(torch.zeros(1, *faces.shape[1:], device=where))).shape[1]
-        return np.zeros((0, len(view_names(views)), classes), dtype=np.float32)
-    return torch.cat(parts).cpu().numpy()
+        said[start : start + batch] = answer(network, pixels, views, precision)
+    return said.cpu().numpy()
 
 
 @torch.inference_mode()
