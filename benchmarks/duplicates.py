@@ -9,7 +9,6 @@ earlier one, and one in a hundred an earlier one saved as a JPEG of quality 75 t
 import argparse
 import io
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.memory import peak_megabytes
 from fer.duplicates import clusters
 from fer.similarity import alike
 
@@ -69,7 +69,7 @@ def measure(count: int) -> dict[str, float]:
         "copies_found": float((identical[copies[0]] == identical[copies[1]]).mean()),
         "altered_found": float((similar[altered[0]] == similar[altered[1]]).mean()),
         "clusters_too_few": int(count - len(copies.T) - len(altered.T) - similar.max() - 1),
-        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_megabytes": peak_megabytes(),
     }
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks import memory
 from fer import params
 from fer.datasets import tree
 from fer.datasets.files import Folder
@@ -83,8 +84,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.only:
         with_ours(args.only, args.out)
-        usage = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        print(*usage)
+        print(memory.peak_megabytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
         return
     from benchmarks import measuring  # with torch, which would count as memory above and in every process
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.memory import peak_megabytes
 from fer import params
 from fer.faces import open_faces
 from fer.inference import logits
@@ -50,11 +51,6 @@ def at_once(faces: Path, out: Path) -> None:
 
 
 WAYS = {"slices": in_slices, "at_once": at_once}
-
-
-def peak_megabytes() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def measured(way: str, faces: Path) -> dict[str, float]:
