@@ -112,7 +112,7 @@ def test_a_number_of_a_table_has_three_digits() -> None:
 
 
 def test_every_benchmark_has_its_place_in_the_page() -> None:
-    files = {path.stem for path in page.HERE.glob("*.py")} - {"__main__", "measuring", "ordinary"}
+    files = {path.stem for path in page.HERE.glob("*.py")} - {"__main__", "measuring", "memory", "ordinary"}
     assert files == set(page.RUNS)
     text = page.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- {name} -->" in text for name in page.RUNS)

@@ -115,7 +115,7 @@ def script(folder: Path, function: str) -> str:
 
 def told(process: "subprocess.Popen[str]") -> tuple[int, list[str], list[str]]:
     """Exit code, lines of output and lines of error."""
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out.splitlines(), err.splitlines()
 
 

@@ -1,12 +1,12 @@
 """What `retrain` hands to the training loop."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from torch import nn
 
 from fer.examples import Examples
 from pipeline import retrain
@@ -34,7 +34,7 @@ def test_the_steps_follow_from_the_labelled_faces_alone(
     monkeypatch.setattr(retrain, "read_labelled", lambda *_: (examples(20), examples(5)))
     monkeypatch.setattr(retrain, "read_pseudo_labelled", lambda *_: examples(30))
     monkeypatch.setattr(retrain, "read_unlabelled", lambda *_: None)
-    monkeypatch.setattr(retrain, "untrained", lambda *_: (SimpleNamespace(to=lambda where: None), None))
+    monkeypatch.setattr(retrain, "untrained", lambda *_: (nn.Identity(), None))
     monkeypatch.setattr(retrain, "learn", learn)
     monkeypatch.setattr(retrain.models, "save", lambda *_: None)
     paths = [part for name in ("faces", "table", "augmented", "pseudo-labels", "models") for part in (f"--{name}", "x")]

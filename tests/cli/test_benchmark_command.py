@@ -76,8 +76,8 @@ def test_a_second_run_trains_only_what_is_new(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("fixmatch",), "fixmatch: no such arm; there are no_pool, random_labels"),
-        (("no_pool", "--network", "vgg99"), "vgg99"),
+        (("fixmatch", "--budgets", "5"), "fixmatch: no such arm; there are no_pool, random_labels"),
+        (("no_pool", "--budgets", "5", "--network", "vgg99"), "vgg99"),
         (("no_pool", "--budgets", "0"), "0 is below 1"),
         (("no_pool", "--seeds", "-1"), "-1 is below 0"),
         (("no_pool", "--steps", "0"), "0 is below 1"),

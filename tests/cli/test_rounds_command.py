@@ -206,7 +206,7 @@ def test_an_interruption_leaves_no_stage_running_and_the_next_run_ends_as_dvc_ha
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
-    assert process.wait(timeout=30) == 1
+    assert process.wait(timeout=120) == 1
     last = Path("told").read_text().splitlines()[-1]
     assert last.startswith("error: interrupted; params.yaml now has 1 round after round 0 (it had 1); ")
     with pytest.raises(ProcessLookupError):
