@@ -50,6 +50,7 @@ FLOORS = (
         "consistency",
         "distributed",
         "examples",
+        "explaining",
         "inference",
         "optimization",
         "packaging",
