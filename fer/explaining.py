@@ -100,6 +100,12 @@ def saliency(network: nn.Module, faces: Faces, emotions: Codes) -> Heat:
     return found
 
 
+def explained(network: nn.Module, faces: Faces, emotions: Codes) -> tuple[str, Heat]:
+    """The heat of Grad-CAM, or of the pixel gradient where the network has no map for it, with the name of the way."""
+    heat = grad_cam(network, faces, emotions)
+    return ("Grad-CAM", heat) if heat is not None else ("pixel gradient", saliency(network, faces, emotions))
+
+
 def feature_maps(
     network: nn.Module, face: UInt8[np.ndarray, "size size"]
 ) -> list[Float[np.ndarray, "channels height width"]]:

@@ -40,7 +40,7 @@ FLOORS = (
         "evaluation",
         "standings",
     ),
-    ("corrections", "doubts", "reviews"),
+    ("corrections", "doubts", "exhibits", "reviews"),
     ("drawing", "expressions", "people", "portraits", "sample"),
     ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
     (
@@ -57,7 +57,17 @@ FLOORS = (
         "prediction",
     ),
     ("training", "benchmark", "comparison"),
-    ("plots", "audit_plot", "review_sheet", "source_sheets", "benchmark_plot", "comparison_plot", "search_plot"),
+    (
+        "plots",
+        "audit_plot",
+        "explained_plot",
+        "exhibition",
+        "review_sheet",
+        "source_sheets",
+        "benchmark_plot",
+        "comparison_plot",
+        "search_plot",
+    ),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
@@ -65,6 +75,7 @@ ALSO = [
     "datasets.ingesting",
     "plots",
     "audit_plot",
+    "explained_plot",
     "review_sheet",
     "source_sheets",
     "comparison_plot",

@@ -1,0 +1,108 @@
+"""The pages of pictures that `explain` writes, and what the report says of each."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import nn
+
+from fer import exhibits, explaining
+from fer.explained_plot import ABREAST, CELLS_KEY, HEAT_KEY, Row, cells, enlarged, gallery, overlay, page
+
+Faces = UInt8[np.ndarray, "n size size"]
+Probs = Float[np.ndarray, "n classes"]
+Codes = Int[np.ndarray, " n"]
+Page = dict[str, str]  # part (tests, pseudo_labels, ways or maps), file, title, alt
+
+CHANNELS = 8  # shown of a map
+
+
+@dataclass(frozen=True)
+class Voter:
+    """The network that is explained, what it is called, and the emotions of its logits."""
+
+    network: nn.Module
+    name: str
+    emotions: tuple[str, ...]
+
+
+def test_pages(out: Path, voter: Voter, faces: Faces, probs: Probs, labels: Codes, table: pd.DataFrame) -> list[Page]:
+    """A page for each emotion: faces taken for it rightly, wrongly or nearly, with what speaks for the likeliest."""
+    shown = [exhibits.of_emotion(code, probs, labels, table, ABREAST) for code in range(len(voter.emotions))]
+    rows = _union(rows for groups in shown for rows in groups.values())
+    way, heat = explaining.explained(voter.network, faces[rows], probs[rows].argmax(axis=1))
+    heat_of = dict(zip(rows.tolist(), heat, strict=True))
+    words = {row: exhibits.in_words(probs[row], voter.emotions) for row in heat_of}
+    pages = []
+    for emotion, groups in zip(voter.emotions, shown, strict=True):
+        title = f"Test faces labelled {emotion}"
+        about = f"Below each face what in it speaks for the likelier of the two emotions\n({way} of {voter.name})"
+        name = f"test_{emotion}.png"
+        page(out / name, title, about, gallery(groups, faces, words, heat_of), HEAT_KEY)
+        told = ", ".join(f"{len(rows)} {heading}" for heading, rows in groups.items())
+        pages.append({"part": "tests", "file": name, "title": title, "alt": f"{told}; below each the heat of {way}"})
+    return pages
+
+
+def pseudo_label_pages(
+    out: Path,
+    round_: int,
+    emotions: tuple[str, ...],
+    faces: Faces,
+    probs: Probs,
+    accepted: Bool[np.ndarray, " n"],
+    pool: Bool[np.ndarray, " n"],
+    table: pd.DataFrame,
+) -> list[Page]:
+    """A page for each emotion: unlabelled faces taken for it that round `round_` learns from, and that it does not."""
+    pages = []
+    for code, emotion in enumerate(emotions):
+        groups = exhibits.of_pseudo_label(code, probs, accepted, pool, table, 2 * ABREAST)
+        words = {row: exhibits.in_words(probs[row], emotions) for rows in groups.values() for row in rows.tolist()}
+        title = f"Unlabelled faces taken for {emotion}"
+        about = f"For round {round_}; from the surest to the least sure"
+        name = f"pseudo_labels_{emotion}.png"
+        page(out / name, title, about, gallery(groups, faces, words))
+        told = ", ".join(f"{len(rows)} {heading}" for heading, rows in groups.items())
+        pages.append({"part": "pseudo_labels", "file": name, "title": title, "alt": told})
+    return pages
+
+
+def ways_page(out: Path, voter: Voter, faces: Faces, codes: Codes) -> Page:
+    """A face a row, as it is and with the heat of each way of explaining that the network allows."""
+    ways = {
+        "Grad-CAM": explaining.grad_cam(voter.network, faces, codes),
+        "CAM": explaining.cam(voter.network, faces, codes),
+        "pixel gradient": explaining.saliency(voter.network, faces, codes),
+    }
+    heats = {way: heat for way, heat in ways.items() if heat is not None}
+    rows = []
+    for number, code in enumerate(codes.tolist()):
+        tiles = [enlarged(faces[number]), *(overlay(faces[number], heat[number]) for heat in heats.values())]
+        rows.append(Row(tiles, words=[voter.emotions[code], *heats]))
+    title = f"{len(heats)} ways to ask {voter.name}"
+    page(out / "ways.png", title, "What in the face speaks for the emotion that it is taken for?", rows, HEAT_KEY)
+    alt = f"{len(faces)} faces, each as it is and with the heat of {', '.join(heats)}"
+    return {"part": "ways", "file": "ways.png", "title": title, "alt": alt}
+
+
+def maps_page(out: Path, voter: Voter, face: UInt8[np.ndarray, "size size"]) -> Page:
+    """A face, and the channels that it excites most in the last map of each size."""
+    rows = [Row([enlarged(face)])]
+    for each in explaining.feature_maps(voter.network, face):
+        channels, height, width = each.shape
+        most = np.argsort(-np.ptp(each, axis=(1, 2)), kind="stable")[:CHANNELS]
+        heading = f"{height} × {width} cells, {min(CHANNELS, channels)} of {channels} channels"
+        rows.append(Row([cells(each[channel]) for channel in most], heading))
+    title = f"Maps of {voter.name}"
+    about = "What becomes of the face on its way: of each size the last map,\nthe channels whose values differ most"
+    page(out / "maps.png", title, about, rows, CELLS_KEY)
+    alt = f"A face, and below it channels of {len(rows) - 1} maps, from the largest to the smallest"
+    return {"part": "maps", "file": "maps.png", "title": title, "alt": alt}
+
+
+def _union(rows: Iterable[Int[np.ndarray, " m"]]) -> Int[np.ndarray, " m"]:
+    return np.unique(np.concatenate(list(rows)))

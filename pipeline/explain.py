@@ -1,0 +1,52 @@
+"""Package, faces, predictions, pseudo-labels -> pictures of what the network looks at and of what it was taught."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from fer import exhibits, packaging, params
+from fer.calibration import probabilities
+from fer.ensembles import read_predictions, vote
+from fer.exhibition import Voter, maps_page, pseudo_label_pages, test_pages, ways_page
+from fer.faces import open_faces
+from fer.inference import device
+from fer.labels import codes, read_table
+from fer.stages import run
+from fer.tables import replacing_folder, write_json
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("faces", "table", "package", "predictions", "pseudo-labels", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args()
+    rounds = params.load().rounds.retrain
+
+    table, faces, package = read_table(args.table), open_faces(args.faces), packaging.load(args.package, device())
+    about = package.about
+    said = read_predictions(args.predictions / str(about.round), about.vote, about.emotions, len(table))
+    test = np.flatnonzero(table["fold"] == "test")
+    temperatures = about.temperatures
+    each = {name: probabilities(of.logits[test], temperatures[name]) for name, of in said.items()}
+    probs, tested, of_test = vote(each, about.vote), faces[test], table.iloc[test]
+    labels = codes(of_test["emotion"], about.emotions)
+    strongest = max(about.vote, key=lambda name: about.vote[name])
+    voter = Voter(package.networks[strongest], f"{strongest}, round {about.round}", about.emotions)
+
+    with replacing_folder(args.out) as out:
+        pages = test_pages(out, voter, tested, probs, labels, of_test)
+        surest = exhibits.surest(probs, labels, of_test)
+        if len(surest):
+            pages += [ways_page(out, voter, tested[surest], labels[surest]), maps_page(out, voter, tested[surest[0]])]
+        for round_ in rounds[-1:]:
+            folder = args.pseudo_labels / str(round_)
+            accepted, reviewed, learnt = (np.load(folder / f"{name}.npy") for name in ("accepted", "reviewed", "probs"))
+            pool = (table["fold"] == "unlabelled").to_numpy() & ~reviewed
+            pages += pseudo_label_pages(out, round_, about.emotions, faces, learnt, accepted, pool, table)
+        write_json(out / "pages.json", {"network": voter.name, "voters": list(about.vote), "pages": pages})
+    print(f"{args.out}: {len(pages)} pictures of what {voter.name} looks at and was taught")
+
+
+if __name__ == "__main__":
+    run(main)
