@@ -86,7 +86,7 @@ def test_a_stage_lists_the_parameters_that_its_script_reads_and_no_others(stage:
     source = (ROOT / "pipeline" / f"{stage}.py").read_text()
     sections = "|".join(params.Params.model_fields)
     read = set(re.findall(rf"\b(?:chosen|params\.load\(\))\.({sections})\b", source))
-    assert read == {name.split(".")[0] for name in stages()[stage]["params"]}
+    assert read == {name.split(".")[0] for name in stages()[stage].get("params", [])}
 
 
 @pytest.mark.parametrize("stage", ["train", "retrain"])
@@ -97,7 +97,7 @@ def test_a_network_is_trained_again_for_its_own_row_alone(stage: str) -> None:
 
 
 def test_every_parameter_is_used_by_a_stage() -> None:
-    used = {name.split(".")[0] for stage in stages().values() for name in stage["params"]}
+    used = {name.split(".")[0] for stage in stages().values() for name in stage.get("params", [])}
     assert used == set(params.Params.model_fields)
 
 

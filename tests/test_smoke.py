@@ -1,6 +1,7 @@
 """The whole pipeline through DVC, on a small drawn sample, with two networks and two rounds of pseudo-labels."""
 
 import csv
+import html
 import json
 import os
 import re
@@ -142,6 +143,22 @@ def test_the_package_predicts_pictures_and_accounts_for_each(project: Path) -> N
         probs = [float(row[key]) for key in row if key.startswith("p_") and row[key]]
         assert (len(probs), row["label"] != "") == ((7, True) if row["status"] == "ok" else (0, False))
         assert not probs or abs(sum(probs) - 1) < 1e-4
+
+
+def test_the_report_tells_of_every_round_and_shows_faces(project: Path) -> None:
+    page = (project / "data" / "report" / "index.html").read_text()
+    verdicts = json.loads((project / "metrics" / "verdict.json").read_text())
+    for round_ in "12":
+        assert html.escape(f"Round {round_}: {verdicts[round_]['verdict']}") in page
+    assert html.escape((project / "params.yaml").read_text()) in page
+    pages = json.loads((project / "data" / "explained" / "pages.json").read_text())["pages"]
+    assert len(pages) == 16
+    assert page.count("data:image/png;base64,") == 16 + 5 + 3 + 1
+    assert "of the 2 networks that vote, the one with most weight" in page
+    for source in SMALL["sources"]:
+        noted = re.search(rf"- path: data/raw/{source}\n +hash: md5\n +md5: (\S+)", (project / "dvc.lock").read_text())
+        assert noted
+        assert noted[1] in page
 
 
 def test_a_package_that_was_tampered_with_is_refused(project: Path) -> None:
