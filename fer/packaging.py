@@ -1,5 +1,6 @@
 """The bundle that is shipped: the networks of one round, and all that is needed to use them on a face."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,6 +26,7 @@ class Bundle(Section):
     round: Annotated[int, Field(ge=0)]
     emotions: tuple[str, ...]
     size: models.Side
+    align: bool  # the faces were turned until their eyes were level
     views: Annotated[tuple[Literal["plain", "flip", "ten_crop"], ...], Field(min_length=1)]
     precision: Literal["fp32", "bf16"]
     vote: Annotated[dict[Name, Positive], Field(min_length=1)]  # network: weight
@@ -40,8 +42,13 @@ class Bundle(Section):
             raise ValueError("thresholds are not those of the emotions")
         return self
 
+    @property
+    def id(self) -> str:
+        """Twelve characters that name this bundle: its weights and all that is said of them."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
-class Predictor:
+
+class Package:
     """A bundle, loaded."""
 
     def __init__(self, about: Bundle, networks: Mapping[str, nn.Module]) -> None:
@@ -69,8 +76,8 @@ def write(about: Bundle, trained: Path, out: Path) -> None:
     write_json(out / "package.json", about.model_dump())
 
 
-def load(folder: Path, device: torch.device) -> Predictor:
-    """The predictor in `folder`, on `device`.
+def load(folder: Path, device: torch.device) -> Package:
+    """The package in `folder`, on `device`.
 
     Raises:
         InputError: a file is missing, damaged or not the one that was packaged.
@@ -84,11 +91,14 @@ def load(folder: Path, device: torch.device) -> Predictor:
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: damaged; write it again with `dvc repro package`") from error
     networks = {}
-    for name in about.temperatures:
-        if models.weights_sha256(folder / name) != about.weights_sha256[name]:
-            raise InputError(f"{folder / name}: not the weights that were packaged; run `dvc repro package`")
-        networks[name] = placed(models.load(folder / name, about.emotions, about.size)[0], device)
-    return Predictor(about, networks)
+    try:
+        for name in about.temperatures:
+            if models.weights_sha256(folder / name) != about.weights_sha256[name]:
+                raise InputError(f"{folder / name}: not the weights that were packaged; run `dvc repro package`")
+            networks[name] = placed(models.load(folder / name, about.emotions, about.size)[0], device)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}; write it again with `dvc repro package`") from error
+    return Package(about, networks)
 
 
 def card(about: Bundle, figures: Mapping[str, Mapping[str, object]], sources: Sequence[str]) -> str:

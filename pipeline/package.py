@@ -47,6 +47,7 @@ def main() -> None:
         round=best,
         emotions=tuple(chosen.emotions),
         size=models.read_facts(trained / next(iter(voters))).size,
+        align=chosen.ingest.align,
         views=tuple(chosen.predict.views),
         precision=chosen.precision,
         vote=voters,

@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
         round=1,
         emotions=EMOTIONS,
         size=16,
+        align=False,
         views=("plain", "flip"),
         precision="fp32",
         vote=dict(zip(NETWORKS, (1.0, 3.0), strict=True)),
@@ -96,3 +97,16 @@ def test_weights_that_were_not_packaged_are_refused(folder: Path) -> None:
 def test_a_folder_without_a_package_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no package there; `dvc repro package` writes one"):
         packaging.load(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "model.json"])
+def test_a_half_written_package_is_told(folder: Path, file: str) -> None:
+    (folder / "mini_vgg_no_fc" / file).unlink()
+    with pytest.raises(InputError, match=rf"{file}: No such file or directory; write it again with"):
+        packaging.load(folder, CPU)
+
+
+def test_two_packages_have_two_names(folder: Path) -> None:
+    about = packaging.load(folder, CPU).about
+    assert about.id == packaging.load(folder, CPU).about.id
+    assert about.id != about.model_copy(update={"thresholds": {"angry": 0.5, "happy": 0.8}}).id
