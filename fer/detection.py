@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import get_ident
 from typing import Protocol, runtime_checkable
 
 import cv2
@@ -52,7 +53,7 @@ class Box:
     y: float
     width: float
     height: float
-    score: float  # YuNet's, 0..1; of the Haar cascade, how many of its windows agreed
+    score: float | None  # YuNet's, 0..1; of the Haar cascade, how many of its windows agreed; None: nobody looked
     eyes: Eyes | None  # in the picture's pixels, the left one in the picture first
 
 
@@ -112,7 +113,8 @@ def eyes(face: UInt8[np.ndarray, "height width"]) -> Eyes | None:
     method = cv2.INTER_AREA if min(face.shape) > EYES_PX else cv2.INTER_CUBIC
     upper = cv2.resize(face, (EYES_PX, EYES_PX), interpolation=method)[: int(EYES_LOWEST * EYES_PX)]
     least, most = int(0.14 * EYES_PX), int(0.42 * EYES_PX)
-    boxes, agreed = _cascade("eye").detectMultiScale2(upper, 1.05, 3, minSize=(least, least), maxSize=(most, most))
+    cascade = _cascade("eye", get_ident())
+    boxes, agreed = cascade.detectMultiScale2(upper, 1.05, 3, minSize=(least, least), maxSize=(most, most))
     middles = [
         ((x + side / 2) / EYES_PX, (y + side / 2) / EYES_PX, windows)
         for (x, y, side, _), windows in zip(np.asarray(boxes).tolist(), agreed, strict=True)
@@ -139,7 +141,7 @@ def levelled(face: UInt8[np.ndarray, "size size"]) -> UInt8[np.ndarray, "size si
 
 class _Haar:
     def __init__(self, min_face_px: int):
-        self._cascade, self._min_face_px = _cascade("frontalface_default"), min_face_px
+        self._cascade, self._min_face_px = _cascade("frontalface_default", get_ident()), min_face_px
 
     def find(self, picture: Picture) -> list[Box]:
         reduced, scale = _reduced(picture)
@@ -182,7 +184,8 @@ class _YuNet:
 
 
 @lru_cache
-def _cascade(name: str) -> "cv2.CascadeClassifier":
+def _cascade(name: str, thread: int) -> "cv2.CascadeClassifier":
+    """A cascade of this thread's own: OpenCV's are not for several at once."""
     if not hasattr(cv2, "CascadeClassifier"):
         instead = "install opencv-python-headless<5, or set ingest.detector to a YuNet model and ingest.align to false"
         raise InputError(f"OpenCV {cv2.__version__} has no Haar cascades; {instead}")

@@ -67,7 +67,7 @@ def _chunks(items: Iterable[Record | Dropped]) -> Iterator[list[Work]]:
         is_video = isinstance(picture, File) and picture.suffix in VIDEOS
         if isinstance(picture, File) and picture.archive is not None and not is_video:
             try:
-                data = _from_archive(picture)
+                data = from_archive(picture)
             except UndecodableError as error:
                 item = Dropped(item.id, error.reason, error.detail)
             sent += len(data or b"")
@@ -79,7 +79,12 @@ def _chunks(items: Iterable[Record | Dropped]) -> Iterator[list[Work]]:
         yield chunk
 
 
-def _from_archive(file: File) -> bytes:
+def from_archive(file: File) -> bytes:
+    """A picture's bytes, one more than `MAX_BYTES` at most.
+
+    Raises:
+        UndecodableError: the archive is damaged there.
+    """
     with _undamaged(), file.open() as content:
         return content.read(MAX_BYTES + 1)
 
@@ -128,7 +133,7 @@ def _look_at_video(record: Record, file: File, rules: params.Ingest) -> Looked:
     results: list[Face | Dropped] = []
     before, looked_at, with_a_face = None, 0, 0
     try:
-        with _on_disk(file) as path:
+        with on_disk(file) as path:
             for frame in frames(path, rules.frames_per_second):
                 looked_at += 1
                 id = f"{record.id}@{frame.number}"
@@ -146,8 +151,12 @@ def _look_at_video(record: Record, file: File, rules: params.Ingest) -> Looked:
 
 
 @contextmanager
-def _on_disk(file: File) -> Iterator[Path]:
-    """A video's path; one in an archive is copied out, since OpenCV reads only files."""
+def on_disk(file: File) -> Iterator[Path]:
+    """A video's path; one in an archive is copied out, since OpenCV reads only files.
+
+    Raises:
+        UndecodableError: the archive is damaged there.
+    """
     if file.archive is None:
         yield file.path
         return

@@ -2,13 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from io import BytesIO
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader, BytesIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fer import tables
 from fer.errors import InputError
@@ -39,7 +39,7 @@ def decode(picture: Path | bytes, size: int) -> UInt8[np.ndarray, "size size"]:
         return _square(_grey(ImageOps.exif_transpose(image)), size)
 
 
-def decode_colour(picture: Path | bytes) -> UInt8[np.ndarray, "height width 3"]:
+def decode_colour(picture: Path | bytes | Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     """A whole picture, upright, in red, green and blue; otherwise like `decode`.
 
     Raises:
@@ -50,6 +50,17 @@ def decode_colour(picture: Path | bytes) -> UInt8[np.ndarray, "height width 3"]:
         colourless = upright.mode not in ("RGB", "CMYK", "YCbCr", "P", "RGBA")
         plain = _grey(upright) if colourless else _over_white(upright)
         return np.asarray(plain.convert("RGB"))
+
+
+def dimensions(picture: Path | bytes) -> tuple[int, int]:
+    """Width and height of a picture, upright, by its head alone.
+
+    Raises:
+        UndecodableError: it is empty, damaged there, too large, or in none of `FORMATS`.
+    """
+    with _opened(picture) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return image.size[::-1] if turned else image.size
 
 
 def undigit(text: str, side: int) -> UInt8[np.ndarray, "side side"]:
@@ -146,20 +157,19 @@ def concatenate(parts: Sequence[Path], path: Path) -> UInt8[np.ndarray, "n size 
 
 
 @contextmanager
-def _opened(picture: Path | bytes) -> Iterator[Image.Image]:
+def _opened(picture: Path | bytes | Image.Image) -> Iterator[Image.Image]:
     """The picture, not yet decoded; whatever goes wrong with it while it is used is an `UndecodableError`."""
-    length = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
-    if length == 0:
-        raise UndecodableError("empty file", "0 bytes")
-    if length > MAX_BYTES:
-        raise UndecodableError("too many bytes", f"{length:,}; at most {MAX_BYTES:,}")
-    source = BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
-    with source, warnings.catch_warnings(action="ignore"):
+    with ExitStack() as closing, warnings.catch_warnings(action="ignore"):
+        source = picture if isinstance(picture, Image.Image) else _bytes_of(picture)
         try:
-            with Image.open(source, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UndecodableError("too many pixels", f"{image.width} x {image.height}; at most {MAX_PIXELS:,}")
-                yield image
+            if isinstance(source, Image.Image):
+                image = source
+            else:
+                closing.callback(source.close)
+                image = closing.enter_context(Image.open(source, formats=FORMATS))
+            if image.width * image.height > MAX_PIXELS:
+                raise UndecodableError("too many pixels", f"{image.width} x {image.height}; at most {MAX_PIXELS:,}")
+            yield image
         except UndecodableError:
             raise
         except UnidentifiedImageError as error:
@@ -170,6 +180,15 @@ def _opened(picture: Path | bytes) -> Iterator[Image.Image]:
             raise UndecodableError(
                 "damaged picture", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             ) from error
+
+
+def _bytes_of(picture: Path | bytes) -> BytesIO | BufferedReader:
+    length = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
+    if length == 0:
+        raise UndecodableError("empty file", "0 bytes")
+    if length > MAX_BYTES:
+        raise UndecodableError("too many bytes", f"{length:,}; at most {MAX_BYTES:,}")
+    return BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
 
 
 def _grey(image: Image.Image) -> Image.Image:

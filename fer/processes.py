@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from typing import TypeVar
@@ -20,10 +20,12 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 
-def ordered_map(function: Callable[[Work], Result], works: Iterable[Work]) -> Iterator[Result]:
-    """`function` of each piece of work, in order, computed by as many processes as there are cores.
+def ordered_map(
+    function: Callable[[Work], Result], works: Iterable[Work], *, threads: bool = False
+) -> Iterator[Result]:
+    """`function` of each piece of work, in order, computed by as many processes, or `threads`, as there are cores.
 
-    Both must be picklable. A piece is taken from `works` only when there is room for its result.
+    For processes both must be picklable. A piece is taken from `works` only when there is room for its result.
 
     Raises:
         InputError: a process died, as one does that runs out of memory.
@@ -35,7 +37,11 @@ def ordered_map(function: Callable[[Work], Result], works: Iterable[Work]) -> It
         yield from map(function, chain(first, works))
         return
     # "spawn": a process forked from one with threads, such as a progress bar's, may wait for ever
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), follow_parent)
+    pool: Executor = (
+        ThreadPoolExecutor(workers)
+        if threads
+        else ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), follow_parent)
+    )
     waiting: deque[Future[Result]] = deque()
     try:
         for work in chain(first, works):

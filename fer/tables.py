@@ -63,7 +63,12 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def guarded(texts: pd.Series) -> pd.Series:
     """The texts, with an apostrophe before those that a spreadsheet would run as a formula."""
-    return texts.where(~texts.str.match(FORMULA), "'" + texts)
+    return texts.map(guard)
+
+
+def guard(text: str) -> str:
+    """The text, with an apostrophe before it if a spreadsheet would run it as a formula."""
+    return "'" + text if re.match(FORMULA, text) else text
 
 
 def unguarded(text: str) -> str:

@@ -2,6 +2,9 @@
 
 import math
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +31,11 @@ class Frame:
     number: int  # in the file, from 0
     seconds: float  # from the beginning
     picture: UInt8[np.ndarray, "height width 3"]  # red, green, blue
+    rate: float  # frames per second that the file tells
 
 
-def frames(path: Path, per_second: float) -> Iterator[Frame]:
-    """The first frame of each of `per_second` parts of a second, upright; those between are not converted.
+def frames(path: Path, per_second: float | None) -> Iterator[Frame]:
+    """The first frame of each of `per_second` parts of a second, or every one, upright; others are not converted.
 
     Time is what the file says of each frame; where that is nothing or runs backwards, it goes on by the frame rate.
 
@@ -46,18 +50,19 @@ def frames(path: Path, per_second: float) -> Iterator[Frame]:
         if width * height > MAX_PIXELS:
             raise UndecodableError("too many pixels", f"{width:.0f} x {height:.0f}; at most {MAX_PIXELS:,}")
         told = video.get(cv2.CAP_PROP_FPS)
-        rate = told if 1 <= told <= 240 else COMMON_RATE
+        rate = float(told) if 1 <= told <= 240 else COMMON_RATE
         read, regular, seconds, part = 0, 0, -1 / rate, -math.inf
         while video.grab():
             stamp = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
             regular += math.isclose((stamp - seconds) * rate, 1, abs_tol=0.1)
             seconds = stamp if seconds < stamp < math.inf else seconds + 1 / rate
-            now = math.floor(seconds * per_second + 1e-3)  # 0.9999 is a second that was rounded
+            # 0.9999 is a second that was rounded
+            now = read if per_second is None else math.floor(seconds * per_second + 1e-3)
             if now > part:
                 decoded, picture = video.retrieve()
                 if decoded:
                     part = now
-                    yield Frame(read, seconds, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+                    yield Frame(read, seconds, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), rate)
             read += 1
         claimed = video.get(cv2.CAP_PROP_FRAME_COUNT)
     finally:
@@ -68,6 +73,35 @@ def frames(path: Path, per_second: float) -> Iterator[Frame]:
     lasted = seconds * told + 1
     if read < COMPLETE * claimed and (lasted < COMPLETE * claimed or regular > COMPLETE * read):
         raise UndecodableError("damaged video", f"{read} of {claimed:.0f} frames can be read")
+
+
+def camera(index: int, per_second: float | None) -> Iterator[Frame]:
+    """What a camera sees, like `frames`, until Ctrl-C or until it is unplugged. For the main thread.
+
+    Raises:
+        UndecodableError: no such camera opens, or it gives no picture.
+    """
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    video = cv2.VideoCapture(index)
+    stopped = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    began, part, read = time.monotonic(), -math.inf, 0
+    try:
+        if not video.isOpened():
+            raise UndecodableError("no camera", f"none opens as number {index}")
+        while not stopped.is_set() and video.grab():
+            seconds = time.monotonic() - began
+            now = read if per_second is None else math.floor(seconds * per_second)
+            decoded, picture = video.retrieve() if now > part else (False, None)
+            if decoded and picture is not None:
+                part = now
+                yield Frame(read, seconds, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), video.get(cv2.CAP_PROP_FPS))
+            read += 1
+        if part == -math.inf:
+            raise UndecodableError("no camera", f"number {index} gives no picture")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        video.release()
 
 
 def changed(before: UInt8[np.ndarray, "height width 3"], after: UInt8[np.ndarray, "height2 width2 3"]) -> bool:

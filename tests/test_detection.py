@@ -387,7 +387,7 @@ def test_two_eyes_on_one_side_or_too_steep_are_no_pair(monkeypatch: pytest.Monke
     def seeing(*middles: tuple[float, float]) -> object:
         boxes = np.array([(x * 192 - 20, y * 192 - 20, 40, 40) for x, y in middles], np.int32)
         answer = (boxes, np.arange(len(boxes), dtype=np.int32) + 3)
-        return lambda name: SimpleNamespace(detectMultiScale2=lambda *_, **__: answer)
+        return lambda name, thread: SimpleNamespace(detectMultiScale2=lambda *_, **__: answer)
 
     face = np.zeros((192, 192), np.uint8)
     for middles in ([(0.2, 0.4), (0.45, 0.4)], [(0.35, 0.2), (0.6, 0.5)], [(0.45, 0.4), (0.55, 0.4)], [(0.3, 0.4)]):

@@ -23,6 +23,7 @@ FLOORS = (
         "search",
         "spreadsheets",
         "stages",
+        "statuses",
         "stored",
         "tables",
     ),
@@ -42,7 +43,7 @@ FLOORS = (
     ),
     ("corrections", "doubts", "exhibits", "reviews"),
     ("drawing", "expressions", "people", "portraits", "sample"),
-    ("faces", "datasets", "detection", "video", "extraction", "landmarks"),
+    ("faces", "datasets", "detection", "video", "extraction", "landmarks", "looking", "inputs", "rows"),
     (
         "models",
         "augmentation",
@@ -54,6 +55,7 @@ FLOORS = (
         "inference",
         "optimization",
         "packaging",
+        "predictor",
         "prediction",
     ),
     ("training", "benchmark", "comparison"),
@@ -70,6 +72,7 @@ FLOORS = (
         "benchmark_plot",
         "comparison_plot",
         "search_plot",
+        "annotation",
     ),
     ("cli",),
 )
