@@ -35,7 +35,6 @@ def landmarks(args: argparse.Namespace) -> None:
     from PIL import Image
     from tqdm import tqdm
 
-    from fer.cli.predict import pictures
     from fer.faces import open_faces
     from fer.landmarks import DISTANCES, distances, drawn, points
     from fer.tables import guarded, write_csv
@@ -58,6 +57,12 @@ def landmarks(args: argparse.Namespace) -> None:
     table = pd.DataFrame(rows, columns=["source", "status"])
     table["source"] = guarded(table["source"])
     write_csv(args.out, table.join(pd.DataFrame(features, columns=[*DISTANCES, *coordinates])))
+
+
+def pictures(paths: list[Path]) -> Iterator[Path]:
+    """The files among `paths` and all files in the folders among them, sorted."""
+    for path in paths:
+        yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def _faces(paths: list[Path]) -> Iterator[tuple[str, "np.ndarray | str"]]:

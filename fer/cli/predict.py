@@ -1,64 +1,153 @@
-"""`fer predict`: pictures of faces -> a CSV with a row each."""
+"""`fer predict`: pictures and videos -> a row for each face."""
 
 import argparse
+import os
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fer.errors import InputError
+from fer.statuses import FAILED, MEANING
+
+SUFFIXES = (".csv", ".jsonl")
+TOLD = 10  # failures; the rest are counted
+
 
 def add_to(commands: Any) -> None:
+    statuses = "\n".join(f"  {status:<11}{meaning}" for status, meaning in MEANING.items())
     parser = commands.add_parser(
         "predict",
-        help="name the apparent expression on pictures of faces",
-        description="Name the apparent expression on pictures, each a face that fills it. Prints a CSV, a row for each "
-        "picture; one that can't be read has the reason as its status.",
+        help="name the apparent expression of faces in pictures and videos",
+        description="Name the apparent expression of faces. Writes a row for each face, with calibrated probabilities; "
+        "one below the threshold of its emotion is not accepted. A picture or frame without a face has a row, too.",
+        epilog=f"status of a row:\n{statuses}\n\nexit code: 0; 1 if a source failed; 2 if the command is wrong",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="image files, or folders of them")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a picture, video, folder, archive (zip, tar, tar.gz) or pattern; the number of a camera, until Ctrl-C; "
+        "or -, for a list of such, one a line, on standard input",
+    )
+    parser.add_argument("-o", "--out", type=_out, help="file to write, .csv or .jsonl (default: standard output)")
+    parser.add_argument(
+        "--faces",
+        choices=("auto", "whole", "detect"),
+        default="auto",
+        help="whole: each picture is a face; detect: faces are looked for; auto (default): a square picture of at most "
+        "120 pixels is a face, in others faces are looked for",
+    )
+    parser.add_argument("--fps", type=_rate, help="frames to look at in a second of a video (default: every one)")
+    parser.add_argument("--annotate", type=Path, metavar="DIR", help="folder for copies with boxes and labels")
     parser.add_argument("--model", type=Path, default=Path("data/package"), help="a package (default: %(default)s)")
-    parser.add_argument("-o", "--out", type=Path, help="file to write (default: standard output)")
-    parser.set_defaults(call=predict)
+    parser.add_argument("--detector", default="haar", help="haar (default), or the path of a YuNet model (.onnx)")
+    parser.add_argument(
+        "--format",
+        choices=("tidy", "fer", "deepface"),
+        default="tidy",
+        help="fer, deepface: JSON, a line for each picture or frame, its faces in the shape of that package",
+    )
+    parser.set_defaults(call=predict, parser=parser)
 
 
 def predict(args: argparse.Namespace) -> None:
-    # torch takes seconds to import: `fer --help` must not wait for it
-    import sys
+    _refuse_what_does_not_fit(args)
+    try:
+        counts = look(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise InputError(f"{args.out or 'standard output'}: {error.strerror}") from error
+    else:
+        if any(counts[status] for status in FAILED):
+            sys.exit(1)
 
-    import numpy as np
-    import pandas as pd
+
+def look(args: argparse.Namespace) -> Counter[str]:
+    """Look at everything and write what is seen; how many pictures had each status."""
+    # torch takes seconds to import: `fer --help` must not wait for it
     from tqdm import tqdm
 
-    from fer import packaging
-    from fer.faces import UndecodableError, decode
-    from fer.inference import device
-    from fer.tables import guarded, write_csv
+    from fer.annotation import annotating
+    from fer.inputs import Inputs
+    from fer.predictor import Predictor
+    from fer.rows import writing
 
-    predictor = packaging.load(args.model, device())
-    about = predictor.about
-    faces, rows = [], []
-    for path in tqdm(list(pictures(args.pictures)), unit="picture", disable=None):
-        try:
-            faces.append(decode(path, about.size))
-            rows.append({"source": str(path), "status": "ok"})
-        except UndecodableError as error:
-            rows.append({"source": str(path), "status": error.reason})
-    table = pd.DataFrame(rows, columns=["source", "status"])
-    probs = predictor(np.array(faces, dtype=np.uint8).reshape(-1, about.size, about.size)).astype(np.float64).round(6)
-    read = np.flatnonzero(table["status"] == "ok")
-    best = probs.argmax(axis=1)
-    needed = np.array([about.thresholds[emotion] for emotion in about.emotions])[best]
-    table.loc[read, "label"] = np.array(about.emotions, dtype=object)[best]
-    table.loc[read, "confidence"] = probs.max(axis=1)
-    table.loc[read, "accepted"] = probs.max(axis=1) >= needed
-    for code, emotion in enumerate(about.emotions):
-        table.loc[read, f"p_{emotion}"] = probs[:, code]
-    table["source"] = guarded(table["source"])
-    if args.out:
-        write_csv(args.out, table)
-    else:
-        table.to_csv(sys.stdout, index=False)
+    predictor = Predictor.load(args.model, args.faces, args.detector)
+    about = predictor.package.about
+    inputs = Inputs(args.fps)
+    items = (item for source in _listed(args.sources) for item in inputs.named(source))
+    sheet = args.out.suffix == ".csv" if args.out else args.format == "tidy"
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    faces = accepted = 0
+    with (
+        writing(args.out, sheet, args.format, about.emotions, about.id) as write,
+        annotating(args.annotate, args.fps) as annotate,
+        tqdm(unit=" pictures", unit_scale=True, disable=None) as bar,
+    ):
+        for seen in predictor.stream(items, keep=args.annotate is not None):
+            write(seen)
+            annotate(seen)
+            counts[seen.status] += 1
+            faces += len(seen.faces)
+            accepted += sum(face.accepted for face in seen.faces)
+            if seen.status in FAILED and sum(counts[status] for status in FAILED) <= TOLD:
+                bar.write(f"{seen.input.source}: {seen.detail}", file=sys.stderr)
+            bar.update()
+    _tell(inputs.notes, counts, faces, accepted, time.monotonic() - began)
+    return counts
 
 
-def pictures(paths: list[Path]) -> Iterator[Path]:
-    """The files among `paths` and all files in the folders among them, sorted."""
-    for path in paths:
-        yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+def _tell(notes: list[str], counts: Counter[str], faces: int, accepted: int, seconds: float) -> None:
+    pictures = counts["ok"] + counts["no_face"]
+    failures = ", ".join(f"{counts[status]:,} {status}" for status in MEANING if status in FAILED and counts[status])
+    rate = f"{pictures / seconds:,.1f} a second"
+    lines = [*notes, f"{faces:,} faces ({accepted:,} accepted) in {pictures:,} pictures and frames, {rate}"]
+    if counts["no_face"]:
+        hint = "; if these are faces cut out, use --faces whole" if not counts["ok"] else ""
+        lines.append(f"{counts['no_face']:,} of them without a face{hint}")
+    if failures:
+        lines.append(f"failed: {failures}")
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _refuse_what_does_not_fit(args: argparse.Namespace) -> None:
+    if args.format != "tidy" and args.out and args.out.suffix != ".jsonl":
+        args.parser.error(f"--format {args.format} writes .jsonl, not {args.out.name}")
+    if args.annotate and args.annotate.exists() and not args.annotate.is_dir():
+        args.parser.error(f"--annotate: {args.annotate} is there, and is no folder")
+    for source in args.sources:
+        if args.annotate and os.path.isdir(source) and args.annotate.resolve().is_relative_to(Path(source).resolve()):
+            args.parser.error(f"--annotate: {args.annotate} lies in {source}, which is searched; name another folder")
+
+
+def _listed(sources: list[str]) -> Iterator[str]:
+    """The sources, with the lines of standard input in place of -."""
+    for source in sources:
+        if source == "-":
+            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
+        else:
+            yield source
+
+
+def _out(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text} ends in neither {' nor '.join(SUFFIXES)}")
+    if path.exists() and not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text} is there, and is no file")
+    return path
+
+
+def _rate(text: str) -> float:
+    if not 0 < (rate := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no rate above 0")
+    return rate
