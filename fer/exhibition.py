@@ -11,6 +11,7 @@ from torch import nn
 
 from fer import exhibits, explaining
 from fer.explained_plot import ABREAST, CELLS_KEY, HEAT_KEY, Row, cells, enlarged, gallery, overlay, page
+from fer.packaging import Package
 
 Faces = UInt8[np.ndarray, "n size size"]
 Probs = Float[np.ndarray, "n classes"]
@@ -18,6 +19,7 @@ Codes = Int[np.ndarray, " n"]
 Page = dict[str, str]  # part (tests, pseudo_labels, ways or maps), file, title, alt
 
 CHANNELS = 8  # shown of a map
+ABOUT = "Below each face what in it speaks for the likelier of the two emotions"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,13 @@ class Voter:
     network: nn.Module
     name: str
     emotions: tuple[str, ...]
+
+
+def strongest(package: Package) -> Voter:
+    """Of the networks that vote the one with most weight, the first of equals."""
+    about = package.about
+    name = max(about.vote, key=lambda network: about.vote[network])
+    return Voter(package.networks[name], f"{name}, round {about.round}", about.emotions)
 
 
 def test_pages(out: Path, voter: Voter, faces: Faces, probs: Probs, labels: Codes, table: pd.DataFrame) -> list[Page]:
@@ -39,7 +48,7 @@ def test_pages(out: Path, voter: Voter, faces: Faces, probs: Probs, labels: Code
     pages = []
     for emotion, groups in zip(voter.emotions, shown, strict=True):
         title = f"Test faces labelled {emotion}"
-        about = f"Below each face what in it speaks for the likelier of the two emotions\n({way} of {voter.name})"
+        about = f"{ABOUT}\n({way} of {voter.name})"
         name = f"test_{emotion}.png"
         page(out / name, title, about, gallery(groups, faces, words, heat_of), HEAT_KEY)
         told = ", ".join(f"{len(rows)} {heading}" for heading, rows in groups.items())
@@ -102,6 +111,21 @@ def maps_page(out: Path, voter: Voter, face: UInt8[np.ndarray, "size size"]) -> 
     page(out / "maps.png", title, about, rows, CELLS_KEY)
     alt = f"A face, and below it channels of {len(rows) - 1} maps, from the largest to the smallest"
     return {"part": "maps", "file": "maps.png", "title": title, "alt": alt}
+
+
+def picture_page(path: Path, voter: Voter, faces: Faces, probs: Probs) -> None:
+    """The faces of one picture, with what speaks for the likeliest emotion of each."""
+    way, heat = explaining.explained(voter.network, faces, probs.argmax(axis=1))
+    words = {row: exhibits.in_words(probs[row], voter.emotions) for row in range(len(faces))}
+    groups = {"": np.arange(len(faces))}
+    about = f"{ABOUT}\n({way} of {voter.name})"
+    page(
+        path,
+        "1 face" if len(faces) == 1 else f"{len(faces)} faces",
+        about,
+        gallery(groups, faces, words, dict(enumerate(heat))),
+        HEAT_KEY,
+    )
 
 
 def _union(rows: Iterable[Int[np.ndarray, " m"]]) -> Int[np.ndarray, " m"]:

@@ -8,7 +8,7 @@ import numpy as np
 from fer import exhibits, packaging, params
 from fer.calibration import probabilities
 from fer.ensembles import read_predictions, vote
-from fer.exhibition import Voter, maps_page, pseudo_label_pages, test_pages, ways_page
+from fer.exhibition import maps_page, pseudo_label_pages, strongest, test_pages, ways_page
 from fer.faces import open_faces
 from fer.inference import device
 from fer.labels import codes, read_table
@@ -31,8 +31,7 @@ def main() -> None:
     each = {name: probabilities(of.logits[test], temperatures[name]) for name, of in said.items()}
     probs, tested, of_test = vote(each, about.vote), faces[test], table.iloc[test]
     labels = codes(of_test["emotion"], about.emotions)
-    strongest = max(about.vote, key=lambda name: about.vote[name])
-    voter = Voter(package.networks[strongest], f"{strongest}, round {about.round}", about.emotions)
+    voter = strongest(package)
 
     with replacing_folder(args.out) as out:
         pages = test_pages(out, voter, tested, probs, labels, of_test)
