@@ -52,6 +52,7 @@ FLOORS = (
         "distributed",
         "examples",
         "explaining",
+        "exporting",
         "inference",
         "optimization",
         "packaging",

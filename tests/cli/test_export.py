@@ -1,0 +1,61 @@
+"""`fer export`, and the Python of docs/export.md, on a package of random weights."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import fer
+
+from fer import models, packaging
+
+DOCS = Path(__file__).parents[2] / "docs"
+EMOTIONS = ("angry", "happy")
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    folder = tmp_path / "data" / "package"
+    facts = models.Facts(network="simple_cnn", emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
+    (tmp_path / "simple_cnn").mkdir()
+    torch.manual_seed(0)
+    models.save(models.build(facts), facts, tmp_path / "simple_cnn")
+    about = packaging.Bundle(
+        round=0,
+        emotions=EMOTIONS,
+        size=16,
+        align=False,
+        views=("plain",),
+        precision="fp32",
+        vote={"simple_cnn": 1.0},
+        temperatures={"simple_cnn": 1.0},
+        thresholds={"angry": 0.0, "happy": 2.0},
+        weights_sha256={"simple_cnn": models.weights_sha256(tmp_path / "simple_cnn")},
+    )
+    folder.mkdir(parents=True)
+    packaging.write(about, tmp_path, folder)
+    return folder
+
+
+def test_a_package_is_exported_as_docs_export_md_says(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fer(monkeypatch, "export") is None
+    told = capsys.readouterr().out
+    assert re.match(r"model\.onnx: \d+\.\d MB, opset 18; ONNX Runtime's logits are torch's within \d\.\de-\d\d\n", told)
+    assert "faces: uint8 (n, 16, 16) -> probabilities: angry, happy" in told
+
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "export.md").read_text(encoding="utf-8"), re.DOTALL)
+    faces = np.random.default_rng(0).integers(0, 256, (4, 16, 16), dtype=np.uint8)
+    names: dict[str, np.ndarray] = {"faces": faces}
+    exec(code, names)
+    wanted = packaging.load(package, torch.device("cpu"))(faces)
+    np.testing.assert_allclose(names["probabilities"], wanted, atol=1e-5)
+    np.testing.assert_array_equal(names["accepted"], wanted.argmax(axis=1) == 0)
+
+
+def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "data/package: no package there" in str(fer(monkeypatch, "export"))
