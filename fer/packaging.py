@@ -1,7 +1,7 @@
 """The bundle that is shipped: the networks of one round, and all that is needed to use them on a face."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -99,32 +99,3 @@ def load(folder: Path, device: torch.device) -> Package:
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}; write it again with `dvc repro package`") from error
     return Package(about, networks)
-
-
-def card(about: Bundle, figures: Mapping[str, Mapping[str, object]], sources: Sequence[str]) -> str:
-    """The model card, in Markdown: what the bundle is, how good, and what it is not for."""
-    rows = [
-        f"| {fold} | {_percent(of, 'accuracy')} | {_percent(of, 'macro_f1')} | {of['n']} |"
-        for fold, of in figures.items()
-    ]
-    thresholds = ", ".join(f"{emotion} {threshold:g}" for emotion, threshold in about.thresholds.items())
-    return f"""# {" + ".join(about.temperatures)}, round {about.round}
-
-Apparent facial expression of a grey face, {about.size} × {about.size} pixels: {", ".join(about.emotions)}.
-Trained on the sources {", ".join(sources)}; their owners' terms hold for these weights too.
-
-| fold | accuracy | macro F1 | faces |
-|---|---|---|---|
-{chr(10).join(rows)}
-
-A prediction less sure than its emotion's threshold is not accepted: {thresholds}.
-
-**What it is not for.** A face does not reliably tell what a person feels (Barrett et al. 2019); this names an apparent
-expression, and is wrong at the rates above, more often on people unlike those in the sources. In the European Union,
-inferring emotions at work and in education is prohibited (AI Act, Article 5(1)(f)), and people exposed to it elsewhere
-must be told.
-"""
-
-
-def _percent(of: Mapping[str, object], key: str) -> str:
-    return f"{of[key]:.1%}" if key in of else "–"

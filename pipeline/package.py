@@ -1,42 +1,36 @@
-"""Trained networks, their predictions and the table -> the bundle that `fer predict` loads."""
+"""Trained networks, predictions, table, report and pseudo-labels -> the bundle that `fer predict` loads."""
 
 import argparse
 from pathlib import Path
 
 import numpy as np
 
-from fer import models, packaging, params
+from fer import model_card, models, packaging, params
 from fer.ensembles import calibrated_vote, read_predictions
 from fer.labels import codes, read_table
-from fer.metrics import summary
 from fer.pseudolabels import gathered, thresholds
 from fer.stages import run
-from fer.tables import replacing_folder
+from fer.tables import read_json, replacing_folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--models", type=Path, required=True)
-    parser.add_argument("--predictions", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    for name in ("table", "report", "models", "predictions", "pseudo-labels", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     chosen = params.load()
 
     voters = {name: weight for name, weight in chosen.ensemble.items() if weight}
     table = read_table(args.table)
     label = codes(table["emotion"], chosen.emotions)
-    folds = {fold: (table["fold"] == fold).to_numpy() for fold in ("valid", "test")}
-    answers, figures = {}, {}
+    valid = (table["fold"] == "valid").to_numpy()
+    answers, accuracy = {}, {}
     for number in chosen.rounds.predict if chosen.package.round == "best" else [chosen.package.round]:
         said = read_predictions(args.predictions / str(number), voters, chosen.emotions, len(table))
         logits = {name: prediction.logits for name, prediction in said.items()}
-        answers[number] = calibrated_vote(logits, label, folds["valid"], chosen.seed, voters)
-        figures[number] = {
-            fold: summary(answers[number].vote[rows], label[rows], chosen.emotions, chosen.evaluate.bins)
-            for fold, rows in folds.items()
-        }
-    best = max(figures, key=lambda number: figures[number]["valid"]["accuracy"])
+        answers[number] = calibrated_vote(logits, label, valid, chosen.seed, voters)
+        accuracy[number] = (answers[number].vote[valid].argmax(axis=1) == label[valid]).mean()
+    best = max(accuracy, key=accuracy.__getitem__)
 
     fold, everyone = table["fold"].to_numpy(dtype=object), np.ones(len(table), dtype=bool)
     evidence = gathered(answers[best].vote, label, fold, everyone, "none")  # of faces to come no frequencies are known
@@ -55,9 +49,11 @@ def main() -> None:
         thresholds=dict(zip(chosen.emotions, needed, strict=True)),
         weights_sha256={name: models.weights_sha256(trained / name) for name in voters},
     )
+    learnt = read_json(args.pseudo_labels / str(best) / "summary.json") if best else None
+    card = model_card.card(about, answers[best].vote, table, read_json(args.report), learnt, chosen.evaluate.bins)
     with replacing_folder(args.out) as out:
         packaging.write(about, trained, out)
-        (out / "card.md").write_text(packaging.card(about, figures[best], chosen.sources), encoding="utf-8")
+        (out / "card.md").write_text(card, encoding="utf-8")
     print(f"packaged round {best} of {', '.join(voters)}")
 
 

@@ -54,6 +54,7 @@ FLOORS = (
         "explaining",
         "exporting",
         "inference",
+        "model_card",
         "optimization",
         "packaging",
         "predictor",
