@@ -1,5 +1,6 @@
 """The model card (Mitchell et al. 2019, arXiv:1810.03993): what a package is made of, how good, and what not for."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,7 +92,7 @@ def _data(about: Bundle, report: Mapping[str, Any], learnt: Mapping[str, Any] | 
 
 {_table(("source", *folds), sources)}
 
-Left out: {left_out or "nothing"}.{pseudo}
+{textwrap.fill(f"Left out: {left_out or 'nothing'}.", 118)}{pseudo}
 
 {_table(("emotion", *folds[:3]), emotions)}
 
@@ -209,8 +210,19 @@ def _limits(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Measured
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    """A table in Markdown, its columns aligned so that it can be read as it is, too."""
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+    def joined(line: Sequence[str]) -> str:
+        padded = [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = joined(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "\n".join([joined(cells[0]), rule, *map(joined, cells[1:])])
 
 
 def _share(successes: int, n: int) -> str:
