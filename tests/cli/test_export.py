@@ -6,36 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bundles import write_package
 from commands import fer
 
-from fer import models, packaging
+from fer import packaging
 
 DOCS = Path(__file__).parents[2] / "docs"
-EMOTIONS = ("angry", "happy")
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    folder = tmp_path / "data" / "package"
-    facts = models.Facts(network="simple_cnn", emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
-    (tmp_path / "simple_cnn").mkdir()
-    torch.manual_seed(0)
-    models.save(models.build(facts), facts, tmp_path / "simple_cnn")
-    about = packaging.Bundle(
-        round=0,
-        emotions=EMOTIONS,
-        size=16,
-        align=False,
-        views=("plain",),
-        precision="fp32",
-        vote={"simple_cnn": 1.0},
-        temperatures={"simple_cnn": 1.0},
-        thresholds={"angry": 0.0, "happy": 2.0},
-        weights_sha256={"simple_cnn": models.weights_sha256(tmp_path / "simple_cnn")},
-    )
-    folder.mkdir(parents=True)
-    packaging.write(about, tmp_path, folder)
-    return folder
+    (tmp_path / "data").mkdir()
+    return write_package(tmp_path / "data" / "package")
 
 
 def test_a_package_is_exported_as_docs_export_md_says(
