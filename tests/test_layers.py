@@ -49,6 +49,7 @@ FLOORS = (
         "augmentation",
         "checkpoints",
         "consistency",
+        "demo",
         "distributed",
         "examples",
         "explaining",

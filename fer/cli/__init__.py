@@ -1,43 +1,18 @@
 """The command `fer`."""
 
 import argparse
+from importlib import import_module
 
 from fer.errors import run
+
+COMMANDS = "add remove doctor compare benchmark search rounds review predict explain demo export landmarks"
 
 
 def main() -> None:
     """Parse the command line and hand over to the module of the command named."""
-    from fer.cli import (
-        add,
-        benchmark,
-        compare,
-        doctor,
-        explain,
-        export,
-        landmarks,
-        predict,
-        remove,
-        review,
-        rounds,
-        search,
-    )
-
     parser = argparse.ArgumentParser(prog="fer", description="Facial expression recognition with pseudo-labels.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (
-        add,
-        remove,
-        doctor,
-        compare,
-        benchmark,
-        search,
-        rounds,
-        review,
-        predict,
-        explain,
-        export,
-        landmarks,
-    ):
-        command.add_to(commands)
+    for name in COMMANDS.split():
+        import_module(f"fer.cli.{name}").add_to(commands)
     args = parser.parse_args()
     run(lambda: args.call(args))
