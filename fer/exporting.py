@@ -15,7 +15,7 @@ from fer.models import as_input
 from fer.packaging import Package
 from fer.tables import replacing
 
-OPSET = 18  # the lowest that has all operators used (an antialiased Resize); ONNX Runtime reads it from 1.14 (2023) on
+OPSET = 18  # what torch's exporter is written for; it has the antialiased Resize that transfer networks need
 TOLERANCE = 1e-4  # of logits, relative to the largest where that is above 1
 OUTPUTS = ("probabilities", "logits")
 
