@@ -20,15 +20,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import UInt8
 from PIL import Image
-from torch import nn
 
-from fer.explaining import grad_cam, saliency
+from fer.explaining import explained
 from fer.faces import UndecodableError, decode, dimensions
-from fer.looking import Square, find
+from fer.looking import find
 from fer.portraits import portrait
-from fer.predicting import Predictor
+from fer.predictor import Predictor
 
 PAGE = Path(__file__).with_suffix(".html")
 ADDRESS = "127.0.0.1"
@@ -140,18 +139,15 @@ def explanation(predictor: Predictor, picture: bytes, emotion: str) -> dict[str,
     """
     about, face = predictor.package.about, decode(picture, predictor.package.about.size)
     code = np.array([about.emotions.index(emotion)])
-    found = [(about.vote[name], *_heat(network, face, code)) for name, network in predictor.package.networks.items()]
-    heat = np.sum([weight * each for weight, _, each in found], axis=0)
+    found = [
+        (about.vote[name], *explained(network, face[None], code))
+        for name, network in predictor.package.networks.items()
+    ]
+    heat = np.sum([weight * each[0] for weight, _, each in found], axis=0)
     share = OPAQUE * heat[..., None] / max(heat.max(), 1e-12)
     coloured = (1 - share) * face[..., None] + share * HEAT
     methods = dict.fromkeys(method for _, method, _ in found)
     return {"method": " and ".join(methods), "picture": data_uri(coloured.round().astype(np.uint8))}
-
-
-def _heat(network: nn.Module, face: Square, code: Int[np.ndarray, " 1"]) -> tuple[str, Float[np.ndarray, "size size"]]:
-    """What speaks for an emotion, and by which method."""
-    heat = grad_cam(network, face[None], code)
-    return ("Grad-CAM", heat[0]) if heat is not None else ("pixel gradient", saliency(network, face[None], code)[0])
 
 
 def drawn() -> bytes:

@@ -26,7 +26,7 @@ from fer.explaining import grad_cam
 from fer.faces import decode
 from fer.labels import EMOTIONS
 from fer.portraits import portrait
-from fer.predicting import Predictor
+from fer.predictor import Predictor
 
 PICTURES = {"Content-Type": "application/octet-stream"}
 

@@ -13,7 +13,7 @@ from PIL import Image
 from test_demo import PHOTOGRAPH, package
 
 from fer import demo
-from fer.predicting import Predictor
+from fer.predictor import Predictor
 
 CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 EXPECTED = "status of 415"  # the browser tells of every refusal

@@ -21,7 +21,7 @@ def add_to(commands: Any) -> None:
 def demo(args: argparse.Namespace) -> None:
     from fer.demo import Demo
     from fer.errors import InputError
-    from fer.predicting import Predictor
+    from fer.predictor import Predictor
 
     predictor, card = Predictor.load(args.model), args.model / "card.md"
     try:
