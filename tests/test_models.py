@@ -198,7 +198,7 @@ def test_a_damaged_description_is_told(tmp_path: Path) -> None:
 
 
 def test_the_network_that_contributing_shows_is_one() -> None:
-    source = re.search(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    source = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "networks.md").read_text(), re.DOTALL)
     assert source
     module = ModuleType("shown")
     exec(source[1], module.__dict__)
