@@ -23,6 +23,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from fer.exhibition import strongest
+from fer.explained_plot import overlay
 from fer.explaining import explained
 from fer.faces import UndecodableError, decode, dimensions
 from fer.looking import find
@@ -34,7 +36,6 @@ ADDRESS = "127.0.0.1"
 MAX_BYTES = 25_000_000  # photographs of phones have up to 15 MB
 SECONDS = 20.0  # to send a request
 AT_ONCE = 16  # requests; a browser sends at most 6
-HEAT, OPAQUE = np.array([213, 94, 0]), 0.75  # the vermilion of Okabe & Ito 2008, at most so opaque
 PICTURES = "application/octet-stream"  # no page of another origin can send it unasked, as it could text/plain
 
 
@@ -130,24 +131,15 @@ def faces(predictor: Predictor, picture: bytes, whole: bool) -> dict[str, Any]:
 
 
 def explanation(predictor: Predictor, picture: bytes, emotion: str) -> dict[str, str]:
-    """A face as the networks see it, with what speaks for `emotion` in `HEAT`: how that was found, and the picture.
-
-    Of several networks the heat is averaged as they vote.
+    """How it was found what in a face speaks for `emotion`, and the picture of that, as `fer explain` draws it.
 
     Raises:
         UndecodableError: it is no picture.
     """
-    about, face = predictor.package.about, decode(picture, predictor.package.about.size)
-    code = np.array([about.emotions.index(emotion)])
-    found = [
-        (about.vote[name], *explained(network, face[None], code))
-        for name, network in predictor.package.networks.items()
-    ]
-    heat = np.sum([weight * each[0] for weight, _, each in found], axis=0)
-    share = OPAQUE * heat[..., None] / max(heat.max(), 1e-12)
-    coloured = (1 - share) * face[..., None] + share * HEAT
-    methods = dict.fromkeys(method for _, method, _ in found)
-    return {"method": " and ".join(methods), "picture": data_uri(coloured.round().astype(np.uint8))}
+    about, voter = predictor.package.about, strongest(predictor.package)
+    face = decode(picture, about.size)
+    way, heat = explained(voter.network, face[None], np.array([about.emotions.index(emotion)]))
+    return {"method": f"{way} of {voter.name}", "picture": data_uri(overlay(face, heat[0]))}
 
 
 def drawn() -> bytes:
