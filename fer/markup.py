@@ -1,14 +1,12 @@
 """Pieces of an HTML page. Every text that is given is escaped."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-NONE = "–"
 PLOT = {"scale": 0.75, "least": 0.6}  # of the pictures in metrics/, whose words are larger than a page's
 
 
@@ -46,20 +44,6 @@ def picture(path: Path, alt: str, scale: float = 1.0, least: float = 0.0) -> str
         f'<figure><div><img src="data:image/png;base64,{data}" width="{width}" height="{height}" '
         f'style="min-width: {round(least * width)}px" alt="{escape(alt)}"></div></figure>'
     )
-
-
-def percent(share: float | None) -> str:
-    return NONE if share is None else f"{100 * share:.1f} %"
-
-
-def between(ends: dict[str, float] | None) -> str:
-    """The ends of an interval, in brackets."""
-    return f" ({100 * ends['low']:.1f} to {100 * ends['high']:.1f})" if ends else ""
-
-
-def figure(of: Mapping[str, Any], key: str) -> str:
-    """A share in `of`, with its interval where that stands beside it."""
-    return percent(of.get(key)) + between(of.get(f"{key}_interval"))
 
 
 def _text(value: object) -> str:

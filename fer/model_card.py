@@ -11,6 +11,7 @@ from jaxtyping import Float
 from fer import metrics
 from fer.evaluation import Measured, measured
 from fer.packaging import Bundle
+from fer.percentages import NONE, between, figure, percent
 
 GROUP_FACES = 30  # below that the interval of a group's accuracy is wider than 30 points
 GROUPS_SHOWN = 10
@@ -111,15 +112,8 @@ def _figures(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Measure
     for name, mask in masks.items():
         of = metrics.summary(said[mask], faces.labels[mask], about.emotions, bins)
         if of["n"]:
-            accuracy = _percent(of["accuracy"], of["accuracy_interval"])
-            rows.append(
-                (
-                    name,
-                    f"{of['n']:,}",
-                    accuracy,
-                    *(_percent(of[key]) for key in ("macro_f1", "balanced_accuracy", "ece")),
-                )
-            )
+            others = (percent(of[key]) for key in ("macro_f1", "balanced_accuracy", "ece"))
+            rows.append((name, f"{of['n']:,}", figure(of, "accuracy"), *others))
     counts = metrics.confusion(said[test], faces.labels[test])
     sums = (counts.diagonal().tolist(), counts.sum(axis=1).tolist(), counts.sum(axis=0).tolist())
     emotions = [
@@ -128,7 +122,7 @@ def _figures(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Measure
             f"{actual:,}",
             _share(right, actual),
             _share(right, taken),
-            _percent(2 * right / (actual + taken) if actual + taken else None),
+            percent(2 * right / (actual + taken) if actual + taken else None),
         )
         for emotion, right, actual, taken in zip(about.emotions, *sums, strict=True)
     ]
@@ -161,7 +155,7 @@ def _groups(said: Float[np.ndarray, "n classes"], faces: Measured, table: pd.Dat
     else:
         told = (
             f"Of {len(found):,} groups (persons, films) in the test fold {len(large):,} have {GROUP_FACES} faces and "
-            f"more; the median of their accuracies is {_percent(large['share'].median())}, the lowest are:\n\n"
+            f"more; the median of their accuracies is {percent(large['share'].median())}, the lowest are:\n\n"
             + _table(("group", "faces", "accuracy"), rows)
         )
     return f"""## Groups
@@ -182,8 +176,8 @@ def _acceptance(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Meas
             name,
             _threshold(about.thresholds.get(name)),
             f"{of['n']:,}",
-            _percent(of.get("coverage")),
-            _percent(of.get("precision"), of.get("precision_interval")),
+            percent(of.get("coverage")),
+            figure(of, "precision"),
         )
         for name, of in of_all.items()
     ]
@@ -202,7 +196,7 @@ def _limits(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Measured
     lines = ["It is wrong at the rates above, and more often on people and in settings unlike those of the sources."]
     if recall:
         least = min(recall, key=recall.__getitem__)
-        lines.append(f"It recognises {least} the least: {_percent(recall[least])} of the test faces.")
+        lines.append(f"It recognises {least} the least: {percent(recall[least])} of the test faces.")
     if drawn := [f"`{name}`" for name in report["sources"] if name.startswith("sample_")]:
         lines.append(f"The faces of {', '.join(drawn)} are drawn: figures on them say nothing about real faces.")
     lines.append("It always names one of its emotions, whatever is in the picture: what is no face must be kept away.")
@@ -226,17 +220,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _share(successes: int, n: int) -> str:
-    return _percent(successes / n, metrics.wilson(successes, n)) if n else "–"
+    return percent(successes / n) + between(metrics.wilson(successes, n)) if n else NONE
 
 
 def _threshold(threshold: float | None) -> str:
     """As text; above 1 no confidence reaches it."""
     return "" if threshold is None else "never accepted" if threshold > 1 else f"{threshold:.3g}"
-
-
-def _percent(share: float | None, interval: Mapping[str, float] | None = None) -> str:
-    if share is None:
-        return "–"
-    return f"{share:.1%}".replace("%", " %") + (
-        f" ({100 * interval['low']:.1f} to {100 * interval['high']:.1f})" if interval else ""
-    )

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from fer import report_figures
-from fer.markup import NONE, PLOT, between, figure, paragraph, percent, picture, table
+from fer.markup import PLOT, paragraph, picture, table
+from fer.percentages import NONE, between, figure, percent
 from fer.report_figures import VOTE
 from fer.tables import read_json
 

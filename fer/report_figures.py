@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from fer.labels import EMOTIONS, FOLDS
-from fer.markup import NONE, PLOT, bullets, figure, paragraph, percent, picture, table
+from fer.markup import PLOT, bullets, paragraph, picture, table
+from fer.percentages import NONE, figure, percent
 
 VOTE = "ensemble"  # the key of the networks' vote in evaluate.json
 MISTAKES = 5  # told in words

@@ -15,6 +15,7 @@ FLOORS = (
         "experiments",
         "labels",
         "params",
+        "percentages",
         "policies",
         "processes",
         "recipes",
