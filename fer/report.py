@@ -3,7 +3,7 @@
 It needs nothing beside it, has no scripts, and what is missing is told in words. The text between is in `report.html`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -53,7 +53,7 @@ def page(given: Inputs) -> str:
         + _gallery(explained, given.explained, "pseudo_labels"),
         faces=_faces(explained, given.explained),
         data=report_figures.data(data, given.sources, given.preview),
-        hashes=_hashes(given.lock, data["sources"]),
+        hashes=_hashes(given.lock, data["supplied"], audits),
         params=escape(given.params.read_text(encoding="utf-8")),
     )
 
@@ -125,12 +125,14 @@ def _gallery(explained: Figures, folder: Path, part: str) -> str:
     return f'<div class="figures">{"".join(pictures)}</div>' if pictures else ""
 
 
-def _hashes(lock: Path, sources: Figures) -> str:
-    """What DVC noted of the sources and of what people said of faces."""
+def _hashes(lock: Path, sources: Iterable[str], rounds: Iterable[str]) -> str:
+    """What DVC noted of the sources and of what people said of faces, when the stages of this run read them."""
     stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.is_file() else {}
-    noted = {item["path"]: item for stage in stages.values() for item in stage.get("deps", [])}
+    read = [(f"ingest@{name}", f"data/raw/{name}") for name in sources]
+    read += [(f"pseudo_label@{round_}", "data/reviews.csv") for round_ in list(rounds)[-1:]]
     rows = []
-    for path in [*(f"data/raw/{name}" for name in sources), "data/reviews.csv"]:
+    for stage, path in read:  # the lock has stages of dropped rounds and sources, too
+        noted = {item["path"]: item for item in stages.get(stage, {}).get("deps", [])}
         of = noted.get(path, {"nfiles": NONE, "size": NONE, "md5": "not noted"})
         rows.append([path, of.get("nfiles", 1), of["size"], of["md5"]])
     return table("Inputs, as noted in dvc.lock", ["path", "files", "bytes", "MD5, of a folder DVC's"], rows)

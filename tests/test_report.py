@@ -242,6 +242,15 @@ def test_inputs_have_the_hashes_that_dvc_noted(build: Build) -> None:
     assert text.count("not noted") == 1
 
 
+def test_of_rounds_that_were_dropped_nothing_is_said(build: Build) -> None:
+    given = build(2)
+    said = "cmd: x, deps: [{path: data/reviews.csv, md5: %s, size: 5}]"
+    stages = [f"  pseudo_label@{round_}: {{{said % md5}}}\n" for round_, md5 in ((1, "one"), (2, "two"), (3, "three"))]
+    given.lock.write_text(f"stages:\n{''.join(stages)}")
+    assert "data/reviews.csv15two" in Page(report.page(given)).text
+    assert "reviews.csv" not in Page(report.page(build(0))).text
+
+
 def test_the_same_inputs_give_the_same_page(build: Build) -> None:
     given = build()
     assert report.page(given) == report.page(given)
