@@ -43,7 +43,7 @@ def page(given: Inputs) -> str:
         verdict=_verdict(figured, verdicts),
         tiles=_tiles(figured, audits, verdicts),
         warnings=_warnings(audits),
-        figures=report_figures.figures(figured),
+        figures=paragraph(f"Packaged for use is round {explained['round']}.") + report_figures.figures(figured),
         learning=picture(
             given.metrics / "curves.png", "Loss and accuracy by epoch, for each network and round", **PLOT
         ),

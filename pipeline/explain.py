@@ -43,7 +43,8 @@ def main() -> None:
             accepted, reviewed, learnt = (np.load(folder / f"{name}.npy") for name in ("accepted", "reviewed", "probs"))
             pool = (table["fold"] == "unlabelled").to_numpy() & ~reviewed
             pages += pseudo_label_pages(out, round_, about.emotions, faces, learnt, accepted, pool, table)
-        write_json(out / "pages.json", {"network": voter.name, "voters": list(about.vote), "pages": pages})
+        facts = {"network": voter.name, "voters": list(about.vote), "round": about.round, "pages": pages}
+        write_json(out / "pages.json", facts)
     print(f"{args.out}: {len(pages)} pictures of what {voter.name} looks at and was taught")
 
 

@@ -132,7 +132,8 @@ def build(tmp_path: Path) -> Build:
         )
         parts = ("tests", "ways", "maps", "pseudo_labels") if rounds else ("tests",)
         pages = [{"part": part, "file": f"{part}.png", "title": word, "alt": "faces"} for part in parts]
-        write_json(given.explained / "pages.json", {"network": "se, round 1", "voters": list(names), "pages": pages})
+        facts = {"network": f"se, round {rounds}", "voters": list(names), "round": rounds, "pages": pages}
+        write_json(given.explained / "pages.json", facts)
         pictures = [
             given.metrics / f"{name}.png"
             for name in ("curves", "confusion", "reliability", "coverage", "pseudo_labels")
@@ -184,6 +185,7 @@ def test_the_verdict_comes_first(build: Build) -> None:
 def test_of_several_rounds_each_has_its_verdict(build: Build) -> None:
     text = Page(report.page(build(3))).text
     assert all(f"Round {round_}: " in text for round_ in (1, 2, 3))
+    assert "Packaged for use is round 3." in text
     assert "From round to round" not in text, "the audits have no changes"
 
 
