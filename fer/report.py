@@ -116,12 +116,12 @@ def _faces(explained: Figures, folder: Path) -> str:
         "the test faces that are right and those that are wrong with most confidence, and those whose two likeliest "
         "emotions are closest: not typical faces, but the ends of what it can do."
     )
-    return paragraph(text) + "".join(_gallery(explained, folder, part) for part in ("tests", "ways", "maps"))
+    return paragraph(text) + _gallery(explained, folder, "tests", "ways", "maps")
 
 
-def _gallery(explained: Figures, folder: Path, part: str) -> str:
-    pages = [page for page in explained["pages"] if page["part"] == part]
-    pictures = [picture(folder / page["file"], f"{page['title']}: {page['alt']}") for page in pages]
+def _gallery(explained: Figures, folder: Path, *parts: str) -> str:
+    pages = [page for page in explained["pages"] if page["part"] in parts]
+    pictures = [picture(folder / page["file"], f"{page['title']}: {page['alt']}", least=0.75) for page in pages]
     return f'<div class="figures">{"".join(pictures)}</div>' if pictures else ""
 
 

@@ -224,6 +224,13 @@ def test_what_users_wrote_is_shown_as_text(build: Build) -> None:
     assert all("onerror" not in attributes for _, attributes in page.tags)
 
 
+def test_faces_are_large_enough_on_a_phone(build: Build) -> None:
+    given = build()
+    Image.new("RGB", (640, 20)).save(given.explained / "tests.png")
+    (image,) = (image for image in Page(report.page(given)).all("img") if image["width"] == "640")
+    assert image["style"] == "min-width: 480px", "of four faces abreast each has 108"
+
+
 def test_of_several_voters_the_one_explained_is_named(build: Build) -> None:
     assert (
         "of the 2 networks that vote, the one with most weight"
