@@ -77,7 +77,7 @@ def _tiles(figured: Figures, audits: Figures, verdicts: Figures) -> str:
     tiles = [(f"test accuracy, round {last}", percent(test.get("accuracy")), between(test.get("accuracy_interval")))]
     if (of := verdicts.get(last)) and "difference" in of:
         ends = f"({100 * of['low']:+.1f} to {100 * of['high']:+.1f})"
-        tiles.append(("gain over round 0", f"{100 * of['difference']:+.1f} points", ends))
+        tiles.append(("points gained over round 0", f"{100 * of['difference']:+.1f}", ends))
     if audit := audits.get(last):
         tiles.append(("pseudo-labels accepted", f"{audit['accepted']:,}", f"of {audit['unlabelled']:,} faces"))
         key, known = ("precision", "in truth") if "precision" in audit else ("estimated_precision", "as estimated")
