@@ -92,7 +92,14 @@ def pseudo_labels(audits: Figures, metrics: Path) -> str:
             **PLOT,
         ),
     ]
-    head = ["emotion", "accepted", "right, in truth", "right, as estimated", "of the labelled", "with pseudo-labels"]
+    head = [
+        "emotion",
+        "accepted",
+        "right, in truth",
+        "right, as estimated",
+        "share of labelled",
+        "share with pseudo-labels",
+    ]
     for round_, audit in audits.items():
         rows = [
             [
@@ -130,7 +137,7 @@ def data(report: Figures, sheets: Path, preview: Path) -> str:
     balance = [
         [
             emotion,
-            *(f"{of.get(emotion, 0):,} ({of.get(emotion, 0) / sum(of.values()):.0%})" for of in labelled.values()),
+            *(f"{of.get(emotion, 0):,} ({percent(of.get(emotion, 0) / sum(of.values()))})" for of in labelled.values()),
         ]
         for emotion in EMOTIONS
         if any(emotion in of for of in labelled.values())
