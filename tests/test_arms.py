@@ -31,7 +31,7 @@ def test_only_the_pool_is_learnt_and_targets_are_probabilities(arm: str) -> None
     np.testing.assert_allclose(found.targets.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("arm", set(ARMS) - {TRUE})
+@pytest.mark.parametrize("arm", sorted(set(ARMS) - {TRUE}))
 def test_the_truth_is_read_by_true_labels_alone(arm: str) -> None:
     one, other = given(arm), given(arm, truth=np.zeros(N, dtype=np.int64))
     np.testing.assert_array_equal(one.weights, other.weights)
