@@ -32,7 +32,7 @@ def unless_changed(main: Callable[[], object]) -> None:
     code, numbers, data = _code(), _numbers(), _data()
     main()
     changed = [name for name, value in numbers.items() if _numbers().get(name) != value]
-    changed += [path for path, digest in _code().items() if path in _loaded() and code.get(path) != digest]
+    changed += [path for path, digest in _code().items() if code.get(path) != digest and path in _loaded()]
     changed += [path for path, facts in _data().items() if path in data and data[path] != facts]
     if changed:
         raise InputError(f"{', '.join(changed)}: changed while this stage ran; run `dvc repro` again")
