@@ -15,7 +15,7 @@ test: setup
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest -n logical --maxprocesses 4 --dist loadfile
 
 bench: setup
 	python -m benchmarks
