@@ -33,6 +33,7 @@ LEAST_PX = 320  # smaller pictures are enlarged, or nobody could read the labels
 LETTERS = 1 / 36  # height of a line, as a share of the longer side
 LETTERS_LEAST_PX = 13
 LONGEST = 60.0  # seconds for which a frame is shown, whatever a damaged video says
+NAME_BYTES = 200  # of 255 that a disk allows: more comes before and after it
 JPEG_PX = 65_500  # the longest side that the format has
 
 
@@ -166,12 +167,16 @@ class _Video:
 
 
 def _new(folder: Path, name: str, suffix: str, taken: set[Path]) -> Path:
-    """A path for the copy of `name` that no other copy has."""
-    stem = folder / PurePosixPath(name).with_suffix("")
+    """A path for the copy of `name` that no other copy has; names that are too long for a disk are cut."""
+    stem = folder.joinpath(*(_cut(part) for part in PurePosixPath(name).with_suffix("").parts))
     names = (f"{stem}{again}.annotated{suffix}" for again in chain([""], (f"-{k}" for k in count(2))))
     path = next(path for path in map(Path, names) if path not in taken)
     taken.add(path)
     return path
+
+
+def _cut(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:NAME_BYTES])
 
 
 def _ink_on(colour: str) -> str:

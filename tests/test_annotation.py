@@ -88,6 +88,14 @@ def test_originals_stay_and_names_are_kept_apart(tmp_path: Path) -> None:
     assert names == {"a.png", "a.annotated.jpg", "a-2.annotated.jpg", "a-3.annotated.jpg"}
 
 
+def test_names_that_a_disk_has_no_room_for_are_cut(tmp_path: Path) -> None:
+    long = f"{'d' * 255}/{'ü' * 125}.png"
+    with annotating(tmp_path / "copies", None) as annotate:
+        for name in (long, long.replace(".png", "ü.png")):
+            annotate(Seen(Input(name, WALL, name), "no_face", "", []))
+    assert [path.suffix for path in sorted((tmp_path / "copies").rglob("*.*"))] == [".jpg", ".jpg"]
+
+
 def test_a_video_keeps_its_frames_and_times(tmp_path: Path) -> None:
     times = [0.0, 0.1, 0.2, 0.7, 0.8]  # a pause of four frames
     with annotating(tmp_path, None) as annotate:
