@@ -167,4 +167,5 @@ def _told(source: str, name: str, shown: Iterator[Frame]) -> Iterator[Input]:
 
 
 def _readable(path: Path | str) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """The path with what is not UTF-8 written out, and carriage returns: Python's csv leaves them bare."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\r", "\\r")
