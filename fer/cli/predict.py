@@ -58,7 +58,7 @@ def predict(args: argparse.Namespace) -> None:
     _refuse_what_does_not_fit(args)
     try:
         counts = look(args)
-        sys.stdout.flush()
+        print(end="", flush=True)  # also where standard output is closed
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -124,6 +124,12 @@ def _refuse_what_does_not_fit(args: argparse.Namespace) -> None:
         args.parser.error(f"--format {args.format} writes .jsonl, not {args.out.name}")
     if args.annotate and args.annotate.exists() and not args.annotate.is_dir():
         args.parser.error(f"--annotate: {args.annotate} is there, and is no folder")
+    if args.annotate and args.out and args.annotate.resolve() == args.out.resolve():
+        args.parser.error(f"--out and --annotate: both are {args.out}; name two places")
+    if args.out is None and sys.stdout is None:
+        args.parser.error("standard output is closed; name a file with --out")
+    if "-" in args.sources and sys.stdin is None:
+        args.parser.error("standard input is closed, and - is to be read from it")
     for source in args.sources:
         if args.annotate and os.path.isdir(source) and args.annotate.resolve().is_relative_to(Path(source).resolve()):
             args.parser.error(f"--annotate: {args.annotate} lies in {source}, which is searched; name another folder")

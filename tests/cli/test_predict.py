@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -77,6 +78,33 @@ def test_a_list_comes_by_standard_input(
     assert [row["source"] for row in found] == [f"faces/{number}.png" for number in (2, 0, 1, 2, 0, 1)]
 
 
+def test_a_carriage_return_in_a_name_begins_no_row(
+    folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "0.png").rename(folder / "a\rb.png")
+    assert fer(monkeypatch, "predict", "faces", "--model", str(package), "-o", "a.csv") is None
+    assert [row["source"] for row in rows(Path("a.csv"))] == ["faces/1.png", "faces/2.png", r"faces/a\rb.png"]
+
+
+@pytest.mark.parametrize(
+    ("closed", "sources", "code", "line"),
+    [
+        ("<&-", "-", 2, "standard input is closed"),
+        (">&-", "faces", 2, "standard output is closed"),
+        ("<&- >&-", "faces -o a.csv", 0, ""),
+    ],
+)
+def test_what_is_closed_is_told_where_it_is_needed(
+    folder: Path, package: Path, closed: str, sources: str, code: int, line: str
+) -> None:
+    command = f"{sys.executable} -c 'from fer.cli import main; main()' predict {sources} --model {package} {closed}"
+    done = subprocess.run(
+        command, shell=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert line in done.stderr.splitlines()[-1]
+
+
 def test_a_name_is_no_formula(folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "0.png").rename("=1+1.png")
     assert fer(monkeypatch, "predict", "=1+1.png", "--model", str(package), "-o", "a.csv") is None
@@ -101,6 +129,7 @@ def test_copies_are_annotated_below_their_folder(folder: Path, package: Path, mo
         (["faces", "--fps", "nan"], "nan is no rate above 0"),
         (["faces", "--format", "fer", "-o", "a.csv"], "--format fer writes .jsonl, not a.csv"),
         (["faces", "--annotate", "faces/0.png"], "faces/0.png is there, and is no folder"),
+        (["faces", "--annotate", "a.csv", "-o", "./a.csv"], "both are a.csv"),
         (["faces", "--annotate", "faces/new"], "lies in faces, which is searched"),
         ([], "SOURCE"),
     ],
