@@ -289,6 +289,14 @@ def test_precision_falls_back_where_validation_is_too_small():
     assert precise(np.full(22, 0.9), np.ones(22, dtype=bool), chosen) == 0.9
 
 
+def test_precision_is_promised_by_validation_faces_alone():
+    pool = np.repeat([False, True], 30)
+    probs = certain(*[0.8] * 30, *[0.6] * 30)
+    chosen = policies.Precision(target=0.9, confidence=0.9, fallback=0.97)
+    found = thresholds(evidence(probs, pool, np.where(pool, -1, 0)), chosen, EMOTIONS)
+    assert found[0] == pytest.approx(0.8)
+
+
 def test_faces_of_one_confidence_are_taken_together():
     chosen = policies.Precision(target=0.5, confidence=0.6, fallback=1.0)
     sure = np.array([0.9, 0.9, 0.9, 0.9])
