@@ -1,5 +1,7 @@
 """Writing and reading the small files: CSV and JSON, atomic, with the same bytes for the same content."""
 
+import errno
+import glob
 import json
 import math
 import os
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 
 DIGITS = 6  # decimals kept in JSON and CSV
 FORMULA = (
@@ -22,19 +25,43 @@ FORMULA = (
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to, file or folder (an empty one is made); on success it takes the place of `path`.
 
-    After an exception `path` is as it was and nothing is left beside it.
+    After an exception `path` is as it was and nothing is left beside it. A process that is killed leaves `path` whole,
+    as it was or as it was to be, or no folder where one was to be replaced; the next to write it clears up beside it.
+
+    Raises:
+        OSError: it can't be written, for example because the disk is full; named in the error is `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _clear_up(path)
+    part, earlier = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "earlier.part"))
     try:
         yield part
-        if path.is_dir():
-            shutil.rmtree(path)
+        if path.is_dir() and part.exists():
+            os.replace(path, earlier)  # no folder can be renamed to one with files, and removing them may be cut short
         os.replace(part, path)
+    except OSError as error:
+        about = error.strerror or f"{error}; is the disk full?"  # numpy's have no more than a text
+        named = str(error.filename or path).replace(str(part), str(path))
+        raise OSError(error.errno or errno.EIO, about, named) from error
     finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        part.unlink(missing_ok=True)
+        if earlier.exists() and not path.exists():
+            os.replace(earlier, path)
+        _remove(part)
+        _remove(earlier)
+
+
+def _clear_up(path: Path) -> None:
+    """Remove what processes that were killed left beside `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        number = re.fullmatch(r"(\d+)(\.earlier)?\.part", left.name.removeprefix(f".{path.name}."))
+        if number and (int(number[1]) == os.getpid() or not psutil.pid_exists(int(number[1]))):
+            _remove(left)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 @contextmanager

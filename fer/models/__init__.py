@@ -4,6 +4,7 @@ A file `fer/models/<name>.py` has `build(classes, size, dropout) -> nn.Module`, 
 as `as_input` makes them, to logits (n, classes).
 """
 
+import errno
 import hashlib
 import importlib
 from collections.abc import Sequence
@@ -67,11 +68,21 @@ def unfreeze(network: nn.Module, layers: str) -> None:
 
 def save(network: nn.Module, facts: Facts, folder: Path) -> None:
     """Write `weights.safetensors` and `model.json` into `folder`, which exists."""
-    save_file(
-        {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()},
-        folder / "weights.safetensors",
-    )
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_tensors(tensors, folder / "weights.safetensors")
     write_json(folder / "model.json", facts.model_dump())
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    """`save_file` of safetensors.
+
+    Raises:
+        OSError: the disk is full, for example.
+    """
+    try:
+        save_file(tensors, path, about)
+    except SafetensorError as error:  # whose errors are no OSError
+        raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def load(folder: Path, emotions: Sequence[str], size: int) -> tuple[nn.Module, Facts]:

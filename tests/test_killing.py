@@ -1,0 +1,160 @@
+"""A process that is killed, told to end or short of something loses nothing and leaves nothing half-done."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fer import errors, models, tables
+from fer.tables import replacing, replacing_folder, write_json
+
+ROOT = Path(__file__).parents[1]
+BEGUN = "from pathlib import Path; import time; Path('begun').touch(); time.sleep(60)"
+
+# Replaces a folder, and a file, in a process of its own for each change of a file, before which that process is killed
+KILLED_EVERYWHERE = """
+import os, shutil, signal, sys
+from pathlib import Path
+from fer.tables import replacing_folder, write_json
+
+def work():
+    with replacing_folder(Path("out/folder")) as part:
+        for name in ("a", "b", "c"):
+            (part / name).write_text("new")
+    write_json(Path("out/file"), "new")
+
+def look(event, given):
+    global left
+    changes = event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
+    if changes or event == "open" and given[1] in ("w", "wb", "xb"):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def state():
+    folder = Path("out/folder")
+    texts = [(file.name, file.read_text()) for file in sorted(folder.iterdir())] if folder.is_dir() else None
+    return texts, Path("out/file").read_text()
+
+work()
+new = state()
+earlier = ([("a", "earlier"), ("gone", "earlier")], '"earlier"\\n')
+states, number, code = [], 0, 1
+while code:
+    number += 1
+    for path in Path("out/folder").iterdir():
+        path.unlink()
+    for name in ("a", "gone"):
+        Path("out/folder", name).write_text("earlier")
+    Path("out/file").write_text(earlier[1])
+    child = os.fork()
+    if not child:
+        left = number
+        sys.addaudithook(look)
+        work()
+        os._exit(0)
+    code = os.waitpid(child, 0)[1]
+    folder, file = state()
+    assert folder in (None, earlier[0], new[0]), folder
+    assert file in (earlier[1], new[1]), file
+    states.append((folder is None, folder == new[0], file == new[1]))
+    work()
+    assert state() == new
+    assert sorted(os.listdir("out")) == ["file", "folder"], os.listdir("out")
+print(len(states), len(set(states)))
+"""
+
+
+def script(folder: Path, text: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, *arguments, "-c", text],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=-1,
+        stderr=-1,
+        text=True,
+    )
+
+
+def test_a_process_killed_at_any_change_leaves_what_was_or_what_is_to_be_and_the_next_clears_up(tmp_path: Path) -> None:
+    out, err = script(tmp_path, KILLED_EVERYWHERE).communicate(timeout=100)
+    assert err == ""
+    kills, states = map(int, out.split())
+    assert kills > 10
+    assert states == 4  # the earlier, none, the new folder, and the new file
+
+
+def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
+    others = [tmp_path / f".x.{os.getppid()}.part", tmp_path / ".x.y.1.part", tmp_path / ".xy.99999999.part"]
+    left = [tmp_path / ".x.99999999.part", tmp_path / f".x.{os.getpid()}.part", tmp_path / ".x.99999999.earlier.part"]
+    for path in (*others, left[0]):
+        path.touch()
+    for path in left[1:]:
+        path.mkdir()
+        (path / "half").touch()
+    write_json(tmp_path / "x", 1)
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "x"])
+
+
+def test_an_earlier_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rename = tmp_path / "kept", os.replace
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def refuse(one: Path, other: Path) -> None:
+        if "new" in [file.name for file in one.iterdir()]:
+            raise OSError(errno.EIO, "Input/output error", str(one))
+        rename(one, other)
+
+    monkeypatch.setattr(tables.os, "replace", refuse)
+    with pytest.raises(OSError, match=r"kept'$"), replacing_folder(folder) as part:
+        (part / "new").touch()
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def write_text(part: Path) -> None:
+    part.write_bytes(bytes(50_000))
+
+
+def write_array(part: Path) -> None:
+    with part.open("wb") as file:
+        np.save(file, np.zeros(50_000, np.uint8))
+
+
+def write_tensors(part: Path) -> None:
+    models.save_tensors({"a": torch.zeros(50_000)}, part)
+
+
+@pytest.mark.parametrize("write", [write_text, write_array, write_tensors])
+def test_a_full_disk_is_told_in_a_line_and_the_earlier_file_stays(
+    tmp_path: Path, write: Callable[[Path], None], limited_files: None
+) -> None:
+    path = tmp_path / "kept"
+    path.write_text("old")
+
+    def work() -> None:
+        with replacing(path) as part:
+            write(part)
+
+    with pytest.raises(SystemExit, match=f"^error: {path}: .*([Tt]oo large|disk full)"):
+        errors.run(work)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def limited_files() -> object:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
