@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable
 
+TOO_LITTLE_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # in torch's, Python's errors
+
 
 class InputError(Exception):
     """A file, row, value or parameter is wrong; the message names it, what was allowed and what to do."""
@@ -13,7 +15,7 @@ class CutShortError(InputError):
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call `main`; an `InputError` or an operating-system error about a file ends in one line and exit code 1."""
+    """Call `main`; an `InputError`, too little memory or an error about a file ends in one line and exit code 1."""
     try:
         main()
     except InputError as error:
@@ -22,5 +24,13 @@ def run(main: Callable[[], object]) -> None:
         if error.filename is None:
             raise
         sys.exit(f"error: {error.filename}: {error.strerror}")
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).partition("\n")[0]
+        if not isinstance(error, MemoryError) and not any(words in said.lower() for words in TOO_LITTLE_MEMORY):
+            raise
+        sys.exit(
+            f"error: out of memory{said and f' ({said})'}; end other programs, or lower `batch` of train or predict in "
+            "params.yaml, and run it again"
+        )
     except KeyboardInterrupt:
         sys.exit("error: interrupted")

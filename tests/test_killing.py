@@ -158,3 +158,31 @@ def limited_files() -> object:
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((10**9, 10**6), np.dtype(np.float32)),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory\nmore"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_too_little_memory_is_told_in_a_line(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        errors.run(fail)
+    assert str(ended.value.code).startswith("error: out of memory")
+    assert "\n" not in str(ended.value.code)
+
+
+def test_other_errors_keep_their_traceback() -> None:
+    def fail() -> None:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        errors.run(fail)
