@@ -1,7 +1,9 @@
 """What the user can put right, and how it is told: one line, exit code 1, no traceback."""
 
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 TOO_LITTLE_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # in torch's, Python's errors
 
@@ -34,3 +36,13 @@ def run(main: Callable[[], object]) -> None:
         )
     except KeyboardInterrupt:
         sys.exit("error: interrupted")
+
+
+def heed_signals() -> None:
+    """From now on Ctrl-C and SIGTERM end this process in one line, whatever it is doing."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit("error: interrupted")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)

@@ -1,21 +1,45 @@
-"""How a stage is run: what it reads must not change meanwhile.
+"""How a stage is run: it ends when it is told to, or with DVC, and what it reads must not change meanwhile.
 
 DVC would record the new version as what the result follows from.
 """
 
 import hashlib
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from fer import errors
 from fer.errors import InputError
 
 ROOT = Path(__file__).parents[1]
+LOOK_EVERY_SECONDS = 0.5  # whether DVC still runs
+
+
+def end_with_dvc() -> None:
+    """End this process, as by SIGTERM, when DVC, which started it, has ended."""
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_end_with, args=[psutil.Process().parents()], daemon=True).start()
+
+
+def _end_with(parents: list[psutil.Process]) -> None:
+    """DVC, where it is killed, would leave the stage running, and start it a second time beside it."""
+    try:
+        dvc = next(parent for parent in parents if "DVC_STAGE" not in parent.environ())  # before it may come shells
+        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(LOOK_EVERY_SECONDS)
+    except psutil.NoSuchProcess:
+        pass
+    except (psutil.AccessDenied, StopIteration):  # it can't be looked at
+        return
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(main: Callable[[], object]) -> None:

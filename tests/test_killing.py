@@ -2,14 +2,17 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from test_processes import is_running
 
 from fer import errors, models, tables
 from fer.tables import replacing, replacing_folder, write_json
@@ -186,3 +189,53 @@ def test_other_errors_keep_their_traceback() -> None:
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         errors.run(fail)
+
+
+def ended_by(process: "subprocess.Popen[str]", folder: Path, number: signal.Signals) -> tuple[int, str, str]:
+    wait_until((folder / "begun").exists)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stage_that_is_told_to_end_while_it_imports_ends_in_a_line(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline/__init__.py").write_text((ROOT / "pipeline/__init__.py").read_text())
+    (tmp_path / "pipeline/slow.py").write_text(BEGUN)
+    command = [sys.executable, "-m", "pipeline.slow"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True)
+    assert ended_by(process, tmp_path, number) == (1, "", "error: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("shell", ["exec", "in between"])
+def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path, number: signal.Signals, shell: str) -> None:
+    stage = "import os; from pathlib import Path; from fer import errors, stages; errors.heed_signals()\n"
+    stage += f"stages.end_with_dvc(); Path('pid').write_text(str(os.getpid())); {BEGUN}"
+    (tmp_path / "stage.py").write_text(stage)
+    command = f"exec {sys.executable} stage.py" if shell == "exec" else f"{sys.executable} stage.py; exit 1"
+    dvc = f"import os, subprocess; subprocess.run(['sh', '-c', {command!r}], env=os.environ | {{'DVC_STAGE': 'x'}})"
+    process = script(tmp_path, dvc)
+    code, _, err = ended_by(process, tmp_path, number)
+    assert (code, err) == (-number, "error: interrupted\n")
+    stage_pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(stage_pid))
+
+
+def test_a_stage_that_was_started_by_hand_outlives_the_shell(tmp_path: Path) -> None:
+    stage = "from fer import stages; import threading; stages.end_with_dvc(); print(threading.active_count())"
+    out, _ = script(tmp_path, stage, DVC_ROOT="x").communicate(timeout=60)
+    assert out == "1\n"
+
+
+def test_dvc_takes_no_notice_of_what_is_left_beside_an_output() -> None:
+    assert {"*.part", "*.checkpoint"} <= set((ROOT / ".dvcignore").read_text().split())
