@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fer import distributed
 from fer.errors import CutShortError
+from fer.models import save_tensors
 from fer.tables import replacing
 
 EVERY_SECONDS = 60
@@ -41,7 +42,7 @@ class Checkpoint:
         self.path, self.fingerprint = path, fingerprint
         self._earlier = self._read()
         self.aside: dict[str, Any] = self._earlier.pop("aside") if self._earlier else {}  # kept with the parts
-        self._saved, self._told_to_end = time.monotonic(), False
+        self._saved, self._told_to_end = time.monotonic(), 0.0
 
     def resume(self, parts: Mapping[str, Stateful]) -> None:
         """Take the parts to where they were, if an earlier run left them half done."""
@@ -67,12 +68,16 @@ class Checkpoint:
 
     @contextmanager
     def guarding(self) -> Iterator[None]:
-        """Within, Ctrl-C and SIGTERM wait for the end of the step, so that nothing done is lost; the second doesn't."""
+        """Within, Ctrl-C and SIGTERM wait for the end of the step, so that nothing done is lost; another later doesn't.
+
+        At once a second may come of the same, from what started the process. Of several processes the first decides.
+        """
 
         def end(number: int, frame: FrameType | None) -> None:
-            if self._told_to_end:
+            if self._told_to_end and time.monotonic() > self._told_to_end + 1:
                 raise KeyboardInterrupt
-            self._told_to_end = True
+            if distributed.is_first():
+                self._told_to_end = self._told_to_end or time.monotonic()
 
         before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -80,6 +85,8 @@ class Checkpoint:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if self._told_to_end:
+            raise CutShortError("interrupted")
 
     def remove(self) -> None:
         if self.path:
@@ -94,7 +101,10 @@ class Checkpoint:
                 if about["fingerprint"] != self.fingerprint:
                     print(f"{self.path}: of other data, parameters or code; training from the beginning")
                     return None
-                return _joined(json.loads(about["state"]), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                if _crc(tensors) != about["crc"]:
+                    raise ValueError("its checksum is another")
+                return _joined(json.loads(about["state"]), tensors)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             print(f"{self.path}: damaged ({error}); training from the beginning")
             return None
@@ -102,9 +112,9 @@ class Checkpoint:
     def _write(self, state: dict[str, Any]) -> None:
         assert self.path is not None
         tensors: dict[str, Tensor] = {}
-        about = {"fingerprint": self.fingerprint, "state": json.dumps(_split(state, tensors))}
+        about = {"fingerprint": self.fingerprint, "state": json.dumps(_split(state, tensors)), "crc": _crc(tensors)}
         with replacing(self.path) as part:
-            save_file(tensors, part, about)
+            save_tensors(tensors, part, about)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
 
@@ -117,6 +127,14 @@ def fingerprint(*facts: Any) -> str:
     for fact in facts:
         digest.update(np.ascontiguousarray(fact).data if isinstance(fact, np.ndarray) else repr(fact).encode())
     return digest.hexdigest()
+
+
+def _crc(tensors: Mapping[str, Tensor]) -> str:
+    """Of all bytes, of which safetensors would load changed ones without a word."""
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, crc)
+    return str(crc)
 
 
 def _split(value: Any, tensors: dict[str, Tensor]) -> Any:

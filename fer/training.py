@@ -189,6 +189,8 @@ def fit(
 
     with tqdm(desc=name, total=steps * recipe.batch, unit="face", unit_scale=True, disable=None) as bar:
         for epoch in range(len(progress.curve) + 1, recipe.epochs + 1):
+            if recipe.patience and epoch - 1 - progress.best_epoch >= recipe.patience:
+                break
             network.train()
             first, end = (steps * number // recipe.epochs for number in (epoch - 1, epoch))
             for step in range(max(first, progress.step), end):
@@ -250,8 +252,8 @@ def fit(
             if valid_accuracy > progress.best_accuracy:
                 progress.best_epoch, progress.best_accuracy = epoch, valid_accuracy
                 progress.best_weights = deepcopy(averaged.state_dict())
-            elif recipe.patience and epoch - progress.best_epoch >= recipe.patience:
-                break
+            if checkpoint:
+                checkpoint.save_if_due(parts)
     network.load_state_dict(progress.best_weights)
     print(
         f"{name}: {len(train)} faces, {len(progress.curve)} epochs of {steps / recipe.epochs:.0f} steps; "

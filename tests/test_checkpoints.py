@@ -46,6 +46,7 @@ def learnt(
             raise PowerCutError
         if taken == cut_at and by is not None:
             os.kill(os.getpid(), by)
+            os.kill(os.getpid(), by)  # as of Ctrl-C, which comes from the terminal and from what started the process
         taken += 1
 
     network.register_forward_pre_hook(look)
@@ -106,6 +107,27 @@ def test_a_process_that_is_told_to_end_keeps_its_last_step(
     assert taken == steps - 10
 
 
+def test_a_process_that_is_told_to_end_after_the_last_step_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, curve, _ = learnt(None)
+    validate, validated = training.validate, 0
+
+    def told(*given: Any) -> tuple[float, float]:
+        nonlocal validated
+        validated += 1
+        if validated == len(curve):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validate(*given)
+
+    monkeypatch.setattr(training, "validate", told)
+    with pytest.raises(CutShortError, match="goes on from here"):
+        learnt(tmp_path / "kept")
+    resumed, curve_resumed, taken = learnt(tmp_path / "kept")
+    assert same(whole, resumed)
+    assert (curve_resumed, taken) == (curve, 0)
+
+
 def test_what_follows_from_something_else_is_begun_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +142,15 @@ def test_what_follows_from_something_else_is_begun_anew(
             learnt(tmp_path / "kept", cut_at=9)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"", lambda data: data[:-5000]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:100],
+        lambda data: b"",
+        lambda data: data[:-5000],
+        lambda data: data[:-1] + bytes([1 ^ data[-1]]),
+    ],
+)
 def test_a_damaged_file_is_told_and_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: Any
 ) -> None:
