@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,6 +21,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
 
 from fer import errors, stages
 from fer.errors import InputError
@@ -108,6 +110,8 @@ def _as_one_of_many(main: Callable[[], object], **meeting: Any) -> None:
 def _start(main: Callable[[], object], count: int) -> None:
     """`main` in `count` processes of this machine; when one fails, what it says is told and all are ended.
 
+    The first is told of Ctrl-C and SIGTERM, so that it can keep a checkpoint.
+
     Raises:
         InputError: a process died, as one does that runs out of memory.
     """
@@ -115,21 +119,23 @@ def _start(main: Callable[[], object], count: int) -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at a port that is free
     spawn = multiprocessing.get_context("spawn")
     told = spawn.SimpleQueue()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
+    errors.heed_signals()
     processes = [spawn.Process(target=_follow, args=(main, rank, count, store.port, told)) for rank in range(count)]
     try:
         for process in processes:
             process.start()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: processes[0].terminate())
         while not any(process.exitcode for process in processes):
             running = [process.sentinel for process in processes if process.exitcode is None]
             if not running:
                 return
             wait(running)
-        for number, process in enumerate(processes, start=1):
+        for place, process in enumerate(processes, start=1):
             if process.exitcode and process.exitcode < 0:
                 cause = signal.Signals(-process.exitcode).name
                 raise InputError(
-                    f"process {number} of {count} died of {cause}, out of memory or ended by someone; "
+                    f"process {place} of {count} died of {cause}, out of memory or ended by someone; "
                     "try again with a lower FER_NPROC"
                 )
         sys.exit(1 if told.empty() else told.get())
@@ -140,7 +146,9 @@ def _start(main: Callable[[], object], count: int) -> None:
 
 def _follow(main: Callable[[], object], rank: int, count: int, port: int, told: "SimpleQueue[Any]") -> None:
     """Process `rank` of `_start`: what ends it is put into `told`, first by the one that fails first."""
+    errors.heed_signals()
     follow_parent()
+    tqdm.set_lock(threading.RLock())  # its own would be a semaphore, of which Python warns where its process is killed
     os.environ["LOCAL_RANK"] = str(rank)
     store = TCPStore("127.0.0.1", port)
     try:

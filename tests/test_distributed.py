@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +81,14 @@ def learn_and_write() -> None:
         recipe = RECIPE.model_copy(update=changes)
         curves[name] = learn(network(norm=True), examples(64, 0), examples(40, 1), recipe=recipe, **options)
     Path(f"{distributed.rank()}.json").write_text(json.dumps(curves))
+
+
+def learn_long() -> None:
+    taught = network(norm=False)
+    taught.register_forward_pre_hook(lambda *_: Path(f"{os.getpid()}.pid").touch())
+    options = {"transforms": NONE, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
+    recipe = RECIPE.model_copy(update={"epochs": 100_000})
+    learn(taught, examples(64, 0), examples(40, 1), recipe=recipe, checkpoint=Path("kept"), **options)
 
 
 def end_as_told() -> None:
@@ -206,20 +213,33 @@ def test_what_ends_one_process_ends_all_and_is_told_in_a_line(tmp_path: Path, ho
     assert_none_is_left(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "lines"),
-    [(signal.SIGINT, 1, ["error: interrupted"]), (signal.SIGTERM, 1, ["error: ended by SIGTERM"])],
-)
-def test_no_process_is_left_of_one_that_is_ended(
-    tmp_path: Path, number: signal.Signals, code: int, lines: Sequence[str]
-) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_no_process_is_left_of_one_that_is_ended(tmp_path: Path, number: signal.Signals) -> None:
     process = begin(tmp_path, script(tmp_path, "end_as_told"), "wait")
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for_two(tmp_path)
     process.send_signal(number)
-    assert told(process) == (code, ["begun"], ["begun", *lines])
+    assert told(process) == (1, ["begun"], ["begun", "error: interrupted"])
     assert_none_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_of_several_processes_that_are_told_to_end_the_first_keeps_a_checkpoint(
+    tmp_path: Path, all_of_them: bool
+) -> None:
+    process = begin(tmp_path, script(tmp_path, "learn_long"))
+    pids = wait_for_two(tmp_path)
+    for pid in [process.pid, *(pids if all_of_them else [])]:
+        os.kill(pid, signal.SIGTERM)
+    assert told(process) == (1, [], ["error: interrupted; run it again, and it goes on from here"])
+    assert_none_is_left(tmp_path)
+    assert (tmp_path / "kept").is_file()
+
+
+def wait_for_two(folder: Path) -> list[int]:
+    deadline = time.monotonic() + 60
+    while len(pids := [int(file.stem) for file in folder.glob("*.pid")]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return pids
 
 
 def test_of_the_processes_of_torchrun_the_first_speaks_and_errors_are_told(tmp_path: Path) -> None:
