@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 from test_processes import is_running
 
+from benchmarks.hardening import trials
 from fer import errors, models, tables
 from fer.tables import replacing, replacing_folder, write_json
 
@@ -235,6 +237,33 @@ def test_a_stage_that_was_started_by_hand_outlives_the_shell(tmp_path: Path) -> 
     stage = "from fer import stages; import threading; stages.end_with_dvc(); print(threading.active_count())"
     out, _ = script(tmp_path, stage, DVC_ROOT="x").communicate(timeout=60)
     assert out == "1\n"
+
+
+IN_ONE_PIECE = "replacing_folder(Path('data/x'))"
+PIECE_BY_PIECE = "contextlib.nullcontext(Path('data/x'))"
+
+
+@pytest.mark.parametrize(("way", "lost"), [(IN_ONE_PIECE, False), (PIECE_BY_PIECE, True)], ids=["good", "bad"])
+def test_the_trials_tell_whether_something_is_lost(tmp_path: Path, way: str, lost: bool) -> None:
+    for name in ("fer/__init__.py", "fer/errors.py", "fer/stages.py", "fer/tables.py", "pipeline/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "pipeline/toy.py").write_text(
+        "import contextlib\nfrom pathlib import Path\nfrom fer.stages import run\n"
+        "from fer.tables import replacing_folder\ndef main():\n"
+        f"    with {way} as out:\n        for number in range(5):\n            (out / str(number)).write_text('new')\n"
+        "run(main)\n"
+    )
+    (tmp_path / "data/x").mkdir(parents=True)
+    for number in range(5):
+        (tmp_path / f"data/x/{number}").write_text("new")
+    stage = trials.Stage("toy", "python -m pipeline.toy", [Path("data/x")], tmp_path)
+    stage.kill(2, random.Random(0))
+    assert sum(stage.tried.values()) == 2
+    if not lost:
+        stage.end(signal.SIGTERM, True, random.Random(0))
+        stage.lack("folder", 0)
+    assert bool(stage.lost) == lost, stage.lost
 
 
 def test_dvc_takes_no_notice_of_what_is_left_beside_an_output() -> None:

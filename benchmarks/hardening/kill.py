@@ -1,0 +1,176 @@
+"""Kill every stage anywhere: nothing half-written may be left, and a second run must give what one run gives.
+
+    python -m benchmarks.hardening.kill [--out FOLDER] [--stages NAME ...] [--seed 0] [--most 20]
+
+On a small set of drawn faces every stage of `dvc.yaml`, and `fer predict`, is killed with SIGKILL, its whole process
+group at once: 20 times (train, predict, unify) or 5. Half of the moments are uniform over its run time; the others are
+just before one of its changes of a file: opening to write, fsync, renaming, removing, making a folder. After each,
+every output is either absent, or the earlier one, or the one of an uninterrupted run. After every fifth, the stage runs
+to its end: all bytes are those of the uninterrupted run, and nothing is left beside them. So are they after SIGTERM and
+Ctrl-C, which must end a stage within 10 s, in one line, not with 0 and with all its processes; and after a lack of disk
+and memory, and a file where the folder should be. `dvc repro` is killed, ended and interrupted as well, and begun twice
+at a time.
+"""
+
+import argparse
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import yaml
+
+from benchmarks.hardening.trials import PATIENCE_SECONDS, Stage, begin, files, restore, send
+from fer.tables import write_json
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "ensemble": ["improved_se"],
+    "sample": {"labelled": 70, "tests": 70, "photos": 40},
+    "ingest": {"max_dropped": 0.5},
+    "train": {"epochs": 6},
+}
+COMMAND = "python -m command predict data/raw/sample_photos --out data/seen.csv"  # `fer predict`
+OFTEN, KILLS, SELDOM = ("train", "predict", "unify"), 20, 5
+
+
+def project(folder: Path) -> None:
+    """A copy of the project, with few faces, in which `dvc repro` and `fer predict` have run once."""
+    for name in ("fer", "pipeline"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore", "data/reviews.csv", "data/pseudo_labels/.gitkeep"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    chosen = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for key, value in SMALL.items():
+        chosen[key] = chosen[key] | value if isinstance(value, dict) else value
+    chosen["pseudo_label"]["policies"]["fixed"]["threshold"] = 0.2
+    (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
+    (folder / "command.py").write_text("from fer.cli import main\n\nmain()\n")
+    for command in ("dvc init --quiet --no-scm", "dvc config core.analytics false", "dvc repro", COMMAND):
+        process = begin(command.split(), folder)
+        error = process.communicate()[1]
+        if process.returncode:
+            sys.exit(f"{command}: {error[-2000:]}")
+
+
+def stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
+    """Of `fer predict` and each stage of `dvc.yaml`, or the last made from it: its whole name, command and outputs."""
+    from dvc.repo import Repo
+
+    with Repo(str(folder)) as repo:
+        found = {
+            stage.name.partition("@")[0]: (
+                stage.name,
+                stage.cmd,
+                [Path(out.fs_path).relative_to(folder) for out in stage.outs],
+            )
+            for stage in repo.index.stages
+        }
+    return found | {"fer predict": ("", COMMAND, [Path("data/seen.csv")])}
+
+
+def try_everything(stage: Stage, kills: int, rng: random.Random) -> None:
+    stage.kill(kills, rng)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        for alone in (True, False) if stage.name in OFTEN else [number == signal.SIGTERM]:
+            stage.end(number, alone, rng)
+    largest = max(file.stat().st_size for out in stage.outs for file in files(stage.folder / out))
+    stage.lack("disk", rng.randrange(1, largest))
+    stage.lack("memory", rng.randrange(2**20, 2**25))
+    stage.lack("folder", 0)
+
+
+def told(stage: Stage, tried: Counter[str], lost: list[str]) -> None:
+    """Tell what was found, and give the outputs back to the stages that follow."""
+    stage.run_to_the_end("at the end")
+    for out, wanted in stage.new.items():
+        restore(stage.folder / out, wanted)
+    tried.update(stage.tried)
+    lost += stage.lost
+    print(f"{stage.name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
+    about = [f"slowest end {stage.slowest:.1f} s", *sorted(stage.told), *(f"LOST: {it}" for it in stage.lost)]
+    print(*about, sep="\n  ", flush=True)
+
+
+def kill_dvc(folder: Path, name: str, stage: Stage, rng: random.Random) -> None:
+    """`dvc repro` of one stage is killed, ended by SIGTERM, or by Ctrl-C; and begun twice at a time."""
+    command = ["dvc", "repro", "--single-item", "--force", name]
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        for shell in ("/bin/sh", "/bin/bash") if number == signal.SIGKILL else ["/bin/sh"]:
+            process = begin(command, folder, SHELL=shell)
+            wait_for(stage.module, process)
+            send(number, process, rng.uniform(0, 0.5 * stage.seconds), alone=number != signal.SIGINT)
+            lines = stage.ended(process, seconds=PATIENCE_SECONDS)
+            if process.returncode == 0 or "Traceback" in " ".join(lines):
+                stage.lost.append(f"dvc repro, {number.name}, {shell}: ended with {process.returncode}: {lines[-4:]}")
+            stage.tried[f"{number.name} to dvc"] += 1
+            stage.check(f"{number.name} to dvc", absent=True)
+            again = begin(command, folder)
+            lines = stage.ended(again)
+            if again.returncode:
+                stage.lost.append(f"dvc repro after {number.name}: ended with {again.returncode}: {lines[-4:]}")
+            stage.compare(f"dvc repro after {number.name}")
+    first = begin(command, folder)
+    wait_for(stage.module, first)
+    second = begin(command, folder)
+    lines = stage.ended(second)
+    stage.ended(first)
+    stage.compare("two at a time")
+    stage.tried["two at a time"] += 1
+    stage.told.add(" / ".join(lines[-4:]))
+    if first.returncode or not second.returncode:
+        stage.lost.append(f"two dvc repro: ended with {first.returncode} and {second.returncode}: {lines[-4:]}")
+
+
+def wait_for(module: str, process: "subprocess.Popen[str]") -> None:
+    """Until the process has a descendant that runs the module."""
+    while process.poll() is None:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if module in child.cmdline() and "-m" in child.cmdline():
+                    return
+            except psutil.Error:
+                continue
+        time.sleep(0.02)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder for kill.json")
+    parser.add_argument("--stages", nargs="+", metavar="NAME")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--most", type=int, default=KILLS, help="kills of a stage at most")
+    args = parser.parse_args()
+    begun, tried, lost = time.monotonic(), Counter[str](), list[str]()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve()
+        project(folder)
+        for name, (whole, command, outs) in stages(folder).items():
+            rng = random.Random(f"{args.seed} {name}")
+            if not args.stages or name in args.stages:
+                stage = Stage(name, command, outs, folder)
+                most = min(args.most, KILLS if name in OFTEN else SELDOM)
+                try_everything(stage, most, rng)
+                told(stage, tried, lost)
+            if name == "train" and (not args.stages or "dvc" in args.stages):
+                stage = Stage("dvc repro", command, outs, folder)
+                kill_dvc(folder, whole, stage, rng)
+                told(stage, tried, lost)
+    seconds = round(time.monotonic() - begun)
+    print(f"tried {sum(tried.values())}, lost {len(lost)}, {seconds} s")
+    if args.out:
+        about = {"name": "kill", "command": shlex.join(["python", "-m", "benchmarks.hardening.kill"])}
+        write_json(args.out / "kill.json", about | {"tried": dict(tried), "lost": len(lost), "seconds": seconds})
+    sys.exit(1 if lost else 0)
+
+
+if __name__ == "__main__":
+    main()
