@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,18 @@ LOOK_EVERY_SECONDS = 0.5  # whether DVC still runs
 def end_with_dvc() -> None:
     """End this process, as by SIGTERM, when DVC, which started it, has ended."""
     if "DVC_STAGE" in os.environ:
-        threading.Thread(target=_end_with, args=[psutil.Process().parents()], daemon=True).start()
+        me = psutil.Process()
+        threading.Thread(target=_end_with, args=[[me, *me.parents()]], daemon=True).start()
 
 
-def _end_with(parents: list[psutil.Process]) -> None:
+def _end_with(line: list[psutil.Process]) -> None:
     """DVC, where it is killed, would leave the stage running, and start it a second time beside it."""
     try:
-        dvc = next(parent for parent in parents if "DVC_STAGE" not in parent.environ())  # before it may come shells
-        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+        child, dvc = next(pair for pair in pairwise(line) if "DVC_STAGE" not in pair[1].environ())  # child: or a shell
+        group = os.getpgid(child.pid)  # and DVC's: where DVC has ended already, `dvc` is a process of another group
+        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE and os.getpgid(dvc.pid) == group:
             time.sleep(LOOK_EVERY_SECONDS)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ProcessLookupError):
         pass
     except (psutil.AccessDenied, StopIteration):  # it can't be looked at
         return

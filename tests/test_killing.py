@@ -233,6 +233,15 @@ def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path, number: signa
     wait_until(lambda: not is_running(stage_pid))
 
 
+def test_a_stage_whose_dvc_has_ended_before_it_could_look_ends(tmp_path: Path) -> None:
+    stage = f"from fer import errors, stages; errors.heed_signals(); stages.end_with_dvc(); {BEGUN}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "x"}
+    begun = subprocess.run(
+        [sys.executable, "-c", stage], env=environment, cwd=tmp_path, start_new_session=True, timeout=30
+    )
+    assert begun.returncode == 1
+
+
 def test_a_stage_that_was_started_by_hand_outlives_the_shell(tmp_path: Path) -> None:
     stage = "from fer import stages; import threading; stages.end_with_dvc(); print(threading.active_count())"
     out, _ = script(tmp_path, stage, DVC_ROOT="x").communicate(timeout=60)
