@@ -78,7 +78,7 @@ print(len(states), len(set(states)))
 
 def script(folder: Path, text: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, *arguments, "-c", text],
+        [sys.executable, "-c", text, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         stdout=-1,
@@ -215,6 +215,13 @@ def test_a_stage_that_is_told_to_end_while_it_imports_ends_in_a_line(tmp_path: P
     command = [sys.executable, "-m", "pipeline.slow"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True)
+    assert ended_by(process, tmp_path, number) == (1, "", "error: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_fer_predict_that_is_told_to_end_ends_in_a_line(tmp_path: Path, number: signal.Signals) -> None:
+    look = f"def look(args):\n    {BEGUN}\nfrom fer.cli import main, predict; predict.look = look; main()"
+    process = script(tmp_path, look, "predict", "x")
     assert ended_by(process, tmp_path, number) == (1, "", "error: interrupted\n")
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -56,6 +57,7 @@ def add_to(commands: Any) -> None:
 
 def predict(args: argparse.Namespace) -> None:
     _refuse_what_does_not_fit(args)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends as by Ctrl-C, with nothing left
     try:
         counts = look(args)
         print(end="", flush=True)  # also where standard output is closed
