@@ -46,6 +46,8 @@ class Checkpoint:
 
     def resume(self, parts: Mapping[str, Stateful]) -> None:
         """Take the parts to where they were, if an earlier run left them half done."""
+        if self._earlier:
+            print(f"going on with {self.path}", flush=True)
         for name, state in (self._earlier or {}).items():
             parts[name].load_state_dict(state)
         self._earlier = None

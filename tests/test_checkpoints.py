@@ -95,14 +95,16 @@ def test_the_weights_are_those_of_a_training_that_was_not_cut_short(
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_is_told_to_end_keeps_its_last_step(
-    tmp_path: Path, by: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, by: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, _, steps = learnt(None)
     before = signal.getsignal(by)
     with pytest.raises(CutShortError, match="goes on from here"):
         learnt(tmp_path / "kept", cut_at=9, by=by)
     assert signal.getsignal(by) == before
+    assert "going on" not in capsys.readouterr().out
     resumed, _, taken = learnt(tmp_path / "kept")
+    assert f"going on with {tmp_path / 'kept'}\n" in capsys.readouterr().out
     assert same(whole, resumed)
     assert taken == steps - 10
 
