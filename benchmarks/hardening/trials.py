@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+CHECKPOINTS = "data/models/*/.*.checkpoint"
 CHAIN = 5  # kills before a run to the end
 PATIENCE_SECONDS = 10
 # Runs a module as `python -m` does. `at` is the number of the change of a file before which it kills its process group;
@@ -71,7 +72,7 @@ class Stage:
         self.tried: Counter[str] = Counter()
         self.lost: list[str] = []
         self.told: set[str] = set()
-        self.slowest = 0.0
+        self.slowest, self.said = 0.0, ""
         self.new = {out: content(folder / out) for out in outs}
         begun = time.monotonic()
         told = folder / "told"
@@ -98,7 +99,7 @@ class Stage:
     def ended(self, process: "subprocess.Popen[str]", seconds: float = 600) -> list[str]:
         """Lines on stderr when the process has ended; what is left of its group is lost."""
         try:
-            error = process.communicate(timeout=seconds)[1]
+            self.said, error = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
@@ -124,13 +125,18 @@ class Stage:
             if content(self.folder / out) != wanted:
                 self.lost.append(f"{self.name}, {when}: {out} is not that of an uninterrupted run")
         beside = [*self.folder.glob("data/**/.*.part"), *self.folder.glob("metrics/.*.part")]
-        beside += self.folder.glob("data/**/.*.checkpoint")
+        beside += self.folder.glob(CHECKPOINTS)
         if beside:
             self.lost.append(f"{self.name}, {when}: left are {', '.join(map(str, beside))}")
 
     def run_to_the_end(self, when: str) -> None:
+        kept = any(self.folder.glob(CHECKPOINTS))
         process = self.start()
         lines = self.ended(process)
+        went_on = "going on" in self.said
+        self.tried["of them gone on from what was kept"] += went_on
+        if kept and not went_on:
+            self.lost.append(f"{self.name}, {when}: began anew beside a checkpoint: {self.said[:200]}")
         if process.returncode:
             self.lost.append(f"{self.name}, {when}: ends with {process.returncode}, {' / '.join(lines[-3:])}")
         self.compare(when)
@@ -176,7 +182,7 @@ class Stage:
             self.lost.append(f"{self.name}, {when}: ended with {process.returncode}: {' / '.join(lines[-4:])}")
         else:
             self.tried[number.name] += 1
-            self.tried["of them with a checkpoint"] += any(self.folder.glob("data/models/*/.*.checkpoint"))
+            self.tried["of them with a checkpoint"] += any(self.folder.glob(CHECKPOINTS))
         self.check(when, absent=False)
         self.run_to_the_end(f"run again after {when}")
 
@@ -255,7 +261,7 @@ def begin(command: list[str], folder: Path, **more: str) -> "subprocess.Popen[st
         command,
         cwd=folder,
         env=environment,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
