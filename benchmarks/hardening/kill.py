@@ -22,12 +22,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import yaml
 
-from benchmarks.hardening.trials import PATIENCE_SECONDS, Stage, begin, files, restore, send
+from benchmarks.hardening.trials import PATIENCE_SECONDS, Stage, begin, files, send
+from fer.processes import cores
 from fer.tables import write_json
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +44,7 @@ SAVED_OFTEN = [  # what is done lasts seconds, within which it would not be save
     ("fer/checkpoints.py", "EVERY_SECONDS = 60", "EVERY_SECONDS = 0"),
     ("fer/prediction.py", "SLICE = 16_384", "SLICE = 32"),
 ]
-COMMAND = "python -m command predict data/raw/sample_photos --out data/seen.csv"  # `fer predict`
+COMMAND = "python -m command predict data/raw/sample_rafdb --out data/seen.csv"  # `fer predict`
 OFTEN, KILLS, SELDOM = ("train", "predict", "unify"), 20, 5
 
 
@@ -97,16 +99,22 @@ def try_everything(stage: Stage, kills: int, rng: random.Random) -> None:
     stage.lack("folder", 0)
 
 
-def told(stage: Stage, tried: Counter[str], lost: list[str]) -> None:
-    """Tell what was found, and give the outputs back to the stages that follow."""
-    stage.run_to_the_end("at the end")
-    for out, wanted in stage.new.items():
-        restore(stage.folder / out, wanted)
-    tried.update(stage.tried)
-    lost += stage.lost
-    print(f"{stage.name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
+def tried_in_a_copy(
+    made: Path, name: str, whole: str, command: str, outs: list[Path], kills: int, rng: random.Random
+) -> Stage:
+    """The stage, or `dvc repro` of it, after all trials, in a copy of the project for itself."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve() / "project"
+        shutil.copytree(made, folder, symlinks=True)
+        stage = Stage(name, command, outs, folder)
+        if name == "dvc repro":
+            kill_dvc(folder, whole, stage, rng)
+        else:
+            try_everything(stage, kills, rng)
     about = [f"slowest end {stage.slowest:.1f} s", *sorted(stage.told), *(f"LOST: {it}" for it in stage.lost)]
-    print(*about, sep="\n  ", flush=True)
+    about.insert(0, f"{name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
+    print("\n  ".join(about), flush=True)
+    return stage
 
 
 def kill_dvc(folder: Path, name: str, stage: Stage, rng: random.Random) -> None:
@@ -158,24 +166,30 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, default=KILLS, help="kills of a stage at most")
     args = parser.parse_args()
-    begun, tried, lost = time.monotonic(), Counter[str](), list[str]()
-    with tempfile.TemporaryDirectory() as place:
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(cores()) as pool:
         folder = Path(place).resolve()
         project(folder)
-        for name, (whole, command, outs) in stages(folder).items():
-            rng = random.Random(f"{args.seed} {name}")
-            if not args.stages or name in args.stages:
-                stage = Stage(name, command, outs, folder)
-                most = min(args.most, KILLS if name in OFTEN else SELDOM)
-                try_everything(stage, most, rng)
-                told(stage, tried, lost)
-            if name == "train" and (not args.stages or "dvc" in args.stages):
-                stage = Stage("dvc repro", command, outs, folder)
-                kill_dvc(folder, whole, stage, rng)
-                told(stage, tried, lost)
+        found = stages(folder)
+        found["dvc repro"] = found["train"]
+        trials = [
+            pool.submit(
+                tried_in_a_copy,
+                folder,
+                name,
+                *found[name],
+                min(args.most, KILLS if name in OFTEN else SELDOM),
+                random.Random(f"{args.seed} {name}"),
+            )
+            for name in args.stages or sorted(found, key=lambda name: name not in OFTEN)  # the longest begin first
+        ]
+        tried, lost = Counter[str](), list[str]()
+        for trial in trials:
+            tried.update(trial.result().tried)
+            lost += trial.result().lost
     seconds = round(time.monotonic() - begun)
-    trials = sum(number for what, number in tried.items() if not what.startswith("of them"))
-    print(f"{trials} trials, lost {len(lost)}, {seconds} s")
+    count = sum(number for what, number in tried.items() if not what.startswith("of them"))
+    print(f"{count} trials, lost {len(lost)}, {seconds} s")
     if args.out:
         about = {"name": "kill", "command": shlex.join(["python", "-m", "benchmarks.hardening.kill"])}
         write_json(args.out / "kill.json", about | {"tried": dict(tried), "lost": len(lost), "seconds": seconds})

@@ -3,7 +3,6 @@
 import os
 import random
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -230,16 +229,6 @@ def content(path: Path) -> Any:
     if path.is_dir():
         return {str(file.relative_to(path)): file.read_bytes() for file in files(path)}
     return path.read_bytes() if path.is_file() else None
-
-
-def restore(path: Path, wanted: Any) -> None:
-    if isinstance(wanted, dict):
-        shutil.rmtree(path)
-        for name, held in wanted.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(held)
-    else:
-        path.write_bytes(wanted)
 
 
 def group(number: int) -> list[str]:
