@@ -16,16 +16,23 @@ class CutShortError(InputError):
     """The user, or the machine, ended the work; the message says what is left of it."""
 
 
+def in_one_line(text: str) -> str:
+    """The text, with what a terminal would obey or hide written out: ends of lines, marks of direction."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def run(main: Callable[[], object]) -> None:
     """Call `main`; an `InputError`, too little memory or an error about a file ends in one line and exit code 1."""
     try:
         main()
     except InputError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(in_one_line(f"error: {error}"))
     except OSError as error:
         if error.filename is None:
             raise
-        sys.exit(f"error: {error.filename}: {error.strerror}")
+        sys.exit(in_one_line(f"error: {error.filename}: {error.strerror}"))
+    except RecursionError:
+        sys.exit("error: what was read is nested too deeply, be it folders or brackets; take out what nests")
     except (MemoryError, RuntimeError) as error:
         said = str(error).partition("\n")[0]
         if not isinstance(error, MemoryError) and not any(words in said.lower() for words in TOO_LITTLE_MEMORY):

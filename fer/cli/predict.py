@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fer.errors import InputError
+from fer.errors import InputError, in_one_line
 from fer.statuses import FAILED, MEANING
 
 SUFFIXES = (".csv", ".jsonl")
@@ -102,7 +102,7 @@ def look(args: argparse.Namespace) -> Counter[str]:
             faces += len(seen.faces)
             accepted += sum(face.accepted for face in seen.faces)
             if seen.status in FAILED and sum(counts[status] for status in FAILED) <= TOLD:
-                bar.write(f"{seen.input.source}: {seen.detail}", file=sys.stderr)
+                bar.write(in_one_line(f"{seen.input.source:.1000}: {seen.detail}"), file=sys.stderr)
             bar.update()
     _tell(inputs.notes, counts, faces, accepted, time.monotonic() - began)
     return counts
@@ -118,7 +118,7 @@ def _tell(notes: list[str], counts: Counter[str], faces: int, accepted: int, sec
         lines.append(f"{counts['no_face']:,} of them without a face{hint}")
     if failures:
         lines.append(f"failed: {failures}")
-    print("\n".join(lines), file=sys.stderr)
+    print(*map(in_one_line, lines), sep="\n", file=sys.stderr)
 
 
 def _refuse_what_does_not_fit(args: argparse.Namespace) -> None:

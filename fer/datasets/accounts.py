@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fer.datasets import Dropped
+from fer.errors import in_one_line
 from fer.labels import EMOTIONS, FOLDS
+from fer.tables import guard
 
 NO_FOLD, NO_EMOTION = "none", "unlabelled"  # in the report; in the tables both are ""
 
@@ -58,12 +60,12 @@ class LeftOut:
         self.defects = set[str]()
 
     def add(self, dropped: Dropped) -> None:
-        self._rows.writerow((dropped.id, dropped.reason, dropped.detail))
+        self._rows.writerow((guard(dropped.id), dropped.reason, guard(dropped.detail)))
         self.count[dropped.reason] += 1
         if dropped.defect:
             self.defects.add(dropped.reason)
         if len(self.examples[dropped.reason]) < _EXAMPLES:
-            self.examples[dropped.reason].append(f"{dropped.id}: {dropped.detail}")
+            self.examples[dropped.reason].append(f"{in_one_line(dropped.id)}: {in_one_line(dropped.detail)}")
 
     def report(self, defects: bool) -> dict[str, dict[str, Any]]:
         return {
