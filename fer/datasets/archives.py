@@ -25,13 +25,15 @@ from fer.errors import InputError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
-# What reading a damaged archive raises; the last one where a member is packed in a way that Python can't unpack.
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, NotImplementedError)
+# What reading a damaged archive raises; the last one where a number or a name is none.
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, NotImplementedError, ValueError)
 
 # Pictures hardly shrink and text does so fourfold; a bomb does so a thousandfold.
 _BOMB_RATIO = 100
 _BOMB_BYTES = 1 << 20  # below this size no ratio matters
 _BLOCK = 1 << 20
+_DEPTH = 64  # folders above a member; no owner has more than ten
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA may ask for gigabytes of memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,9 @@ class Archive(ABC):
             if PurePosixPath(name).is_absolute() or ".." in parts or ":" in parts[0]:
                 self.tree[name] = Refused("unsafe name", "leads out of the archive")
                 continue
+            if len(parts) > _DEPTH:
+                self.tree[f"{name[:100]}…"] = Refused("too deep", f"in {len(parts) - 1} folders; allowed {_DEPTH - 1}")
+                continue
             folder: Node | None = self.tree
             for part in parts[:-1]:
                 folder = folder.setdefault(part, {}) if isinstance(folder, dict) else None
@@ -136,6 +141,8 @@ class _Zip(Archive):
             return Refused("link", "links are not followed; put a copy in its place")
         if info.flag_bits & 1:
             return Refused("password", "unpack the archive with the password that its owner gave you")
+        if info.compress_type not in _PACKED:
+            return Refused("unusual packing", "pack the zip again with the usual method, Deflate")
         if info.file_size > _BOMB_BYTES and info.file_size > _BOMB_RATIO * info.compress_size:
             return Refused("decompression bomb", f"{info.compress_size:,} bytes unpack to {info.file_size:,}")
         return info

@@ -147,6 +147,8 @@ class Folder:
             return Folder(path, id)
         if readable != id:
             return Dropped(readable, "file name", "not UTF-8; rename it")
+        if not path.is_file():
+            return Dropped(readable, "special file", "only plain files are read")
         if is_archive(name):
             return Folder(path, id, path, archives.opened(path).tree)
         return File(id, path)
@@ -180,8 +182,9 @@ def pictures(
     """
     others: Counter[str] = Counter()
 
-    def walk(folder: Folder) -> Iterator[File | Dropped]:
-        inner = []
+    left = [root] if root else []
+    while left:
+        folder, inner = left.pop(), []
         for entry in folder.entries():
             if isinstance(entry, Folder):
                 inner.append(entry)
@@ -191,13 +194,8 @@ def pictures(
                 yield entry
             elif entry.id not in known:
                 others[PurePosixPath(entry.id).suffix.lower() or "no suffix"] += 1
-        for folder in inner:
-            yield from walk(folder)
-
-    if root is None:
-        return
-    yield from walk(root)
-    if others:
+        left += reversed(inner)
+    if root and others:
         kinds = ", ".join(f"{suffix} {count}" for suffix, count in sorted(others.items()))
         where = f"in {root.id}/ " if root.id else ""
         yield Note(f"{others.total()} files {where}are of another kind and were left out: {kinds}")

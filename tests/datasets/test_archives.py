@@ -190,3 +190,34 @@ def test_a_list_in_a_damaged_archive_is_told(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match="the archive is damaged there"):
         list(lines(inside(tmp_path).file("list.txt")))
+
+
+def test_a_name_that_is_no_text_damages_the_archive(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", {"é.jpg": b"1"})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    with pytest.raises(InputError, match="not a readable archive"):
+        Folder(tmp_path).folders()
+
+
+def test_a_number_that_is_none_damages_the_archive(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a.jpg")
+        info.pax_headers = {"GNU.sparse.map": "a,b", "GNU.sparse.size": "x"}
+        archive.addfile(info)
+    with pytest.raises(InputError, match="not a readable archive"):
+        Folder(tmp_path).folders()
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar"])
+def test_a_member_in_thousands_of_folders_is_left_out(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name, {"a/" * 5000 + "deep.jpg": b"1", "one.jpg": b"1"})
+    refused, one = sorted(pictures(inside(tmp_path), suffixes=(".jpg", "")), key=lambda entry: entry.id)
+    assert (one.id, refused.reason) == ("one.jpg", "too deep")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_member_that_is_packed_unusually_is_left_out(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
+        archive.writestr("one.jpg", b"1")
+    (entry,) = pictures(inside(tmp_path))
+    assert entry.reason == "unusual packing"

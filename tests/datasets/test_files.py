@@ -113,3 +113,25 @@ def test_what_is_no_list_of_lines_says_so(tmp_path: Path, content: bytes, messag
 def test_fields_are_what_was_joined(values: list[str]) -> None:
     assert fields(" , ".join(values)) == values
     assert fields(",".join(f'"{value}"' for value in values)) == values
+
+
+def test_pipes_are_not_opened(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.zip"):
+        os.mkfifo(tmp_path / name)
+    assert [(entry.id, entry.reason) for entry in Folder(tmp_path).entries()] == [
+        ("a.jpg", "special file"),
+        ("b.zip", "special file"),
+    ]
+
+
+def test_folders_may_be_deep(tmp_path: Path) -> None:
+    deep = tmp_path / "/".join(["a"] * 400)
+    deep.mkdir(parents=True)
+    (deep / "1.jpg").touch()
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(350)
+    try:
+        (found,) = pictures(Folder(tmp_path))
+    finally:
+        sys.setrecursionlimit(before)
+    assert found.name == "1.jpg"
