@@ -15,6 +15,7 @@ from fer.errors import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 MAX_PIXELS = 50_000_000  # a decompression bomb is refused before it is decoded
+MAX_SIDE = 65_535  # as in JPEG; beside its pixels Pillow keeps a number for each row
 MAX_BYTES = 200_000_000  # of one picture's file
 
 
@@ -169,6 +170,8 @@ def _opened(picture: Path | bytes | Image.Image) -> Iterator[Image.Image]:
                 image = closing.enter_context(Image.open(source, formats=FORMATS))
             if image.width * image.height > MAX_PIXELS:
                 raise UndecodableError("too many pixels", f"{image.width} x {image.height}; at most {MAX_PIXELS:,}")
+            if (longest := max(image.size)) > MAX_SIDE:
+                raise UndecodableError("too many pixels", f"{longest:,} in a side; at most {MAX_SIDE:,}")
             yield image
         except UndecodableError:
             raise

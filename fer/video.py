@@ -18,6 +18,11 @@ from fer.faces import MAX_PIXELS, UndecodableError
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silent: what is wrong is told in our own words
 
+# Nor are lists of files followed, whatever they call themselves: FFmpeg would open what they name.
+os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
+    "format_whitelist;mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,mjpeg,jpeg_pipe"
+)
+
 COMMON_RATE = 25.0  # frames per second, where a file says none that a camera could have
 COMPLETE = 0.9  # share of the frames: containers without an index estimate their number from the longest track
 # Cells each way into which a frame is averaged, and grey levels by which one of them must differ. Videos of 640 x 480

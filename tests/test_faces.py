@@ -299,3 +299,9 @@ def test_text_that_is_no_pixels_is_told(text: str) -> None:
     except UndecodableError as error:
         reason = error.reason
     assert reason in (None, "pixel value", "number of pixels")
+
+
+def test_a_line_of_millions_of_pixels_is_refused(tmp_path: Path) -> None:
+    for size in ((70_000, 1), (1, 70_000)):
+        with pytest.raises(UndecodableError, match="too many pixels: 70,000 in a side"):
+            decoded(tmp_path, encoded(Image.new("L", size), "PNG"))

@@ -384,3 +384,10 @@ def test_the_same_frame_has_not_changed_and_one_of_another_size_has() -> None:
         assert not changed(frame, frame)
         assert changed(frame, np.concatenate([frame, frame]))
         assert changed(frame, frame // 2)
+
+
+def test_a_list_of_videos_leads_to_none(tmp_path: Path) -> None:
+    write(tmp_path / "other.avi", [coded(number) for number in range(3)])
+    (tmp_path / "list.avi").write_text("ffconcat version 1.0\nfile other.avi\n")
+    with pytest.raises(UndecodableError, match="no frame of it"):
+        list(frames(tmp_path / "list.avi", None))
