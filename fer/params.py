@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from fer.errors import InputError
+from fer.errors import InputError, run
 from fer.labels import EMOTIONS
 from fer.policies import Emotion, Policies, Policy
 from fer.recipes import Changes, Train
@@ -15,6 +15,9 @@ from fer.schema import BelowOne, Count, Name, NotNegative, Positive, Section, Sh
 
 _SHARED = ("__init__", "blocks", "transfer")  # files in fer/models that are no networks
 NETWORKS = sorted(file.stem for file in (Path(__file__).parent / "models").glob("*.py") if file.stem not in _SHARED)
+
+
+_MAX_BYTES, _MAX_VALUES = 1_000_000, 100_000  # of params.yaml
 
 
 class Rounds(Section):
@@ -188,12 +191,30 @@ class Params(Section):
         return self
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as DVC reads it: floats by the rule of YAML 1.2, so that 1e-3 is a number, and no key twice."""
+class Loader(yaml.SafeLoader):
+    """YAML as DVC reads it: floats by the rule of YAML 1.2, so that 1e-3 is a number, and no key twice.
+
+    Values are counted as often as aliases repeat them: a few lines can stand for gigabytes.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._values, self._within = 0, dict[yaml.Node | None, int]()
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        before = self._values
+        node = super().compose_node(parent, index)
+        self._values += self._within.get(node, 1)
+        self._within[node] = self._values - before
+        if self._values > _MAX_VALUES:
+            raise yaml.YAMLError(f"more than {_MAX_VALUES:,} values, aliases written out")
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             if key.value in seen:
                 raise InputError(
                     f"{key.start_mark.name}: line {key.start_mark.line + 1}: {key.value} is there twice; keep one"
@@ -202,7 +223,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )
 
@@ -213,16 +234,33 @@ def load(path: Path = Path("params.yaml")) -> Params:
     Raises:
         InputError: a key is unknown, missing or twice, or a value is not allowed; every such key is named.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run this in the project's folder")
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = yaml.load(file, _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no parameters; restore it with `git checkout {path}`")
+    content = read(path)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
         raise InputError(in_words(error, content, path, Params)) from error
+
+
+def read(path: Path) -> dict[Any, Any]:
+    """What stands in `path`, whether or not it is allowed there.
+
+    Raises:
+        InputError: it is too large, or no YAML of a mapping.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run this in the project's folder")
+    if (size := path.stat().st_size) > _MAX_BYTES:
+        raise InputError(f"{path}: has {size:,} bytes, at most {_MAX_BYTES:,} are read; take out what is no parameter")
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = yaml.load(file, Loader)
+    # The last three: no number or date, a moment that is none, nested too deeply.
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no parameters; restore it with `git checkout {path}`")
+    return content
+
+
+if __name__ == "__main__":  # before what DVC puts into a command
+    run(load)

@@ -1,6 +1,7 @@
 """What a section of `params.yaml` is, and how a mistake in one is told."""
 
 import difflib
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,10 @@ Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
+_TOLD = 20  # mistakes
+_SHOWN = 200  # characters of a value
+
+
 class Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -24,7 +29,8 @@ def in_words(error: ValidationError, content: Any, path: Path, root: type[Sectio
     for problem in error.errors():
         key = _key(problem["loc"], content, problem["type"] == "missing")
         told.setdefault(key, f"{path}: {_told(key, problem, path, root)}")
-    return "; ".join(told.values())
+    more = [f"and {len(told) - _TOLD} mistakes more"] if len(told) > _TOLD else []
+    return "; ".join([*islice(told.values(), _TOLD), *more])
 
 
 def _key(loc: tuple[int | str, ...], content: Any, missing: bool) -> str:
@@ -50,9 +56,10 @@ def _told(key: str, problem: Any, path: Path, root: type[Section]) -> str:
         case "value_error":
             return f"{key}{': ' if key else ''}{problem['ctx']['error']}"
         case "string_type" if problem["loc"][-1] == "[key]":
-            return f'{key} has the key {problem["input"]}, which must be quoted: "{problem["input"]}"'
+            given = f"{problem['input']!s:.{_SHOWN}}"
+            return f'{key} has the key {given}, which must be quoted: "{given}"'
         case _:
-            return f"{key} is {problem['input']!r}; {problem['msg'].replace('Input should', 'it should')}"
+            return f"{key} is {problem['input']!r:.{_SHOWN}}; {problem['msg'].replace('Input should', 'it should')}"
 
 
 def _siblings(loc: tuple[int | str, ...], root: type[Section]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
-from fer import errors
+from fer import errors, params
 from fer.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def _numbers() -> dict[str, Any]:
     if not stage:
         return {}
     about = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
-    chosen = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    chosen = params.read(Path("params.yaml"))
     named = about.get("params") or about.get("do", {}).get("params", [])
     return {f"{key} in params.yaml": chosen.get(key) for key in (name.partition(".")[0] for name in named)}
 

@@ -162,3 +162,34 @@ def test_any_bytes_end_in_parameters_or_a_clear_message(tmp_path_factory: pytest
     path.write_bytes(junk)
     with pytest.raises(InputError):
         params.load(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(["a0: &a0 [1, 1]\n", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)), "seed: *a39"]),
+        "".join(["m0: &m0 {x: 1}\n", *(f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}]}}\n" for n in range(1, 40))]),
+        "seed: &a [*a]",
+        "seed: " + "[" * 20_000,
+        "? [a, b]\n: 1",
+        "seed: 2002-99-99",
+        "seed: !!int many",
+        "seed: !!timestamp never",
+        "seed: " + "9" * 10_000,
+        "seed: !!python/object/apply:os.system [exit]",
+        "".join(f"k{n}: 1\n" for n in range(50_000)),
+        "# " + "x" * 2_000_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_whatever_yaml_allows_ends_in_a_short_message(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError) as told:
+        params.load(tmp_path / "params.yaml")
+    assert len(str(told.value)) < 20_000
+
+
+def test_a_value_may_be_written_once_for_several_keys(tmp_path: Path) -> None:
+    text = re.sub(r"^seed: \S+", "seed: &count 8", TEXT, flags=re.MULTILINE)
+    (tmp_path / "params.yaml").write_text(re.sub(r"bins: \d+", "bins: *count", text))
+    assert params.load(tmp_path / "params.yaml").evaluate.bins == 8

@@ -71,7 +71,7 @@ def _emotions(root: Folder) -> dict[str, str]:
         data = content.read(_MAX_BYTES + 1)
     emotions = {}
     try:
-        names = yaml.safe_load(data)["names"] if len(data) <= _MAX_BYTES else {}
+        names = yaml.load(data, params.Loader)["names"] if len(data) <= _MAX_BYTES else {}
         for number, name in names.items() if isinstance(names, dict) else enumerate(names):
             # Not str(name): a small file can hold lists of lists that are endless in words.
             emotions[str(number)] = emotion_named(name) if isinstance(name, str) else None
