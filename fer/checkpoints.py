@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fer import distributed
-from fer.errors import CutShortError
+from fer.errors import CutShortError, InputError
 from fer.models import save_tensors
-from fer.tables import replacing
+from fer.tables import from_json, replacing
 
 EVERY_SECONDS = 60
 CODE = Path(__file__).parent
@@ -45,11 +45,19 @@ class Checkpoint:
         self._saved, self._told_to_end = time.monotonic(), 0.0
 
     def resume(self, parts: Mapping[str, Stateful]) -> None:
-        """Take the parts to where they were, if an earlier run left them half done."""
-        if self._earlier:
-            print(f"going on with {self.path}", flush=True)
-        for name, state in (self._earlier or {}).items():
-            parts[name].load_state_dict(state)
+        """Take the parts to where they were, if an earlier run left them half done.
+
+        Raises:
+            InputError: the file holds something else.
+        """
+        if self._earlier is None:
+            return
+        print(f"going on with {self.path}", flush=True)
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(self._earlier[name])
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise InputError(f"{self.path}: damaged ({type(error).__name__}); delete it, and run it again") from error
         self._earlier = None
 
     def save_if_due(self, parts: Mapping[str, Stateful]) -> None:
@@ -99,15 +107,18 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                about = file.metadata()
+                about = file.metadata() or {}
                 if about["fingerprint"] != self.fingerprint:
                     print(f"{self.path}: of other data, parameters or code; training from the beginning")
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 if _crc(tensors) != about["crc"]:
                     raise ValueError("its checksum is another")
-                return _joined(json.loads(about["state"]), tensors)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+                state = _joined(from_json(about["state"]), tensors)
+            if not (isinstance(state, dict) and isinstance(state.get("aside"), dict)):
+                raise ValueError("the state is none")
+            return state
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             print(f"{self.path}: damaged ({error}); training from the beginning")
             return None
 

@@ -1,6 +1,5 @@
 """Corrections as people hand them in, read and merged: the page's CSV, the filled-in sheet, Label Studio's export."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 from fer.errors import InputError
 from fer.reviews import Face, Reviews, by_face, named, rows_of
 from fer.spreadsheets import read_rows
+from fer.tables import from_json
 
 COLUMNS = ("source", "id", "correction")
 CHOICE = "emotion"  # the name of the choice in Label Studio
@@ -58,7 +58,7 @@ def _rows(path: Path) -> Iterator[Said]:
 def _tasks(path: Path) -> Iterator[Said]:
     """The tasks of an export as "JSON"; one that was skipped has no answer."""
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8-sig"))
+        tasks = from_json(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"{path}: not a JSON file ({error}); export again as JSON") from error
     for number, task in enumerate(tasks if isinstance(tasks, list) else [tasks], 1):

@@ -79,7 +79,20 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: it is no JSON in UTF-8, or nested too deeply.
+    """
+    return from_json(path.read_text(encoding="utf-8"))
+
+
+def from_json(text: str) -> Any:
+    """What the text says; whatever is wrong with it is a ValueError, also that it is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from test_training import RECIPE, SCHEDULES, TRANSFORMS, examples, same, small_network
 from torch import nn
 
 from fer import checkpoints, params, recipes, training
-from fer.errors import CutShortError
+from fer.errors import CutShortError, InputError
 from fer.examples import Unlabelled
 from fer.inference import placed
 
@@ -173,3 +174,21 @@ def test_the_fingerprint_is_of_arrays_values_and_code(tmp_path: Path, monkeypatc
     (tmp_path / "other.py").write_text("other code")
     monkeypatch.setattr(checkpoints, "CODE", tmp_path)
     assert one != checkpoints.fingerprint(*facts)
+
+
+@pytest.mark.parametrize("about", [None, {}, {"fingerprint": "x"}])
+@pytest.mark.parametrize("state", ["[" * 100_000, "[]", '{"pairs": [7]}', '{"pairs": [[[], 7]]}', "x", "null"])
+def test_a_file_of_something_else_is_no_checkpoint(
+    tmp_path: Path, about: dict[str, str] | None, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"0": torch.zeros(2)}, tmp_path / "c", about and about | {"state": state})
+    assert checkpoints.Checkpoint(tmp_path / "c", "x").aside == {}
+    assert "training from the beginning" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("state", ["", ', ["network", 7]', ', ["network", {"pairs": []}]'])
+def test_a_checkpoint_without_its_parts_is_refused(tmp_path: Path, state: str) -> None:
+    about = {"fingerprint": "x", "state": f'{{"pairs": [["aside", {{"pairs": []}}]{state}]}}'}
+    save_file({"0": torch.zeros(2)}, tmp_path / "c", about)
+    with pytest.raises(InputError, match="damaged"):
+        checkpoints.Checkpoint(tmp_path / "c", "x").resume({"network": nn.Linear(2, 2)})

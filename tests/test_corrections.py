@@ -104,3 +104,9 @@ def test_the_later_answer_holds_and_is_told() -> None:
     both, changed = merged(earlier, {("s", "a"): "angry", ("s", "b"): "happy", ("s", "d"): "unusable"})
     assert both == earlier | {("s", "a"): "angry", ("s", "d"): "unusable"}
     assert changed == ["s/a is angry, no longer sad"]
+
+
+def test_an_export_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "export.json").write_text('{"data":' * 100_000)
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_corrections(tmp_path / "export.json", EMOTIONS, TABLE)

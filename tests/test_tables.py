@@ -50,3 +50,9 @@ def test_json_is_rounded_and_refuses_what_is_no_number(tmp_path: Path) -> None:
 def test_csv_is_rounded(tmp_path: Path) -> None:
     write_csv(tmp_path / "x.csv", pd.DataFrame({"name": ["a,b"], "share": [2 / 3]}))
     assert (tmp_path / "x.csv").read_text() == 'name,share\n"a,b",0.666667\n'
+
+
+def test_what_is_nested_too_deeply_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(tmp_path / "deep.json")
