@@ -1,6 +1,7 @@
 """The bundle that is shipped gives what its networks vote, and no other bundle is loaded in its place."""
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,12 @@ def test_two_packages_have_two_names(folder: Path) -> None:
     about = packaging.load(folder, CPU).about
     assert about.id == packaging.load(folder, CPU).about.id
     assert about.id != about.model_copy(update={"thresholds": {"angry": 0.5, "happy": 0.8}}).id
+
+
+def test_a_network_larger_than_its_weights_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    facts = models.Facts(network="shallow", emotions=("angry", "happy"), size=512, dropout=0.1, input_px=None)  # 8 GB
+    models.save(torch.nn.Linear(2, 2), facts, tmp_path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="not the weights of this network"):
+        models.load(tmp_path, facts.emotions, facts.size)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes

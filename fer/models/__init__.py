@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -97,9 +98,26 @@ def load(folder: Path, emotions: Sequence[str], size: int) -> tuple[nn.Module, F
             f"{folder}: trained for {', '.join(facts.emotions)} at {facts.size} pixels, but asked for "
             f"{', '.join(emotions)} at {size}; train it again with `dvc repro`"
         )
+    with torch.device("meta"):  # takes no memory, whatever size the facts tell
+        _check(build(facts), folder / "weights.safetensors")
     network = build(facts)
     load_weights(network, folder)
     return network.eval(), facts
+
+
+def _check(network: nn.Module, path: Path) -> None:
+    """Raise an `InputError` unless the file says that it has the weights of such a network."""
+    wanted = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: damaged ({str(error).splitlines()[0]})") from error
+    if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+        name = wrong[0]
+        raise InputError(
+            f"{path}: damaged, or not the weights of this network ({name}: {found.get(name)}, not {wanted.get(name)})"
+        )
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
