@@ -17,7 +17,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import numpy as np
 from jaxtyping import UInt8
@@ -186,7 +186,7 @@ class _Request(BaseHTTPRequestHandler):
     def _answer(self, routes: dict[str, Callable[[], tuple[str, bytes]]]) -> None:
         try:
             self._check_origin()
-            route = routes.get(urlsplit(self.path).path)
+            route = routes.get(self._address().path)
             if route is None:
                 raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing of that name")
             kind, content = route()
@@ -232,7 +232,13 @@ class _Request(BaseHTTPRequestHandler):
         return "application/json", json.dumps(self.server.worker.submit(call).result()).encode()
 
     def _query(self, key: str) -> str:
-        return parse_qs(urlsplit(self.path).query).get(key, [""])[-1]
+        return parse_qs(self._address().query).get(key, [""])[-1]
+
+    def _address(self) -> SplitResult:
+        try:
+            return urlsplit(self.path)
+        except ValueError as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "that is no address") from error
 
     def _body(self) -> bytes:
         if self.headers.get("Content-Type") != PICTURES:

@@ -21,6 +21,7 @@ from fer.faces import UndecodableError
 from fer.video import Frame, camera, frames
 
 KINDS = (*PICTURES, *VIDEOS)
+_DIGITS = 5  # cameras have fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Inputs:
             yield from self._or_nothing(argument, self._folder(path))
         elif os.path.exists(argument):
             yield from self._file(path, path.name)
-        elif argument.isdecimal():
+        elif argument.isdecimal() and len(argument) < _DIGITS:
             yield from _told(argument, argument, camera(int(argument), self.per_second))
         elif glob.has_magic(argument):
             matches = sorted(glob.glob(argument, recursive=True))
@@ -120,7 +121,9 @@ class Inputs:
             self.notes.append(f"{_readable(root)}: {others.total():,} files of other kinds were left out: {kinds}")
 
     def _file(self, path: Path, name: str) -> Iterator[Input]:
-        if archives.is_archive(name):
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            yield Input(_readable(path), UndecodableError("special file", "only plain files are read"))
+        elif archives.is_archive(name):
             yield from self._or_nothing(str(path), self._archive(path, name))
         elif path.suffix.lower() in VIDEOS:
             yield from self._video(File(name, path), name)

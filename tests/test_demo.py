@@ -221,6 +221,11 @@ def test_there_are_no_other_addresses(served: demo.Demo, method: str, path: str,
     assert set(json.loads(content)) == {"error"}
 
 
+def test_an_address_that_is_none_is_told(served: demo.Demo) -> None:
+    answer = raw(served, f"GET http://[::1 HTTP/1.1\r\nHost: localhost:{served.server_port}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.0 400 ")
+
+
 def test_too_large_a_file_is_told(served: demo.Demo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "MAX_BYTES", 1_000_000)
     status, content, _ = ask(served, "POST", "/faces", bytes(3_000_000))

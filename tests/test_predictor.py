@@ -372,3 +372,11 @@ def test_a_video_that_changes_its_size_goes_on_in_that_of_its_first_frame(predic
     (tmp_path / "a.avi").write_bytes(b"".join(jpegs))  # a stream of JPEG
     table = predictor(tmp_path / "a.avi")
     assert table["w"].tolist() == [48, 48, 48, 48]
+
+
+def test_neither_pipes_nor_cameras_that_can_not_be_are_opened(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.zip", "c.png"):
+        os.mkfifo(tmp_path / name)
+    named = [item for source in (str(tmp_path), "9" * 5000, "9" * 30) for item in Inputs().named(source)]
+    told = [str(item.picture).partition(":")[0] for item in named]
+    assert told == ["special file"] * 3 + ["missing"] * 2
