@@ -1,0 +1,133 @@
+"""The demo's server, asked hundreds of things at once, most of them broken; it stands, and tells each what is wrong."""
+
+import contextlib
+import io
+import re
+import socket
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr
+
+import numpy as np
+
+from benchmarks.hardening.hostile_files import GOOD, encoded, pictures
+from fer.demo import Demo
+from fer.packaging import Package
+from fer.portraits import portrait
+from fer.predictor import Predictor
+
+AT_ONCE, ROUNDS = 100, 5
+HEADERS = ("Content-Type", "Content-Length", "Content-Security-Policy", "X-Content-Type-Options", "Cache-Control")
+
+
+def requests(port: int) -> list[tuple[bytes, set[int]]]:
+    """Each with the status codes that are right; none where the connection may just be closed."""
+    host = f"Host: 127.0.0.1:{port}\r\n".encode()
+    post = b"POST /faces HTTP/1.1\r\n" + host + b"Content-Type: application/octet-stream\r\n"
+    photograph = encoded(portrait("happy", 1.0, np.random.default_rng(0)).convert("RGB"), "PNG")
+
+    def get(path: bytes, more: bytes = b"") -> bytes:
+        return b"GET " + path + b" HTTP/1.1\r\n" + host + more + b"\r\n"
+
+    def sent(body: bytes, path: bytes = b"/faces") -> bytes:
+        return post.replace(b"/faces", path) + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    whole = [
+        (get(b"/"), {200}),
+        (get(b"/drawn"), {200}),
+        (sent(photograph), {200}),
+        (sent(GOOD, b"/explain?emotion=happy"), {200}),
+    ]
+    broken = [
+        *((sent(content), {200, 415}) for name, content in pictures().items() if len(content) < 2_000_000),
+        *((get(path), {400, 404}) for path in (b"/../../etc/passwd", b"/%2e%2e/params.yaml", b"//[", b"//etc/passwd")),
+        *(
+            (get(path), {400, 404, 421})
+            for path in (b"http://[::1", b"http://evil.example/", b"*", b"/\xff\xfe", b"/a\0b")
+        ),
+        (get(b"/?" + b"a=1&" * 10_000), {200, 414}),
+        (get(b"/" + b"a" * 70_000), {414}),
+        (get(b"/", b"X: 1\r\n" * 200), {431}),
+        (get(b"/", b"X: " + b"a" * 70_000 + b"\r\n"), {431}),
+        (get(b"/", b"Origin: http://evil.example\r\n"), {403}),
+        (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", {421}),
+        (b"GET / HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n", {421}),
+        (b"GET / HTTP/9.9\r\n\r\n", {400, 505}),
+        (b"GET / HTTP/1.1\n" + host + b"X: a\r\n b: c\r\n\r\n", {200, 400}),
+        (b"BREW / HTTP/1.1\r\n" + host + b"\r\n", {501}),
+        (b"\x16\x03\x01\x02\x00\x01\x00\xff", set()),
+        (b"", set()),
+        (b"\r\n\r\n", set()),
+        (sent(GOOD, b"/explain?emotion=%00"), {400}),
+        (sent(GOOD, b"/explain?emotion=" + b"x" * 50_000), {400}),
+        (sent(GOOD, b"/explain"), {400}),
+        (post + b"Content-Length: -1\r\n\r\n", {411}),
+        (post + b"Content-Length: 1e9\r\n\r\n", {411}),
+        (post + b"Content-Length: 99999999999999999999\r\n\r\n", {411}),
+        (post + b"Content-Length: 99999999\r\n\r\nshort", {413}),
+        (post + b"Content-Length: 100000\r\n\r\nshort", {408}),
+        (post + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", {400, 408, 415}),
+        (post + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", {411}),
+        (sent(GOOD).replace(b"application/octet-stream", b"text/plain"), {415}),
+    ]
+    return whole * (len(broken) // len(whole)) + broken
+
+
+def hammered(package: Package, rounds: int = ROUNDS) -> tuple[int, list[str]]:
+    """How many requests were sent, and what was wrong with the answers."""
+    wrong = Counter[str]()
+    errors = io.StringIO()
+    with Demo(Predictor(package)) as server, redirect_stderr(errors):
+        served = threading.Thread(target=server.serve_forever, args=(0.05,))
+        served.start()
+        asked = requests(server.server_port) * rounds
+        np.random.default_rng(0).shuffle(asked)  # type: ignore[arg-type]
+        try:
+            _answer(server.server_port, requests(server.server_port)[2][0])  # with it the thread begins that computes
+            threads = threading.active_count()
+            with ThreadPoolExecutor(AT_ONCE) as everyone:
+                answers = list(everyone.map(lambda request: _answer(server.server_port, request[0]), asked))
+            for (request, right), answer in zip(asked, answers, strict=True):
+                if problem := _problem(answer, right):
+                    wrong[f"{request[:60]!r}: {problem}"] += 1
+            end = time.monotonic() + 10
+            while threading.active_count() > threads and time.monotonic() < end:
+                time.sleep(0.05)
+            if threading.active_count() > threads:
+                wrong[f"{threading.active_count() - threads} threads are left"] += 1
+            if not _answer(server.server_port, b"GET / HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % server.server_port):
+                wrong["it answers no more"] += 1
+        finally:
+            server.shutdown()
+            served.join()
+    if "Traceback" in errors.getvalue():
+        wrong[f"traceback: {errors.getvalue().strip().splitlines()[-1]}"] += 1
+    return len(asked), [f"{what} ({count} times)" for what, count in wrong.items()]
+
+
+def _answer(port: int, request: bytes) -> bytes:
+    answer = b""
+    with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def _problem(answer: bytes, right: set[int]) -> str:
+    if not answer or not right:
+        return ""  # who asks nonsense, or goes on talking, may be hung up on
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = re.match(rb"HTTP/1\.[01] (\d{3}) ", head)
+    if not status:
+        return "" if 400 in right or 505 in right else f"no status: {answer[:40]!r}"
+    if int(status[1]) not in right:
+        return f"status {status[1].decode()}, not {sorted(right)}: {body[:80]!r}"
+    if missing := [name for name in HEADERS if f"\r\n{name}:".encode() not in head]:
+        return f"without {', '.join(missing)}"
+    if int(status[1]) != 200 and not body.startswith(b'{"error": "'):
+        return f"says {body[:60]!r}"
+    return ""

@@ -1,0 +1,344 @@
+"""Files that mean harm, and the demo under fire: nothing of them runs, and each ends in a clear line or a status.
+
+Each file is handed in at its door by a process of its own, in a folder of its own. It is lost where one of these broke:
+
+- no command, no connection and nothing that was pickled: heard by Python's audit hooks, a server and a file;
+- nothing written but in the project's folder, and no temporary file left;
+- at most 2 GB of memory (0.6 are Python and torch), 256 MB in a file and half a minute;
+- it ends with exit code 0, or 1 and a line that says why; no traceback, nothing that a terminal would obey.
+
+    python -m benchmarks.hardening.hostile [DOOR ...]
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from benchmarks.hardening import hostile_files as files
+from benchmarks.hardening.demo_under_fire import hammered
+from fer import cli, models, packaging, params, stages
+from fer.errors import run
+from fer.labels import COLUMNS
+from fer.tables import write_json
+from pipeline import ingest
+
+MEMORY, FILE, SECONDS = 2_000_000_000, 256_000_000, 30
+UNHEARD = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class", "socket.connect")
+WRITES = {"os.mkdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1, "os.remove": 0, "os.rmdir": 0, "os.truncate": 0}
+STARTED = Path.cwd()  # the project
+PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes of memory
+
+Call = Callable[[], object]
+Case = tuple[str, str, Callable[[Path], Call]]  # door, name, and what puts the file there and says what is called
+
+
+def fer(*arguments: str) -> Call:
+    return partial(_main, cli.main, "fer", *arguments)
+
+
+def ingested(source: str = "good") -> Call:
+    return partial(
+        _main, partial(stages.run, ingest.main), "ingest", source, "--root", f"data/raw/{source}", "--out", "out"
+    )
+
+
+def _main(main: Call, *arguments: str) -> None:
+    sys.argv = list(arguments)
+    main()
+
+
+def cases(port: int, scratch: Path) -> Iterator[Case]:
+    def given(contents: files.Files, call: Call) -> Callable[[Path], Call]:
+        def put(project: Path) -> Call:
+            for name, content in contents.items():
+                (project / name).parent.mkdir(parents=True, exist_ok=True)
+                (project / name).write_bytes(content)
+            return call
+
+        return put
+
+    predict = fer("predict", "in", "-o", "out.csv", "--model", "package")
+    good: files.Files = {"data/raw/good/good.png": files.GOOD}
+    for name, content in files.pictures().items():
+        yield "pictures", f"{name}, predicted", given({"in/x.png": content, "in/y.png": files.GOOD}, predict)
+        yield "pictures", f"{name}, ingested", given(good | {"data/raw/good/x.png": content}, ingested())
+    for name, (file, content) in files.archives().items():
+        yield "archives", f"{name}, predicted", given({f"in/{file}": content}, predict)
+        yield "archives", f"{name}, ingested", given({f"data/raw/good/{file}": content}, ingested())
+    for name, content in files.videos(port).items():
+        other = {"in/.other.mp4": files.avi(64, 64, [files.JPEG])}
+        yield "videos", f"{name}, predicted", given({"in/x.avi": content} | other, predict)
+        yield "videos", f"{name}, ingested", given({"data/raw/good/x.avi": content}, ingested())
+    for name, content in files.tables().items():
+        yield "csv", name, given({"data/raw/good/fer2013.csv": content}, ingested())
+    for name, tree in files.lists().items():
+        contents = {f"data/raw/good/{file}": content for file, content in tree.items()}
+        yield "label files", name, given(contents, ingested())
+    for name, content in files.parameters().items():
+        yield "params", name, given(good | {"params.yaml": content}, ingested())
+    for name, (file, content) in files.sheets().items():
+        yield "review sheets", name, given({file: content}, fer("review", "--read", file))
+        yield (
+            "review sheets",
+            f"{name}, as reviews.csv",
+            given({"data/reviews.csv": content}, fer("review", "--read", "s")),
+        )
+    for name, contents in files.packages(scratch / "package").items():
+        call = fer("predict", "good.png", "-o", "out.csv", "--model", "hostile")
+        put = {f"hostile/{file}": content for file, content in contents.items()}
+        yield "packages", name, given(put | {"good.png": files.GOOD}, call)
+    for name, content in files.checkpoints(scratch).items():
+        yield "checkpoints", name, given({"c.part": content}, _resumed)
+    for name, content in files.arrays().items():
+        yield "arrays", name, given({"faces.npy": content}, partial(run, _opened))
+    for name, content in files.listed().items():
+        call = fer("predict", "-", "-o", "out.csv", "--model", "package")
+        yield "lists", name, given({"stdin": content}, call)
+    yield "special files", "a pipe for a video, predicted", partial(_piped, "in/x.mp4", predict)
+    yield "special files", "a pipe for an archive, predicted", partial(_piped, "in/x.zip", predict)
+    yield "special files", "a pipe for a picture, predicted", partial(_piped, "in/x.png", predict)
+    yield "special files", "a pipe for a csv, ingested", partial(_piped, "data/raw/good/fer2013.csv", ingested())
+    yield "special files", "a pipe for a video, ingested", partial(_piped, "data/raw/good/x.mp4", ingested())
+    yield "special files", "folders 1,500 deep, predicted", partial(_deep, "in", predict)
+    yield "special files", "folders 1,500 deep, ingested", partial(_deep, "data/raw/good", ingested())
+
+
+def _resumed() -> None:
+    """What a training does with a checkpoint; the parts take what they are given."""
+    from fer.checkpoints import Checkpoint
+
+    def resume() -> None:
+        network = torch.nn.Linear(2, 2)
+        Checkpoint(Path("c.part"), "x").resume({"network": network, "optimizer": torch.optim.SGD(network.parameters())})
+
+    run(resume)
+
+
+def _opened() -> None:
+    from fer.faces import open_faces
+
+    open_faces(Path("faces.npy"))
+
+
+def _piped(name: str, call: Call, project: Path) -> Call:
+    (project / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(project / name)
+    (project / name).with_name("y.png").write_bytes(files.GOOD)
+    return call
+
+
+def _deep(name: str, call: Call, project: Path) -> Call:
+    os.chdir(project)
+    os.makedirs(name)
+    os.chdir(name)
+    Path("y.png").write_bytes(files.GOOD)
+    for _ in range(1500):
+        os.mkdir("a")
+        os.chdir("a")
+    os.chdir(STARTED)
+    return call
+
+
+def prepared(folder: Path) -> Path:
+    """A project with a package, a table of one face, and no reviews."""
+    project, trained = folder / "project", folder / "trained/simple_cnn"
+    for each in (project / "data/unified", project / "package", trained):
+        each.mkdir(parents=True)
+    shutil.copy("params.yaml", project)
+    facts = models.Facts(network="simple_cnn", emotions=files.EMOTIONS, size=16, dropout=0.1, input_px=None)
+    models.save(models.build(facts), facts, trained)
+    network = {"simple_cnn": 1.0}
+    about = packaging.Bundle(
+        round=1,
+        emotions=files.EMOTIONS,
+        size=16,
+        align=False,
+        views=("plain",),
+        precision="fp32",
+        vote=network,
+        temperatures=network,
+        thresholds=dict.fromkeys(files.EMOTIONS, 0.5),
+        weights_sha256={"simple_cnn": models.weights_sha256(trained)},
+    )
+    packaging.write(about, trained.parent, project / "package")
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    sources = ", ".join(params.load().sources)
+    (project / "params.yaml").write_text(text.replace(sources, "good"), encoding="utf-8")
+    row = dict.fromkeys(COLUMNS, "") | {
+        "source": "good",
+        "id": "face.png",
+        "fold": "unlabelled",
+        "twin_in_train": "False",
+    }
+    pd.DataFrame([row]).to_csv(project / "data/unified/table.csv", index=False)
+    (project / "data/reviews.csv").write_text("source,id,emotion\n")
+    return project
+
+
+def tried(case: Case, template: Path) -> tuple[list[str], int]:
+    """What one file broke, and the peak of memory in bytes."""
+    _, _, put = case
+    with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as folder:
+        sandbox = Path(folder)
+        shutil.copytree(template, sandbox / "project")
+        for name in ("tmp", "outside"):
+            (sandbox / name).mkdir()
+        (sandbox / "outside/kept.jpg").write_bytes(files.JPEG)
+        call = put(sandbox / "project")
+        begun = time.monotonic()
+        child = os.fork()
+        if not child:
+            _isolated(call, sandbox)
+        killer = threading.Timer(SECONDS, os.kill, (child, signal.SIGKILL))
+        killer.start()
+        _, status, usage = os.wait4(child, 0)
+        killer.cancel()
+        wrong = list(_wrong(sandbox, status, time.monotonic() - begun))
+        if (peak := usage.ru_maxrss * 1024) > MEMORY:
+            wrong.append(f"took {peak / 1e6:,.0f} MB")
+        subprocess.run(["rm", "-rf", sandbox / "project"], check=True)  # shutil's recursion ends at a depth of 1,000
+    return wrong, peak
+
+
+def _isolated(call: Call, sandbox: Path) -> None:
+    """In the child: do it, within limits and overheard; never comes back."""
+    code = 70
+    try:
+        project, temporary = sandbox / "project", sandbox / "tmp"
+        os.chdir(project)
+        os.environ |= {"TMPDIR": str(temporary), "HOME": str(temporary), "FER_NPROC": "1", "FER_DEVICE": "cpu"}
+        tempfile.tempdir = str(temporary)
+        said = os.open(sandbox / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        heard = os.open(sandbox / "heard", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(said, stream)
+        os.dup2(os.open("stdin" if Path("stdin").exists() else os.devnull, os.O_RDONLY), 0)
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
+        resource.setrlimit(resource.RLIMIT_AS, (now + 2 * MEMORY, now + 2 * MEMORY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        sys.addaudithook(partial(_overheard, heard, (f"{project}/", f"{temporary}/", "/dev/null"), str(project)))
+        call()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1 if end.code else 0
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _overheard(heard: int, allowed: tuple[str, ...], here: str, event: str, arguments: tuple[Any, ...]) -> None:
+    """Note what a harmless file makes no one do."""
+    if event in UNHEARD:
+        os.write(heard, f"{event} {arguments!r:.200}\n".encode())
+    path: Any = None
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        path = arguments[0]
+    elif event in WRITES:
+        path = arguments[WRITES[event]]
+    if isinstance(path, str | bytes | os.PathLike):
+        full = os.path.normpath(os.path.join(here, os.fsdecode(path)))
+        if not f"{full}/".startswith(allowed):
+            os.write(heard, f"{event} {full!r}\n".encode())
+
+
+def _wrong(sandbox: Path, status: int, seconds: float) -> Iterator[str]:
+    said = (sandbox / "said").read_bytes().decode("utf-8", "replace")
+    if os.WIFSIGNALED(status):
+        yield f"killed by signal {os.WTERMSIG(status)} after {seconds:.0f} s"
+    elif (code := os.WEXITSTATUS(status)) not in (0, 1):
+        yield f"exit code {code}"
+    elif code and not said.strip():
+        yield "failed without a word"
+    if "Traceback" in said or "Error:" in said.splitlines()[-1:]:
+        yield f"traceback: {said.strip().splitlines()[-1][:200]}"
+    if errors := [line for line in said.splitlines() if line.startswith("error:")][1:]:
+        yield f"more than one line of error: {errors[-1][:100]}"
+    if odd := re.findall(r"[^\n\r\t -~\u00a0-\U0010ffff]", said):
+        yield f"characters that a terminal obeys: {sorted(set(odd))!r:.60}"
+    if len(said) > 20_000:
+        yield f"says {len(said):,} characters"
+    if heard := (sandbox / "heard").read_text(errors="replace"):
+        yield f"heard: {heard[:300]}"
+    expected = {"project", "tmp", "outside", "said", "heard"}
+    if other := {path.name for path in sandbox.iterdir()} ^ expected:
+        yield f"written outside: {', '.join(sorted(other))}"
+    if [path.name for path in (sandbox / "outside").iterdir()] != ["kept.jpg"]:
+        yield "the folder beside the project was changed"
+    if left := [path.name for path in (sandbox / "tmp").iterdir()]:
+        yield f"temporary files left: {', '.join(left)[:100]}"
+    if parts := [path.name for path in (sandbox / "project").glob("*.part") if path.name != "c.part"]:
+        yield f"half-written files left: {', '.join(parts)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("doors", nargs="*", metavar="DOOR", help="pictures, archives, …, demo (default: all)")
+    parser.add_argument("--every", type=int, default=1, help="take one file of so many (default: all)")
+    parser.add_argument("--out", type=Path, help="a JSON of figures")
+    args = parser.parse_args()
+    begun = time.monotonic()
+    lost, peak = 0, 0
+    counts: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix="hostile-") as folder, socket.create_server(("127.0.0.1", 0)) as server:
+        torch.optim.SGD([torch.zeros(1)])  # the first one makes a temporary folder
+        scratch = Path(folder)
+        project = prepared(scratch)
+        shutil.copytree(project / "package", scratch / "package")
+        server.setblocking(False)
+        chosen = (case for case in cases(server.getsockname()[1], scratch) if not args.doors or case[0] in args.doors)
+        for door, name, put in islice(chosen, 0, None, args.every):
+            started = time.monotonic()
+            wrong, used = tried((door, name, put), project)
+            with contextlib.suppress(BlockingIOError):
+                server.accept()
+                wrong.append("a connection to the network")
+            counts[door] = counts.get(door, 0) + 1
+            peak, lost = max(peak, used), lost + bool(wrong)
+            taken = f"{time.monotonic() - started:5.1f} s {used / 1e6:6,.0f} MB"
+            print(f"{'LOST' if wrong else 'ok  '} {taken}  {door}: {name}", *wrong, sep="\n       " if wrong else "")
+            sys.stdout.flush()
+        if not args.doors or "demo" in args.doors:
+            counts["requests to the demo"], wrong = hammered(packaging.load(scratch / "package", torch.device("cpu")))
+            lost += len(wrong)
+            print(
+                f"{'LOST' if wrong else 'ok  '} demo: {counts['requests to the demo']} requests",
+                *wrong,
+                sep="\n       ",
+            )
+    seconds = round(time.monotonic() - begun, 1)
+    print(f"{sum(counts.values())} tried, {lost} lost, {peak / 1e6:,.0f} MB at most, {seconds} s")
+    if args.out:
+        command = "python -m benchmarks.hardening.hostile"
+        told = {"name": "hostile", "command": command, "tried": counts, "lost": lost, "seconds": seconds}
+        write_json(args.out, told | {"peak_megabytes": round(peak / 1e6)})
+    if lost:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
