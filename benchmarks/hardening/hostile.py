@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -65,7 +65,10 @@ def _main(main: Call, *arguments: str) -> None:
     main()
 
 
-def cases(port: int, scratch: Path) -> Iterator[Case]:
+def cases(port: int, scratch: Path, doors: Sequence[str]) -> Iterator[Case]:
+    def of(door: str, made: Callable[..., Mapping[str, Any]], *arguments: Any) -> Iterable[tuple[str, Any]]:
+        return made(*arguments).items() if not doors or door in doors else ()
+
     def given(contents: files.Files, call: Call) -> Callable[[Path], Call]:
         def put(project: Path) -> Call:
             for name, content in contents.items():
@@ -77,39 +80,39 @@ def cases(port: int, scratch: Path) -> Iterator[Case]:
 
     predict = fer("predict", "in", "-o", "out.csv", "--model", "package")
     good: files.Files = {"data/raw/good/good.png": files.GOOD}
-    for name, content in files.pictures().items():
+    for name, content in of("pictures", files.pictures):
         yield "pictures", f"{name}, predicted", given({"in/x.png": content, "in/y.png": files.GOOD}, predict)
         yield "pictures", f"{name}, ingested", given(good | {"data/raw/good/x.png": content}, ingested())
-    for name, (file, content) in files.archives().items():
+    for name, (file, content) in of("archives", files.archives):
         yield "archives", f"{name}, predicted", given({f"in/{file}": content}, predict)
         yield "archives", f"{name}, ingested", given({f"data/raw/good/{file}": content}, ingested())
-    for name, content in files.videos(port).items():
+    for name, content in of("videos", files.videos, port):
         other = {"in/.other.mp4": files.avi(64, 64, [files.JPEG])}
         yield "videos", f"{name}, predicted", given({"in/x.avi": content} | other, predict)
         yield "videos", f"{name}, ingested", given({"data/raw/good/x.avi": content}, ingested())
-    for name, content in files.tables().items():
+    for name, content in of("csv", files.tables):
         yield "csv", name, given({"data/raw/good/fer2013.csv": content}, ingested())
-    for name, tree in files.lists().items():
+    for name, tree in of("label files", files.lists):
         contents = {f"data/raw/good/{file}": content for file, content in tree.items()}
         yield "label files", name, given(contents, ingested())
-    for name, content in files.parameters().items():
+    for name, content in of("params", files.parameters):
         yield "params", name, given(good | {"params.yaml": content}, ingested())
-    for name, (file, content) in files.sheets().items():
+    for name, (file, content) in of("review sheets", files.sheets):
         yield "review sheets", name, given({file: content}, fer("review", "--read", file))
         yield (
             "review sheets",
             f"{name}, as reviews.csv",
             given({"data/reviews.csv": content}, fer("review", "--read", "s")),
         )
-    for name, contents in files.packages(scratch / "package").items():
+    for name, contents in of("packages", files.packages, scratch / "package"):
         call = fer("predict", "good.png", "-o", "out.csv", "--model", "hostile")
         put = {f"hostile/{file}": content for file, content in contents.items()}
         yield "packages", name, given(put | {"good.png": files.GOOD}, call)
-    for name, content in files.checkpoints(scratch).items():
+    for name, content in of("checkpoints", files.checkpoints, scratch):
         yield "checkpoints", name, given({"c.part": content}, _resumed)
-    for name, content in files.arrays().items():
+    for name, content in of("arrays", files.arrays):
         yield "arrays", name, given({"faces.npy": content}, partial(run, _opened))
-    for name, content in files.listed().items():
+    for name, content in of("lists", files.listed):
         call = fer("predict", "-", "-o", "out.csv", "--model", "package")
         yield "lists", name, given({"stdin": content}, call)
     yield "special files", "a pipe for a video, predicted", partial(_piped, "in/x.mp4", predict)
@@ -310,7 +313,11 @@ def main() -> None:
         project = prepared(scratch)
         shutil.copytree(project / "package", scratch / "package")
         server.setblocking(False)
-        chosen = (case for case in cases(server.getsockname()[1], scratch) if not args.doors or case[0] in args.doors)
+        chosen = (
+            case
+            for case in cases(server.getsockname()[1], scratch, args.doors)
+            if not args.doors or case[0] in args.doors
+        )
         for door, name, put in islice(chosen, 0, None, args.every):
             started = time.monotonic()
             wrong, used = tried((door, name, put), project)

@@ -1,0 +1,28 @@
+"""The harnesses of benchmarks/hardening that hand in hostile and random files, in a short form."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["hostile", "params", "packages", "checkpoints", "arrays", "--every", "8"],
+        ["fuzz", "sheets", "parameters", "--seconds", "2"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_no_file_does_harm(tmp_path: Path, command: list[str]) -> None:
+    name, *arguments = command
+    call = [sys.executable, "-m", f"benchmarks.hardening.{name}", *arguments, "--out", str(tmp_path / "figures.json")]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["lost"] == 0
+    assert all(figures["tried"].values())
