@@ -188,7 +188,9 @@ def test_a_file_of_something_else_is_no_checkpoint(
 
 @pytest.mark.parametrize("state", ["", ', ["network", 7]', ', ["network", {"pairs": []}]'])
 def test_a_checkpoint_without_its_parts_is_refused(tmp_path: Path, state: str) -> None:
-    about = {"fingerprint": "x", "state": f'{{"pairs": [["aside", {{"pairs": []}}]{state}]}}'}
-    save_file({"0": torch.zeros(2)}, tmp_path / "c", about)
+    tensors = {"0": torch.zeros(2)}
+    about = {"fingerprint": "x", "crc": checkpoints._crc(tensors)}
+    about["state"] = f'{{"pairs": [["aside", {{"pairs": []}}]{state}]}}'
+    save_file(tensors, tmp_path / "c", about)
     with pytest.raises(InputError, match="damaged"):
         checkpoints.Checkpoint(tmp_path / "c", "x").resume({"network": nn.Linear(2, 2)})
