@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-TOO_LITTLE_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # in torch's, Python's errors
+TOO_LITTLE_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # of torch, Python, pandas
 
 
 class InputError(Exception):
@@ -33,7 +33,7 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(in_one_line(f"error: {error.filename}: {error.strerror}"))
     except RecursionError:
         sys.exit("error: what was read is nested too deeply, be it folders or brackets; take out what nests")
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ValueError) as error:
         said = str(error).partition("\n")[0]
         if not isinstance(error, MemoryError) and not any(words in said.lower() for words in TOO_LITTLE_MEMORY):
             raise

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from test_processes import is_running
@@ -173,6 +174,7 @@ def limited_files() -> object:
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory\nmore"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB"),
         RuntimeError("can't start new thread"),
+        pd.errors.ParserError("Error tokenizing data. C error: out of memory"),
     ],
 )
 def test_too_little_memory_is_told_in_a_line(error: Exception) -> None:
