@@ -21,6 +21,7 @@ from fer import errors, params
 from fer.errors import InputError
 
 ROOT = Path(__file__).parents[1]
+WRITTEN = ("--out", "--history")
 LOOK_EVERY_SECONDS = 0.5  # whether DVC still runs
 
 
@@ -89,8 +90,8 @@ def _loaded() -> set[str]:
 def _data() -> dict[str, list[tuple[str, int, int]]]:
     """Size and time of change of every file that is named on the command line, but for what is written."""
     given = dict(zip(sys.argv[1:], sys.argv[:-1], strict=True))
-    out = [Path(value) for value, before in given.items() if before == "--out"]
-    paths = (Path(value) for value, before in given.items() if before != "--out")
+    out = [Path(value) for value, before in given.items() if before in WRITTEN]
+    paths = (Path(value) for value, before in given.items() if before not in WRITTEN)
     return {
         str(path): sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _files(path))
         for path in paths

@@ -102,3 +102,10 @@ def test_only_code_that_is_loaded_counts(tmp_path: Path) -> None:
     found = done("fer/used.py")
     assert found.returncode == 1
     assert found.stderr == "error: fer/used.py: changed while this stage ran; run `dvc repro` again\n"
+
+
+def test_the_history_that_evaluate_writes_may_have_been_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = tmp_path / "history.csv"
+    history.write_text("earlier")
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--history", str(history), "--out", str(tmp_path / "metrics")])
+    stages.unless_changed(lambda: history.write_text("written by it"))
