@@ -1,6 +1,7 @@
 """What a section of `params.yaml` is, and how a mistake in one is told."""
 
 import difflib
+from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,14 +24,23 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-def in_words(error: ValidationError, content: Any, path: Path, root: type[Section]) -> str:
-    """Every mistake that makes `content`, read from `path`, no `root`: its key, its value and what is allowed."""
+def in_words(error: ValidationError, content: Any, path: Path, root: type[Section], but: Collection[str] = ()) -> str:
+    """Every mistake that makes `content`, read from `path`, no `root`: its key, its value and what is allowed.
+
+    Those of the keys in `but` are left out.
+    """
     told: dict[str, str] = {}  # a key that fails every branch of a union is told once
     for problem in error.errors():
         key = _key(problem["loc"], content, problem["type"] == "missing")
-        told.setdefault(key, f"{path}: {_told(key, problem, path, root)}")
+        if key not in but:
+            told.setdefault(key, f"{path}: {_told(key, problem, path, root)}")
     more = [f"and {len(told) - _TOLD} mistakes more"] if len(told) > _TOLD else []
     return "; ".join([*islice(told.values(), _TOLD), *more])
+
+
+def unknown_keys(error: ValidationError) -> list[str]:
+    """The keys that are none, without their sections."""
+    return [str(problem["loc"][-1]) for problem in error.errors() if problem["type"] == "extra_forbidden"]
 
 
 def _key(loc: tuple[int | str, ...], content: Any, missing: bool) -> str:

@@ -14,6 +14,7 @@ FLOORS = (
         "errors",
         "experiments",
         "labels",
+        "migration",
         "params",
         "percentages",
         "policies",
