@@ -1,6 +1,7 @@
 """`fer doctor`: is everything there that the pipeline needs? In plain words."""
 
 import argparse
+import hashlib
 import os
 import shutil
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from fer.cli.add import RAW, pointer_of
+from fer.cli.add import RAW, dvc, pointer_of
 
 State = Literal["ok", "warning", "problem"]
 Finding = tuple[State, str]
@@ -24,12 +25,17 @@ def add_to(commands: Any) -> None:
         help="check the installation, the data, the device and params.yaml",
         description="Check the installation, the data, the device and params.yaml. Ends with 1 if there is a problem.",
     )
+    parser.add_argument(
+        "--files",
+        action="store_true",
+        help="read every file of DVC's cache and every result, too, and name those that are damaged: DVC trusts them",
+    )
     parser.set_defaults(call=doctor)
 
 
 def doctor(args: argparse.Namespace) -> None:
     worst, told = False, set[str]()
-    for check in (installation, project, parameters, sources, device, disk):
+    for check in (installation, project, parameters, sources, device, disk, *([files] if args.files else [])):
         for state, text in findings(check):
             if text in told:  # several checks need params.yaml
                 continue
@@ -178,3 +184,33 @@ def disk() -> Iterator[Finding]:
     free = shutil.disk_usage(".").free
     state: State = "ok" if free > _FREE_BYTES else "warning"
     yield state, f"{free / 1e9:.0f} GB of disk are free"
+
+
+def files() -> Iterator[Finding]:
+    """What is in the cache, under the MD5 of its content, and in the results of `dvc.lock`."""
+    import json
+
+    import yaml
+
+    kept = Path(dvc("cache", "dir").strip()) / "files" / "md5"
+    expected = [(path, path.parent.name + path.name.removesuffix(".dir")) for path in sorted(kept.glob("??/*"))]
+    lock = Path("dvc.lock")
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].values() if lock.is_file() else []
+    for out in (out for stage in stages for out in stage.get("outs", [])):
+        path, digest = Path(out["path"]), out["md5"]
+        listed = kept / digest[:2] / digest[2:]
+        if not digest.endswith(".dir"):
+            expected.append((path, digest))
+        elif listed.is_file() and _md5(listed) + ".dir" == digest:
+            expected += [(path / part["relpath"], part["md5"]) for part in json.loads(listed.read_bytes())]
+    here = [(path, digest) for path, digest in expected if path.is_file()]
+    damaged = [path for path, digest in here if _md5(path) != digest]
+    for path in damaged:
+        yield "problem", f"{path}: not the content that DVC noted; delete it, then `dvc pull` or `dvc repro`"
+    if not damaged:
+        yield "ok", f"{len(here):,} files in DVC's cache and among the results are as DVC noted them"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,5 +1,7 @@
 """What `fer doctor` notices."""
 
+import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -116,3 +118,46 @@ def test_what_several_checks_find_is_told_once(
     Path("params.yaml").write_text("seed: none\n")
     assert fer(monkeypatch, "doctor") == 1
     assert capsys.readouterr().out.count("seed is 'none'") == 1
+
+
+@pytest.fixture
+def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose lock notes a file and a folder, both in DVC's cache."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "dvc", lambda *arguments: f"{tmp_path / 'cache'}\n")
+    outs = []
+
+    def keep(content: bytes, suffix: str = "") -> str:
+        digest = hashlib.md5(content).hexdigest()
+        path = tmp_path / "cache/files/md5" / digest[:2] / (digest[2:] + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return digest + suffix
+
+    for name in ("file", "folder/a", "folder/b"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(name)
+    outs.append({"path": "file", "md5": keep(b"file")})
+    listed = [{"md5": keep(f"folder/{name}".encode()), "relpath": name} for name in "ab"]
+    outs.append({"path": "folder", "md5": keep(json.dumps(listed).encode(), ".dir")})
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"one": {"outs": outs}}}))
+    return tmp_path
+
+
+def test_sound_files_are_counted(noted: Path) -> None:
+    assert list(doctor.files()) == [("ok", "7 files in DVC's cache and among the results are as DVC noted them")]
+
+
+def test_each_damaged_file_of_the_cache_and_the_results_is_named(noted: Path) -> None:
+    objects = [path for path in noted.glob("cache/**/*") if path.is_file()]
+    for path in (*objects, Path("file"), Path("folder/a"), Path("folder/b")):
+        content = path.read_bytes()
+        path.write_bytes(content + b"x")
+        named = [text for state, text in doctor.files() if state == "problem"]
+        assert named == [f"{path}: not the content that DVC noted; delete it, then `dvc pull` or `dvc repro`"]
+        path.write_bytes(content)
+
+
+def test_files_that_are_not_here_are_no_damage(noted: Path) -> None:
+    Path("file").unlink()
+    assert next(doctor.files()) == ("ok", "6 files in DVC's cache and among the results are as DVC noted them")
