@@ -226,11 +226,12 @@ def fit(
 
             train_loss, train_accuracy, mean_weight = (distributed.mean(progress.totals) / (end - first)).tolist()
             progress.totals = torch.zeros(3, device=where)
-            if not math.isfinite(train_loss):
-                raise InputError(
-                    f"the loss of {name} is {train_loss} in epoch {done + epoch}; lower train.optimizer.lr"
-                )
             valid_loss, valid_accuracy = distributed.of_first(lambda: validate(averaged, valid, precision))
+            for kind, loss in (("", train_loss), ("validation ", valid_loss)):
+                if not math.isfinite(loss):
+                    raise InputError(
+                        f"the {kind}loss of {name} is {loss} in epoch {done + epoch}; lower train.optimizer.lr"
+                    )
             rate = float(schedule.get_last_lr()[0])
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(valid_loss)

@@ -208,6 +208,12 @@ def test_a_loss_that_is_no_number_stops_with_what_to_do() -> None:
         trained(broken)
 
 
+def test_a_validation_loss_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "validate", lambda *_: (math.nan, 0.5))
+    with pytest.raises(InputError, match=r"the validation loss of small is nan in epoch 1; lower train\.optimizer\.lr"):
+        trained()
+
+
 def test_no_faces_to_learn_from_or_to_validate_on_are_told() -> None:
     with pytest.raises(InputError, match="small: there are no training faces"):
         trained(Examples(*(getattr(examples(4, 0), key)[:0] for key in ("pixels", "targets", "weights"))))
