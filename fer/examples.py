@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from fer import params
+from fer.errors import InputError
 from fer.faces import open_faces
 from fer.labels import codes, read_table, vote_shares, wanted_shares
 
@@ -77,11 +78,21 @@ def read_labelled(
     return learnt, examples(pixels[valid], valid, False)
 
 
-def read_pseudo_labelled(faces: Path, pseudo_labels: Path, chosen: params.Retrain) -> Examples:
-    """The accepted faces that have a weight, with the teachers' probabilities (soft) or their best guess (hard)."""
+def read_pseudo_labelled(faces: Path, table: Path, pseudo_labels: Path, chosen: params.Retrain) -> Examples:
+    """The accepted faces that have a weight, with the teachers' probabilities (soft) or their best guess (hard).
+
+    Raises:
+        InputError: one of them is a face that is measured on, or has a label.
+    """
     reviewed = np.load(pseudo_labels / "reviewed.npy")  # what people say counts as a label does
     weights = np.load(pseudo_labels / "weights.npy") * np.where(reviewed, 1, chosen.weight).astype(np.float32)
     rows = np.flatnonzero(np.load(pseudo_labels / "accepted.npy") & (weights > 0))
+    fold = read_table(table)["fold"].to_numpy()
+    if len(others := rows[fold[rows] != "unlabelled"]):
+        raise InputError(
+            f"{pseudo_labels}: row {others[0]}, a face of the fold {fold[others[0]]}, is accepted, but only unlabelled "
+            "ones may be; label again with `dvc repro`"
+        )
     targets, weights = np.load(pseudo_labels / "probs.npy")[rows], weights[rows]
     if chosen.labels == "hard":
         targets = np.eye(targets.shape[1], dtype=np.float32)[targets.argmax(axis=1)]

@@ -29,7 +29,7 @@ def main() -> None:
     recipe = recipe_of(args.network, chosen.networks, chosen.train)
 
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
-    accepted = read_pseudo_labelled(args.faces, args.pseudo_labels, chosen.retrain)
+    accepted = read_pseudo_labelled(args.faces, args.table, args.pseudo_labels, chosen.retrain)
     network, facts = untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
     if chosen.retrain.start == "teacher":
         models.load_teacher(network, args.network, args.models, args.pseudo_labels)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fer import params
+from fer.errors import InputError
 from fer.examples import read_labelled, read_pseudo_labelled, read_unlabelled
 from fer.labels import COLUMNS
 
@@ -55,11 +56,25 @@ def test_accepted_faces_are_learnt_as_they_were_labelled(
     np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
     np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
     rules = RETRAIN.model_copy(update={"labels": labels, "weight": weight})
-    found = read_pseudo_labelled(folder / "faces.npy", folder, rules)
+    found = read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, rules)
     assert (found.targets.tolist(), found.weights.tolist()) == (targets, weights)
     assert found.pixels[:, 0, 0].tolist() == [1] * len(weights)
     np.save(folder / "reviewed.npy", np.array([False, True, False, False]))
-    assert read_pseudo_labelled(folder / "faces.npy", folder, rules).weights.tolist() == [1], "as a label counts"
+    assert read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, rules).weights.tolist() == [1], (
+        "as a label counts"
+    )
+
+
+@pytest.mark.parametrize("fold", ["test", "valid", "train", "excluded"])
+def test_a_label_for_a_face_outside_the_pool_is_refused(folder: Path, fold: str) -> None:
+    table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
+    table.loc[1, ["fold", "emotion"]] = fold, "sad"
+    table.to_csv(folder / "table.csv", index=False)
+    np.save(folder / "accepted.npy", np.array([False, True, False, False]))
+    np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
+    np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
+    with pytest.raises(InputError, match=f"row 1, a face of the fold {fold}, .* only unlabelled ones may be"):
+        read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, RETRAIN)
 
 
 @pytest.mark.parametrize(("alignment", "wanted"), [("none", None), ("valid", [0, 1]), ("uniform", [0.5, 0.5])])
