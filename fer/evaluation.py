@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy.stats import fisher_exact
 
 from fer import metrics
 from fer.calibration import probabilities
@@ -24,6 +25,8 @@ ENSEMBLE = "ensemble"
 CURVE = ("epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 COVERAGE = ("round", "threshold", "coverage", "accepted", "precision", "low", "high")
 SUMMARISED = ("accuracy", "macro_f1", "ece")
+UNLIKELY = 1e-4  # the chance at which a better accuracy on the test fold than on the validation fold is told
+TOO_FEW = 30  # test faces that may all be recognised
 
 
 @dataclass(frozen=True)
@@ -246,6 +249,38 @@ def headlines(
             | ({"gain_over_round_0": gain} if gain else {})
         )
     return summary
+
+
+def doubts(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str]) -> list[str]:
+    """In words: what is too good to be true of the ensembles, source by source, and emotions that a fold lacks."""
+    found = []
+    for fold, mask in (("valid", ~faces.test), ("test", faces.test)):
+        absent = [
+            emotions[code] for code in np.flatnonzero(np.bincount(faces.labels[mask], minlength=len(emotions)) == 0)
+        ]
+        if absent and mask.any():
+            names = ", ".join(absent)
+            found.append(
+                f"no {fold} face is labelled {names}: its figures there are missing; add a source that has some"
+            )
+    leak = "are identical or nearly identical pictures, or takes of one person, in training and test?"
+    for round_, answer in said.items():
+        right = answer.calibrated.vote.argmax(axis=1) == faces.labels
+        for source in dict.fromkeys(faces.sources):
+            of_source = faces.sources == source
+            test, valid = right[of_source & faces.test], right[of_source & ~faces.test]
+            begin = f"round {round_}, {source}: "
+            if len(test) >= TOO_FEW and test.all():
+                found.append(f"{begin}every one of {len(test)} test faces is recognised; {leak}")
+                continue
+            counts = [[int(each.sum()), int((~each).sum())] for each in (test, valid)]
+            p_value = float(fisher_exact(counts, alternative="greater").pvalue)
+            if p_value < UNLIKELY:
+                found.append(
+                    f"{begin}{test.mean():.1%} of {len(test)} test faces are recognised and {valid.mean():.1%} of "
+                    f"{len(valid)} validation faces, more than chance explains (p = {p_value:.1g}); {leak}"
+                )
+    return found
 
 
 def confusion(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str]) -> pd.DataFrame:

@@ -43,6 +43,8 @@ def main() -> None:
     reliability = evaluation.reliability(said, faces, bins)
     coverage = evaluation.coverage(decided)
 
+    doubts = evaluation.doubts(said, faces, emotions)
+    report["notes"] += doubts
     documents = {"evaluate": figures, "pseudo_labels": audits, "verdict": verdicts, "data": report}
     documents["summary"] = evaluation.headlines(figures, audits, verdicts)
     for name, document in documents.items():
@@ -58,6 +60,8 @@ def main() -> None:
         args.out / "coverage.png", coverage, {round_: labels.thresholds for round_, labels in decided.items()}
     )
     audit_plot.audit(args.out / "pseudo_labels.png", audits)
+    for doubt in doubts:
+        print(f"warning: {doubt}")
     for round_, verdict in verdicts.items():
         print(f"round {round_}: {verdict['verdict']}")
 

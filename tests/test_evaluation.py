@@ -1,6 +1,7 @@
 """The figures, the audit and the verdict agree with what they are made of."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,29 @@ def test_the_verdict_is_on_the_test_fold_alone_and_against_round_0() -> None:
     assert "no clear difference" in found[2]["verdict"]
     right = [figures(table, make_logits(table, seed, skill))[ENSEMBLE]["test"] for seed, skill in ((0, 1), (1, 3))]
     assert found[1]["difference"] == pytest.approx(right[1]["accuracy"] - right[0]["accuracy"])
+
+
+def test_an_accuracy_that_is_too_good_is_told() -> None:
+    table = make_table(900)
+    good, poor = make_logits(table, skill=3.0), make_logits(table, skill=0.5)
+    assert evaluation.doubts({0: answer(table, good)[0]}, evaluation.measured(table, EMOTIONS), EMOTIONS) == []
+    leaked = np.where((table["fold"] == "test").to_numpy()[:, None, None], good, poor)
+    said = evaluation.doubts({1: answer(table, leaked)[0]}, evaluation.measured(table, EMOTIONS), EMOTIONS)
+    assert len(said) == 2, "one for each source"
+    for line in said:
+        assert re.match(r"round 1, \w+: .* of \d+ test faces .* more than chance .*identical or nearly", line)
+    certain = make_logits(table, skill=100.0)
+    said = evaluation.doubts({0: answer(table, certain)[0]}, evaluation.measured(table, EMOTIONS), EMOTIONS)
+    assert said
+    assert all("every one of" in line for line in said)
+
+
+@pytest.mark.parametrize("fold", ["valid", "test"])
+def test_an_emotion_that_a_fold_lacks_is_told(fold: str) -> None:
+    table = make_table(900)
+    table = table[(table["fold"] != fold) | (table["emotion"] != "fear")].reset_index(drop=True)
+    said = evaluation.doubts({}, evaluation.measured(table, EMOTIONS), EMOTIONS)
+    assert said == [f"no {fold} face is labelled fear: its figures there are missing; add a source that has some"]
 
 
 def make_pseudo_labels(n: int, threshold: float, known: bool = True) -> PseudoLabels:
