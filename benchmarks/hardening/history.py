@@ -1,0 +1,154 @@
+"""Does a clone have the committed results without running anything, and is damage noticed and mended?
+
+    python -m benchmarks.hardening.history [--out FOLDER]
+
+A small project is run, committed and pushed to a folder. In fresh clones everything is pulled, and files are
+damaged or deleted in the cache, among the results and on the remote: `dvc pull` with `verify`, or `fer doctor --files`, has to
+name them, and `dvc repro` to run the one stage that makes them. Every params.yaml that git has of the project is read.
+"""
+
+import argparse
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from benchmarks.hardening import telling
+from benchmarks.hardening.project import ROOT, call, committed, made, ran
+from fer import migration, params
+from fer.errors import InputError
+
+LOGITS = "data/predictions/0/simple_cnn.npy"
+WEIGHTS = "data/models/0/simple_cnn/weights.safetensors"
+MAKERS = {LOGITS: "predict@0-simple_cnn", WEIGHTS: "train@simple_cnn"}
+FER = (sys.executable, "-c", "from fer.cli import main; main()")
+
+
+def damage(path: Path) -> None:
+    """Change a bit; DVC's protection of the file stays."""
+    mode, content = path.stat().st_mode, bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(stat.S_IMODE(mode))
+
+
+def kept(store: Path, digest: str) -> Path:
+    return store / "files" / "md5" / digest[:2] / digest[2:]
+
+
+class Trials:
+    def __init__(self, scratch: Path) -> None:
+        self.scratch, self.tried, self.lost = scratch, 0, list[str]()
+        self.project = made(scratch / "project")
+        self.remote = scratch / "remote"
+        call(self.project, "dvc", "remote", "add", "--default", "store", str(self.remote))
+        call(self.project, "dvc", "remote", "modify", "store", "verify", "true")
+        committed(self.project)
+        call(self.project, "dvc", "push")
+
+    def clone(self, pull: bool = True) -> Path:
+        folder = self.scratch / "clone"
+        shutil.rmtree(folder, ignore_errors=True)
+        call(self.scratch, "git", "clone", "--quiet", str(self.project), str(folder))
+        if pull:
+            call(folder, "dvc", "pull")
+        return folder
+
+    def check(self, what: str, true: bool) -> None:
+        self.tried += 1
+        print(f"{'ok' if true else 'LOST'}: {what}", flush=True)
+        if not true:
+            self.lost.append(what)
+
+    def a_clone_has_it_all(self) -> None:
+        clone = self.clone()
+        self.check("a clone that pulled has nothing to do", "up to date" in call(clone, "dvc", "status"))
+        self.check("dvc repro runs nothing in it", ran(call(clone, "dvc", "repro")) == [])
+        self.check("its metrics are the committed ones", call(clone, "git", "status", "--porcelain") == "")
+        for path in MAKERS:
+            same = (clone / path).read_bytes() == (self.project / path).read_bytes()
+            self.check(f"{path} is that of the project", same)
+
+    def damage_here(self, path: str, results: bool, cache: bool) -> None:
+        clone = self.clone()
+        good = (clone / path).read_bytes()
+        object_ = kept(clone / ".dvc/cache", self.digest(path))
+        damaged = [clone / path] * results + [object_] * cache
+        for file in damaged:
+            damage(file)
+        said = call(clone, *FER, "doctor", "--files", fails=True)
+        where = " and ".join(["the result"] * results + ["the cache"] * cache)
+        self.check(f"{path}: damaged in {where}, it is named", all(file.name in said for file in damaged))
+        for file in damaged:
+            file.unlink()
+        self.mended(clone, path, good, f"damaged in {where}", run=cache)
+
+    def mended(self, clone: Path, path: str, good: bytes, how: str, run: bool) -> None:
+        stages = ran(call(clone, "dvc", "repro"))
+        self.check(f"{path}: {how}, it is made anew by {stages or 'the cache'}", stages == [MAKERS[path]] * run)
+        same = (clone / path).read_bytes() == good and "up to date" in call(clone, "dvc", "status")
+        self.check(f"{path}: {how}, it is as it was", same)
+
+    def damage_there(self, path: str, missing: bool) -> None:
+        object_ = kept(self.remote, self.digest(path))
+        content, good = object_.read_bytes(), (self.project / path).read_bytes()
+        (Path.unlink if missing else damage)(object_)
+        clone = self.clone(pull=False)
+        how = f"{'missing' if missing else 'damaged'} on the remote"
+        said = call(clone, "dvc", "pull", fails=True)
+        self.check(f"{path}: {how}, dvc pull says so", "failed to pull" in said)
+        self.mended(clone, path, good, how, run=True)
+        for file in (object_, *self.remote.glob("files/md5/*/*.dir")):  # without the lists of folders all is compared
+            file.unlink(missing_ok=True)
+        call(clone, "dvc", "push")
+        self.check(f"{path}: {how}, dvc push mends the remote", object_.is_file() and object_.read_bytes() == content)
+
+    def digest(self, path: str) -> str:
+        import hashlib
+
+        return hashlib.md5((self.project / path).read_bytes()).hexdigest()
+
+    def old_params(self) -> None:
+        for version in call(ROOT, "git", "log", "--format=%h", "--", "params.yaml").split():
+            text = call(ROOT, "git", "show", f"{version}:params.yaml")
+            path, content = self.scratch / "params.yaml", yaml.safe_load(text)
+            path.write_text(text, encoding="utf-8")
+            lacking = migration.to_write(content)
+            try:
+                params.load(path)
+                told = not lacking
+            except InputError as error:
+                told = migration.in_words(lacking) in str(error) if lacking else "fer/models has" in str(error)
+            self.check(f"params.yaml of {version}: {len(lacking)} values to write are told", told)
+            for key, value in lacking.items():
+                section, _, name = key.rpartition(".")
+                (content[section] if section else content)[name] = value
+            content["networks"].pop("se_resnet18", None)  # for two hours there was a network of this name
+            path.write_text(yaml.safe_dump(content), encoding="utf-8")
+            params.load(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder for history.json, with the figures")
+    args = parser.parse_args()
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        trials = Trials(Path(scratch))
+        trials.old_params()
+        trials.a_clone_has_it_all()
+        for path in MAKERS:
+            for results, cache in ((True, False), (False, True), (True, True)):
+                trials.damage_here(path, results, cache)
+            for missing in (True, False):
+                trials.damage_there(path, missing)
+    telling.end(args.out, "history", {"checks": trials.tried}, trials.lost, begun)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""A day's work in miniature: is memory flat, and is every row accounted for?
+
+    python -m benchmarks.hardening.large [--faces 1000000] [--frames 20000] [--out FOLDER]
+
+Faces go through `predict` with a stub of a network, which reads off each face the number that is written into its
+pixels, and through the stage `pseudo_label`; the frames of a drawn video through `fer predict` with a small network.
+Each job has a process of its own. Its memory is what psutil finds resident twenty times a second, mapped files and
+threads included; flat means that the peak of the second half of the job's time is at most 1.05 of the first's, where a
+peak is what 99 of 100 samples do not exceed: a busy machine lets single batches wait beside each other for a moment.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from torch import nn
+
+from benchmarks.hardening import telling
+from fer import models, packaging, params
+from fer.labels import COLUMNS
+from fer.models import DEVIATION, MEAN
+from fer.prediction import predict
+from fer.sample import draw
+from fer.tables import write_json
+
+ROOT = Path(__file__).parents[2]
+SIDE, CLASSES, BASE = 48, 7, 256
+FLAT = 1.05
+SKILL = 4.0  # by how much the logit of what a face is exceeds the others, which are normal
+VIEWS = ("plain", "flip")
+HEIGHT, WIDTH, FACE = 120, 160, 80
+EVERY_SECONDS = 0.05
+
+
+def measured(command: list[str], folder: Path) -> tuple[dict[str, float], list[str]]:
+    """Peaks of a process's memory in the halves of its time, and what was lost: it grows, or the process fails."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    begun, found = time.monotonic(), []
+    with (folder / "told").open("w") as told:
+        process = psutil.Popen(command, cwd=folder, env=environment, stdout=told, stderr=told)
+        while process.poll() is None:
+            found.append((time.monotonic() - begun, process.memory_info().rss / 1e6))
+            time.sleep(EVERY_SECONDS)
+    seconds, megabytes = np.array([row for row in found if row[1]]).T
+    halves = [
+        float(np.percentile(megabytes[part], 99)) for part in (seconds < seconds[-1] / 2, seconds >= seconds[-1] / 2)
+    ]
+    lost = [f"ends with {process.returncode}: {(folder / 'told').read_text()[-500:]}"] if process.returncode else []
+    if halves[1] > FLAT * halves[0]:
+        lost.append("memory grows: peaks of {:.0f} and then {:.0f} MB".format(*halves))
+    return {"seconds": float(seconds[-1]), "first_half_megabytes": halves[0], "second_half_megabytes": halves[1]}, lost
+
+
+class Stub(nn.Module):
+    """Says what is written in the first pixels of a face."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(DEVIATION))
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        return (faces[:, 0, 0, :CLASSES] * self.scale + MEAN) * 255
+
+
+def predict_numbers(faces: Path, out: Path) -> None:
+    predict(Stub(), faces, out, {}, views=VIEWS, batch=BASE, precision="fp32")
+
+
+def digits(numbers: np.ndarray) -> np.ndarray:
+    return numbers[:, None] // BASE ** np.arange(4) % BASE
+
+
+def faces_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
+    faces, out = folder / "faces.npy", folder / "logits.npy"
+    pixels = np.lib.format.open_memmap(faces, "w+", np.uint8, (count, SIDE, SIDE))
+    pixels[:, 0, :4] = digits(np.arange(count))
+    del pixels
+    figures, lost = measured(
+        [sys.executable, "-m", "benchmarks.hardening.large", "--only", str(faces), str(out)], folder
+    )
+    if not lost:
+        said = np.load(out, mmap_mode="r")
+        numbers = said[:, 0, :4].round().astype(np.int64) @ BASE ** np.arange(4)
+        wrong = int((numbers != np.arange(count)).sum()) if len(numbers) == count else count
+        lost += [f"{wrong} faces have not their own prediction"] if wrong else []
+    return figures, lost
+
+
+def faces_labelled(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
+    shutil.copy(ROOT / "params.yaml", folder)
+    chosen, random = params.load(folder / "params.yaml"), np.random.default_rng(0)
+    emotions, labelled = np.array(chosen.emotions), count // 20
+    truth = random.integers(len(emotions), size=count)
+    fold = np.where(np.arange(count) < labelled, "valid", "unlabelled")
+    table = pd.DataFrame("", index=range(count), columns=list(COLUMNS))
+    table["id"] = [f"photos/{number:07}.jpg" for number in range(count)]
+    table["source"], table["fold"], table["twin_in_train"] = "photos", fold, False
+    table.loc[: labelled - 1, "emotion"] = emotions[truth[:labelled]]
+    table.to_csv(folder / "table.csv", index=False)
+    (folder / "reviews.csv").write_bytes((ROOT / "data/reviews.csv").read_bytes())
+    for network in chosen.ensemble:
+        logits = random.standard_normal((count, len(VIEWS), len(emotions)), dtype=np.float32)
+        logits[np.arange(count), :, truth] += SKILL
+        (folder / "predictions").mkdir(exist_ok=True)
+        np.save(folder / "predictions" / f"{network}.npy", logits)
+        about = {"network": network, "weights_sha256": "0", "views": list(VIEWS), "emotions": chosen.emotions}
+        write_json(folder / "predictions" / f"{network}.json", about)
+    command = "-m pipeline.pseudo_label --round 1 --teacher 0 --table table.csv --predictions predictions"
+    command += " --reviews reviews.csv --out labels"
+    del table, logits
+    figures, lost = measured([sys.executable, *command.split()], folder)
+    if not lost:
+        rows = pd.read_csv(folder / "labels" / "labels.csv")
+        accepted = np.load(folder / "labels" / "accepted.npy")
+        if rows["id"].tolist() != [f"photos/{number:07}.jpg" for number in range(labelled, count)]:
+            lost.append(
+                f"labels.csv has {len(rows)} rows, not each of the {count - labelled} faces of the pool in order"
+            )
+        elif not np.array_equal(rows["accepted"], accepted[labelled:]) or accepted[:labelled].any():
+            lost.append("labels.csv and accepted.npy differ")
+    return figures, lost
+
+
+def frames_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
+    chosen = params.load(ROOT / "params.yaml")
+    facts = models.Facts(network="simple_cnn", emotions=tuple(chosen.emotions), size=SIDE, dropout=0.0, input_px=None)
+    trained = folder / "trained" / facts.network
+    trained.mkdir(parents=True)
+    models.save(models.build(facts), facts, trained)
+    about = packaging.Bundle(
+        round=0,
+        emotions=facts.emotions,
+        size=SIDE,
+        align=False,
+        views=("plain",),
+        precision="fp32",
+        vote={facts.network: 1.0},
+        temperatures={facts.network: 1.0},
+        thresholds=dict.fromkeys(facts.emotions, 0.5),
+        weights_sha256={facts.network: models.weights_sha256(trained)},
+    )
+    (folder / "package").mkdir()
+    packaging.write(about, trained.parent, folder / "package")
+    drawn = draw(64, 0, FACE)[0]
+    writer = cv2.VideoWriter(str(folder / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (WIDTH, HEIGHT))
+    for number in range(count):
+        frame = np.full((HEIGHT, WIDTH), 200, np.uint8)
+        left = number % (WIDTH - FACE)
+        frame[20 : 20 + FACE, left : left + FACE] = drawn[number // 25 % len(drawn)]
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    call = "from fer.cli import main; main()"
+    told = [sys.executable, "-c", call, "predict", "film.avi", "--model", "package", "-o", "found.csv"]
+    figures, lost = measured(told, folder)
+    if not lost:
+        rows = pd.read_csv(folder / "found.csv")
+        if (
+            rows["frame"].drop_duplicates().tolist() != list(range(count))
+            or not rows["status"].isin(["ok", "no_face"]).all()
+        ):
+            lost.append(f"not each of {count} frames has its rows, in order")
+        figures["with_a_face"] = float((rows.groupby("frame")["status"].first() == "ok").mean())
+    return figures, lost
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=int, default=1_000_000)
+    parser.add_argument("--frames", type=int, default=20_000)
+    parser.add_argument("--out", type=Path, help="folder for large.json, with the figures")
+    parser.add_argument("--only", type=Path, nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only:
+        predict_numbers(*args.only)
+        return
+    begun, tried, lost = time.monotonic(), {}, []
+    jobs = {
+        "faces through predict": (faces_predicted, args.faces),
+        "faces through pseudo_label": (faces_labelled, args.faces),
+        "frames through fer predict": (frames_predicted, args.frames),
+    }
+    for name, (job, count) in jobs.items():
+        with tempfile.TemporaryDirectory() as folder:
+            figures, wrong = job(Path(folder), count)
+        words = ", ".join(f"{key.replace('_', ' ')} {value:,.4g}" for key, value in figures.items())
+        print(f"{count:,} {name}: {words}", flush=True)
+        tried[name] = {"count": count, **figures}
+        lost += [f"{name}: {line}" for line in wrong]
+    telling.end(args.out, "large", tried, lost, begun)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Is a wrong result told? What is edited while a stage runs, two runs at once, and the same bytes for the same seed.
+
+    python -m benchmarks.hardening.lies [--out FOLDER]
+
+In a small project `dvc repro` trains while a parameter, code or data is edited, or a second `dvc repro` begins. The
+labels and pixels of the test fold are replaced, which may change no network, pseudo-label or choice of a round. Every
+network is trained for a few steps twice, and once with a break and a resumption: the weights have to be the same bytes.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+
+from benchmarks.hardening import telling
+from benchmarks.hardening.project import ENVIRONMENT, ROOT, call, made
+from fer import checkpoints, models, params, recipes, training
+from fer.examples import Examples
+from fer.inference import placed
+
+NAMES = models.NAMES
+SIDE, FACES, EPOCHS = 48, 8, 2  # two steps an epoch
+STAGE = "train@simple_cnn"
+SELECTED = ("data/models", "data/pseudo_labels")  # what follows from selection, and from no test face
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def recipe_for(name: str) -> recipes.Recipe:
+    """That of params.yaml, shortened; transfer networks begin without ImageNet weights."""
+    chosen = params.load(ROOT / "params.yaml")
+    recipe = chosen.train.changed(chosen.networks[name]).model_copy(update={"epochs": EPOCHS, "batch": 4})
+    if recipe.transfer is None:
+        return recipe
+    phases = [phase.model_copy(update={"epochs": 1}) for phase in recipe.transfer.phases[:2]]
+    shortened = recipe.transfer.model_copy(update={"pretrained": False, "phases": phases})
+    return recipe.model_copy(update={"transfer": shortened})
+
+
+def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
+    """The hash of the weights after four steps; with `cut_at` the power goes in that one, and it is run again."""
+    chosen, recipe = params.load(ROOT / "params.yaml"), recipe_for(name)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (FACES, SIDE, SIDE), dtype=np.uint8)
+    targets = np.eye(7, dtype=np.float32)[np.arange(FACES) % 7]
+    faces = Examples(pixels, targets, np.ones(FACES, dtype=np.float32))
+
+    def trained(path: Path, cut_at: int | None) -> torch.nn.Module:
+        torch.manual_seed(seed)
+        input_px = recipe.transfer.input_px if recipe.transfer else None
+        facts = models.Facts(
+            network=name, emotions=tuple(chosen.emotions), size=SIDE, dropout=recipe.dropout, input_px=input_px
+        )
+        network, taken = placed(models.build(facts), torch.device("cpu")), 0
+
+        def count(module: torch.nn.Module, given: object) -> None:
+            nonlocal taken
+            if module.training:
+                if taken == cut_at:
+                    raise PowerCutError
+                taken += 1
+
+        network.register_forward_pre_hook(count)
+        training.learn(
+            network,
+            faces,
+            faces,
+            recipe=recipe,
+            transforms=chosen.transforms,
+            seed=seed,
+            precision="fp32",
+            name=name,
+            epoch_faces=FACES,
+            checkpoint=path,
+        )
+        return network
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, every = Path(folder) / "kept", checkpoints.EVERY_SECONDS
+        if cut_at is not None:
+            checkpoints.EVERY_SECONDS = -1
+            try:
+                trained(path, cut_at)
+            except PowerCutError:
+                pass
+            finally:
+                checkpoints.EVERY_SECONDS = every
+            if not path.is_file():
+                raise RuntimeError(f"{name}: no checkpoint was kept")
+        state = trained(path, None).state_dict()
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in state.values())).hexdigest()
+
+
+def begun(folder: Path) -> "subprocess.Popen[str]":
+    """`dvc repro` of a long training, which has begun."""
+    path = folder / "params.yaml"
+    path.write_text(path.read_text().replace("epochs: 2\n", "epochs: 400\n", 1), encoding="utf-8")
+    command, streams = ["dvc", "repro", "--force", "--single-item", STAGE], subprocess.PIPE
+    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=streams, stderr=streams, text=True)
+    deadline = time.monotonic() + 120
+    while computed(process.pid) < 6 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return process
+
+
+def computed(parent: int) -> float:
+    """Seconds for which the training that the process `parent` started has computed: torch takes three to import."""
+    children = psutil.Process(parent).children(recursive=True)
+    return max(
+        (each.cpu_times().user for each in children if "pipeline.train" in " ".join(each.cmdline())), default=0.0
+    )
+
+
+def edited(folder: Path, name: str, change: Callable[[str], str], what: str) -> list[str]:
+    path = folder / name
+    process, before = begun(folder), path.read_text(encoding="utf-8")
+    path.write_text(change(before), encoding="utf-8")
+    said = "".join(process.communicate())
+    path.write_text(before, encoding="utf-8")
+    good = process.returncode and f"{what}: changed while this stage ran" in said
+    print(f"{'ok' if good else 'LOST'}: {name} is edited while {STAGE} runs", flush=True)
+    return [] if good else [f"{name} edited while {STAGE} runs: {said[-300:]}"]
+
+
+def two_at_once(folder: Path) -> list[str]:
+    process = begun(folder)
+    said = call(folder, "dvc", "repro", "--force", "--single-item", STAGE, fails=True)
+    process.kill()
+    process.communicate()
+    good = "busy" in said or "lock" in said
+    print(f"{'ok' if good else 'LOST'}: of two `dvc repro` the second says so", flush=True)
+    return [] if good else [f"a second dvc repro says {said[-300:]}"]
+
+
+def test_fold_replaced(folder: Path) -> list[str]:
+    """What is lost if the networks or pseudo-labels are others once the test faces are noise with other labels."""
+    before = {path: path.read_bytes() for each in SELECTED for path in sorted((folder / each).rglob("*.*"))}
+    table = pd.read_csv(folder / "data/unified/table.csv", dtype=str, keep_default_na=False)
+    test = (table["fold"] == "test").to_numpy()
+    random = np.random.default_rng(0)
+    table.loc[test, "emotion"] = random.permutation(table.loc[test, "emotion"].to_numpy())
+    table.to_csv(folder / "data/unified/table.csv", index=False)
+    faces = np.load(folder / "data/unified/faces.npy")
+    faces[test] = random.integers(0, 256, faces[test].shape, dtype=np.uint8)
+    np.save(folder / "data/unified/faces.npy", faces)
+    call(folder, "dvc", "commit", "--force", "--quiet", "unify")
+    call(folder, "dvc", "repro", "--quiet")
+    changed = [path.name for path, content in before.items() if path.read_bytes() != content]
+    print(f"{'LOST' if changed else 'ok'}: {len(before)} files follow from no test face", flush=True)
+    return [f"{name} follows from the test fold" for name in changed]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder for lies.json, with the figures")
+    args = parser.parse_args()
+    start, lost = time.monotonic(), list[str]()
+    for name in NAMES:
+        given = [weights_after(name), weights_after(name), weights_after(name, cut_at=2)]
+        lost += [f"{name}: the same seed gave other weights"] if len(set(given)) > 1 else []
+        print(f"{'ok' if len(set(given)) == 1 else 'LOST'}: {name}, twice and resumed: {given[0][:12]}", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = made(Path(scratch) / "project")
+        lost += test_fold_replaced(folder)
+        lost += edited(folder, "params.yaml", lambda text: text.replace("seed: 0", "seed: 1", 1), "seed in params.yaml")
+        lost += edited(folder, "fer/training.py", lambda text: text + "\n", "fer/training.py")
+        lost += edited(folder, "data/unified/table.csv", lambda text: text + "\n", "data/unified/table.csv")
+        lost += two_at_once(folder)
+    tried = {"networks": len(NAMES), "edits": 3, "runs at once": 1, "test folds replaced": 1}
+    telling.end(args.out, "lies", tried, lost, start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""The same seed gives every network the same weights, to the bit, also where its training was cut short."""
+
+import pytest
+
+from benchmarks.hardening.lies import NAMES, weights_after
+
+
+@pytest.mark.parametrize("name", ["simple_cnn", "improved_se", "mobilenet"])
+def test_a_network_is_trained_to_the_same_bytes_twice_and_with_a_break(name: str) -> None:
+    assert name in NAMES
+    once = weights_after(name)
+    assert weights_after(name) == once
+    assert weights_after(name, cut_at=2) == once
+    assert weights_after(name, seed=1) != once
