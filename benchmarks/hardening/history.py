@@ -3,8 +3,9 @@
     python -m benchmarks.hardening.history [--out FOLDER]
 
 A small project is run, committed and pushed to a folder. In fresh clones everything is pulled, and files are
-damaged or deleted in the cache, among the results and on the remote: `dvc pull` with `verify`, or `fer doctor --files`, has to
-name them, and `dvc repro` to run the one stage that makes them. Every params.yaml that git has of the project is read.
+damaged or deleted in the cache, among the results and on the remote: `dvc pull` with `verify`, or `fer doctor --files`,
+has to name them, and `dvc repro` to run the one stage that makes them. Every params.yaml that git
+has of the project is read.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from fer.errors import InputError
 LOGITS = "data/predictions/0/simple_cnn.npy"
 WEIGHTS = "data/models/0/simple_cnn/weights.safetensors"
 MAKERS = {LOGITS: "predict@0-simple_cnn", WEIGHTS: "train@simple_cnn"}
+CHEAP = {"evaluate", "package"}  # what has a part of a folder that could not be pulled may follow
 FER = (sys.executable, "-c", "from fer.cli import main; main()")
 
 
@@ -90,7 +92,10 @@ class Trials:
 
     def mended(self, clone: Path, path: str, good: bytes, how: str, run: bool) -> None:
         stages = ran(call(clone, "dvc", "repro"))
-        self.check(f"{path}: {how}, it is made anew by {stages or 'the cache'}", stages == [MAKERS[path]] * run)
+        self.check(
+            f"{path}: {how}, it is made anew by {stages or 'the cache'}",
+            stages[:1] == [MAKERS[path]] * run and not {*stages[1:]} - CHEAP,
+        )
         same = (clone / path).read_bytes() == good and "up to date" in call(clone, "dvc", "status")
         self.check(f"{path}: {how}, it is as it was", same)
 
