@@ -118,6 +118,15 @@ def test_devices_and_process_counts_are_in_no_command() -> None:
     assert not re.search(r"cuda|device|nproc|workers", (ROOT / "dvc.yaml").read_text(), re.IGNORECASE)
 
 
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_names_from_params_go_into_no_command_before_they_are_looked_at(name: str) -> None:
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][name]
+    command = stage.get("do", stage)["cmd"]
+    if "${" in str(command):
+        assert command[0] == "python -m fer.params"
+        assert "${" not in command[0]
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "pipeline").glob("*.py")), ids=lambda path: path.stem)
 def test_a_stage_is_a_sentence(script: Path) -> None:
     module = ast.parse(script.read_text())

@@ -80,7 +80,7 @@ def stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
         found = {
             stage.name.partition("@")[0]: (
                 stage.name,
-                stage.cmd,
+                stage.cmd if isinstance(stage.cmd, str) else stage.cmd[-1],
                 [Path(out.fs_path).relative_to(folder) for out in stage.outs],
             )
             for stage in repo.index.stages
