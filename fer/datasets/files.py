@@ -23,6 +23,7 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wm
 MAX_LINE = 100_000  # bytes; a line of fer2013.csv has up to 9,300, and `csv` takes no value beyond 131,072
 
 _LITTER = ("__macosx", "thumbs.db", "desktop.ini")
+_BAD_NAME = "not UTF-8, or with a carriage return, which ends a row of a table; rename it"
 _LINK = "links are not followed; put a copy in its place"
 
 
@@ -140,13 +141,13 @@ class Folder:
 
     def _on_disk(self, name: str, is_link: bool, is_folder: bool) -> "File | Folder | Dropped":
         path, id = self.path / name, f"{self.id}/{name}".removeprefix("/")
-        readable = os.fsencode(id).decode("utf-8", "backslashreplace")
+        readable = os.fsencode(id).decode("utf-8", "backslashreplace").replace("\r", "\\r")
         if is_link:
             return Dropped(readable, "linked folder" if path.is_dir() else "link", _LINK)
         if is_folder:
             return Folder(path, id)
         if readable != id:
-            return Dropped(readable, "file name", "not UTF-8; rename it")
+            return Dropped(readable, "file name", _BAD_NAME)
         if not path.is_file():
             return Dropped(readable, "special file", "only plain files are read")
         if is_archive(name):
@@ -155,14 +156,14 @@ class Folder:
 
     def _in_archive(self, name: str, node: Node) -> "File | Folder | Dropped":
         path, id = self.path / name, f"{self.id}/{name}".removeprefix("/")
-        readable = id.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        readable = id.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\r", "\\r")
         match node:
             case dict():
                 return Folder(path, id, self.archive, node)
             case Refused(reason, detail):
                 return Dropped(readable, reason, detail)
             case _ if readable != id:
-                return Dropped(readable, "file name", "not UTF-8; rename it")
+                return Dropped(readable, "file name", _BAD_NAME)
             case _:
                 return File(id, path, self.archive, node)
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,19 @@ def test_a_linked_picture_is_dropped_and_a_linked_folder_stops(tmp_path: Path) -
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
-def test_a_name_that_is_not_utf8_is_dropped(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"\xff.jpg")).touch()
+@pytest.mark.parametrize(("name", "written"), [(b"\xff.jpg", r"\xff.jpg"), (b"a\rb.jpg", r"a\rb.jpg")])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_name_that_is_not_utf8_or_ends_a_row_is_dropped(
+    tmp_path: Path, name: bytes, written: str, packed: bool
+) -> None:
+    if packed:
+        with tarfile.open(tmp_path / "x.tar", "w") as archive:
+            archive.addfile(tarfile.TarInfo(os.fsdecode(name)))
+    else:
+        (tmp_path / os.fsdecode(name)).touch()
     (entry,) = pictures(Folder(tmp_path))
-    assert (entry.id, entry.reason) == (r"\xff.jpg", "file name")
+    assert isinstance(entry, Dropped)
+    assert (entry.id, entry.reason) == ("x.tar/" * packed + written, "file name")
 
 
 def test_names_that_differ_only_in_case_are_two_files(tmp_path: Path) -> None:
