@@ -255,14 +255,10 @@ def doubts(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str]
     """In words: what is too good to be true of the ensembles, source by source, and emotions that a fold lacks."""
     found = []
     for fold, mask in (("valid", ~faces.test), ("test", faces.test)):
-        absent = [
-            emotions[code] for code in np.flatnonzero(np.bincount(faces.labels[mask], minlength=len(emotions)) == 0)
-        ]
-        if absent and mask.any():
+        counts = np.bincount(faces.labels[mask], minlength=len(emotions))
+        if absent := [emotion for emotion, count in zip(emotions, counts, strict=True) if mask.any() and not count]:
             names = ", ".join(absent)
-            found.append(
-                f"no {fold} face is labelled {names}: its figures there are missing; add a source that has some"
-            )
+            found.append(f"no {fold} face is labelled {names}: figures there are missing; add a source that has some")
     leak = "are identical or nearly identical pictures, or takes of one person, in training and test?"
     for round_, answer in said.items():
         right = answer.calibrated.vote.argmax(axis=1) == faces.labels
@@ -273,8 +269,8 @@ def doubts(said: Mapping[int, Answers], faces: Measured, emotions: Sequence[str]
             if len(test) >= TOO_FEW and test.all():
                 found.append(f"{begin}every one of {len(test)} test faces is recognised; {leak}")
                 continue
-            counts = [[int(each.sum()), int((~each).sum())] for each in (test, valid)]
-            p_value = float(fisher_exact(counts, alternative="greater").pvalue)
+            found_right = np.array([[each.sum(), (~each).sum()] for each in (test, valid)])
+            p_value = float(fisher_exact(found_right, alternative="greater").pvalue)
             if p_value < UNLIKELY:
                 found.append(
                     f"{begin}{test.mean():.1%} of {len(test)} test faces are recognised and {valid.mean():.1%} of "

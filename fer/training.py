@@ -227,10 +227,10 @@ def fit(
             train_loss, train_accuracy, mean_weight = (distributed.mean(progress.totals) / (end - first)).tolist()
             progress.totals = torch.zeros(3, device=where)
             valid_loss, valid_accuracy = distributed.of_first(lambda: validate(averaged, valid, precision))
-            for kind, loss in (("", train_loss), ("validation ", valid_loss)):
-                if not math.isfinite(loss):
+            for kind, value in (("", train_loss), ("validation ", valid_loss)):
+                if not math.isfinite(value):
                     raise InputError(
-                        f"the {kind}loss of {name} is {loss} in epoch {done + epoch}; lower train.optimizer.lr"
+                        f"the {kind}loss of {name} is {value} in epoch {done + epoch}; lower train.optimizer.lr"
                     )
             rate = float(schedule.get_last_lr()[0])
             if isinstance(schedule, ReduceLROnPlateau):

@@ -242,7 +242,7 @@ def test_an_emotion_that_a_fold_lacks_is_told(fold: str) -> None:
     table = make_table(900)
     table = table[(table["fold"] != fold) | (table["emotion"] != "fear")].reset_index(drop=True)
     said = evaluation.doubts({}, evaluation.measured(table, EMOTIONS), EMOTIONS)
-    assert said == [f"no {fold} face is labelled fear: its figures there are missing; add a source that has some"]
+    assert said == [f"no {fold} face is labelled fear: figures there are missing; add a source that has some"]
 
 
 def make_pseudo_labels(n: int, threshold: float, known: bool = True) -> PseudoLabels:
