@@ -1,5 +1,6 @@
 # make repro   set everything up and run the pipeline        make test   lint, types and tests
 # make bench   measure speed and memory (a quarter of an hour on two cores that do nothing else)
+# make harden  try to break it (an hour on two cores), and write docs/reliability.md
 # All set up what they need in .venv first; VENV=/elsewhere uses an environment that stands there.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro test bench setup
+.PHONY: repro test bench harden setup
 repro: setup
 	dvc repro
 
@@ -19,6 +20,11 @@ test: setup
 
 bench: setup
 	python -m benchmarks
+
+harden: setup
+	@echo "Installing atheris; where it can't be, the fuzzer works without it"
+	-python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[hardening]'
+	python -m benchmarks.hardening
 
 setup: $(VENV)/.installed
 

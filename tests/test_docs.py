@@ -141,7 +141,9 @@ def check_python(words: Sequence[str], tmp_path: Path) -> None:
         compile(words[words.index("-c") + 1], "a page", "exec")
     else:
         name, *rest = words[words.index("-m") + 1 :]
-        module = importlib.import_module(f"{name}.__main__" if name == "benchmarks" else name)
+        module = importlib.import_module(name)
+        if hasattr(module, "__path__"):  # a package
+            module = importlib.import_module(f"{name}.__main__")
         arguments(module.main, [name, *rest])
 
 

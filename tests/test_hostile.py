@@ -20,9 +20,9 @@ ROOT = Path(__file__).parent.parent
 )
 def test_no_file_does_harm(tmp_path: Path, command: list[str]) -> None:
     name, *arguments = command
-    call = [sys.executable, "-m", f"benchmarks.hardening.{name}", *arguments, "--out", str(tmp_path / "figures.json")]
+    call = [sys.executable, "-m", f"benchmarks.hardening.{name}", *arguments, "--out", str(tmp_path)]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    figures = json.loads((tmp_path / "figures.json").read_text())
+    figures = json.loads((tmp_path / f"{name}.json").read_text())
     assert figures["lost"] == 0
     assert all(figures["tried"].values())

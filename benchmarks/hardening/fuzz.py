@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.hardening import hostile_files as files
+from benchmarks.hardening import telling
 from fer import packaging, params
 from fer.cli.predict import look
 from fer.corrections import read_corrections
@@ -38,7 +39,6 @@ from fer.inputs import Inputs
 from fer.labels import EMOTIONS
 from fer.models import read_facts
 from fer.reviews import read_reviews
-from fer.tables import write_json
 
 EXPECTED = (InputError, UndecodableError)
 TABLE = pd.DataFrame({"source": ["s"], "id": ["a.png"]})
@@ -268,12 +268,12 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=360, help="altogether (default: %(default)s)")
     parser.add_argument("--crashes", type=Path, default=Path("crashes"), help="folder (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="a JSON of figures")
+    parser.add_argument("--out", type=Path, help="folder for fuzz.json, with the figures")
     args = parser.parse_args()
     if unknown := set(args.targets) - TARGETS.keys():
         parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(TARGETS)}")
     os.environ |= {"FER_NPROC": "1", "FER_DEVICE": "cpu"}
-    begun, counts, lost = time.monotonic(), dict[str, int](), 0
+    begun, counts, lost = time.monotonic(), dict[str, int](), list[str]()
     chosen, guided = args.targets or [*TARGETS], importlib.util.find_spec("atheris") is not None
     if not guided:
         print("atheris is not installed (`pip install '.[hardening]'`): by hypothesis alone")
@@ -293,15 +293,9 @@ def main() -> None:
                 args.crashes.mkdir(parents=True, exist_ok=True)
                 more, crash = by_coverage(name, max(1, round(each)), Path(corpus), args.crashes)
                 counts[name] += more
-        lost += bool(crash)
-        print(f"{'LOST' if crash else 'ok  '} {name}: {counts.get(name, 0):,} inputs {crash}", flush=True)
-    seconds = round(time.monotonic() - begun, 1)
-    print(f"{sum(counts.values()):,} inputs, {lost} crashes, {seconds} s")
-    if args.out:
-        told = {"name": "fuzz", "command": "python -m benchmarks.hardening.fuzz", "tried": counts, "lost": lost}
-        write_json(args.out, told | {"seconds": seconds, "guided": guided})
-    if lost:
-        sys.exit(1)
+        lost += [f"{name}: {crash}"] if crash else []
+        print(f"{'LOST' if crash else 'ok  '} {name}: {counts.get(name, 0):,} inputs", flush=True)
+    telling.end(args.out, "fuzz", counts, lost, begun, guided=guided)
 
 
 if __name__ == "__main__":

@@ -33,11 +33,11 @@ import pandas as pd
 import torch
 
 from benchmarks.hardening import hostile_files as files
+from benchmarks.hardening import telling
 from benchmarks.hardening.demo_under_fire import hammered
 from fer import cli, models, packaging, params, stages
 from fer.errors import run
 from fer.labels import COLUMNS
-from fer.tables import write_json
 from pipeline import ingest
 
 MEMORY, FILE, SECONDS = 2_000_000_000, 256_000_000, 30
@@ -302,10 +302,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("doors", nargs="*", metavar="DOOR", help="pictures, archives, …, demo (default: all)")
     parser.add_argument("--every", type=int, default=1, help="take one file of so many (default: all)")
-    parser.add_argument("--out", type=Path, help="a JSON of figures")
+    parser.add_argument("--out", type=Path, help="folder for hostile.json, with the figures")
     args = parser.parse_args()
     begun = time.monotonic()
-    lost, peak = 0, 0
+    lost, peak = list[str](), 0
     counts: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder, socket.create_server(("127.0.0.1", 0)) as server:
         torch.optim.SGD([torch.zeros(1)])  # the first one makes a temporary folder
@@ -325,26 +325,14 @@ def main() -> None:
                 server.accept()
                 wrong.append("a connection to the network")
             counts[door] = counts.get(door, 0) + 1
-            peak, lost = max(peak, used), lost + bool(wrong)
+            peak = max(peak, used)
+            lost += [f"{door}: {name}: {'; '.join(wrong)}"] if wrong else []
             taken = f"{time.monotonic() - started:5.1f} s {used / 1e6:6,.0f} MB"
-            print(f"{'LOST' if wrong else 'ok  '} {taken}  {door}: {name}", *wrong, sep="\n       " if wrong else "")
-            sys.stdout.flush()
+            print(f"{'LOST' if wrong else 'ok  '} {taken}  {door}: {name}", flush=True)
         if not args.doors or "demo" in args.doors:
             counts["requests to the demo"], wrong = hammered(packaging.load(scratch / "package", torch.device("cpu")))
-            lost += len(wrong)
-            print(
-                f"{'LOST' if wrong else 'ok  '} demo: {counts['requests to the demo']} requests",
-                *wrong,
-                sep="\n       ",
-            )
-    seconds = round(time.monotonic() - begun, 1)
-    print(f"{sum(counts.values())} tried, {lost} lost, {peak / 1e6:,.0f} MB at most, {seconds} s")
-    if args.out:
-        command = "python -m benchmarks.hardening.hostile"
-        told = {"name": "hostile", "command": command, "tried": counts, "lost": lost, "seconds": seconds}
-        write_json(args.out, told | {"peak_megabytes": round(peak / 1e6)})
-    if lost:
-        sys.exit(1)
+            lost += [f"demo: {each}" for each in wrong]
+    telling.end(args.out, "hostile", counts, lost, begun, peak_megabytes=round(peak / 1e6))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ at a time.
 
 import argparse
 import random
-import shlex
 import shutil
 import signal
 import subprocess
@@ -28,9 +27,9 @@ from pathlib import Path
 import psutil
 import yaml
 
+from benchmarks.hardening import telling
 from benchmarks.hardening.trials import PATIENCE_SECONDS, Stage, begin, files, send
 from fer.processes import cores
-from fer.tables import write_json
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -187,13 +186,8 @@ def main() -> None:
         for trial in trials:
             tried.update(trial.result().tried)
             lost += trial.result().lost
-    seconds = round(time.monotonic() - begun)
-    count = sum(number for what, number in tried.items() if not what.startswith("of them"))
-    print(f"{count} trials, lost {len(lost)}, {seconds} s")
-    if args.out:
-        about = {"name": "kill", "command": shlex.join(["python", "-m", "benchmarks.hardening.kill"])}
-        write_json(args.out / "kill.json", about | {"tried": dict(tried), "lost": len(lost), "seconds": seconds})
-    sys.exit(1 if lost else 0)
+    of_them = {what: count for what, count in tried.items() if what.startswith("of them")}
+    telling.end(args.out, "kill", tried - Counter(of_them), lost, begun, **of_them)
 
 
 if __name__ == "__main__":

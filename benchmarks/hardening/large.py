@@ -188,7 +188,7 @@ def main() -> None:
     if args.only:
         predict_numbers(*args.only)
         return
-    begun, tried, lost = time.monotonic(), {}, []
+    begun, tried, found, lost = time.monotonic(), dict[str, int](), [], list[str]()
     jobs = {
         "faces through predict": (faces_predicted, args.faces),
         "faces through pseudo_label": (faces_labelled, args.faces),
@@ -199,9 +199,10 @@ def main() -> None:
             figures, wrong = job(Path(folder), count)
         words = ", ".join(f"{key.replace('_', ' ')} {value:,.4g}" for key, value in figures.items())
         print(f"{count:,} {name}: {words}", flush=True)
-        tried[name] = {"count": count, **figures}
+        tried[name] = count
+        found.append({"job": f"{count:,} {name}", **figures})
         lost += [f"{name}: {line}" for line in wrong]
-    telling.end(args.out, "large", tried, lost, begun)
+    telling.end(args.out, "large", tried, lost, begun, jobs=found)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""Try to break the project in every way that docs/reliability.md names, and write what was found into that page.
+
+python -m benchmarks.hardening [NAME ...]        # or `make harden`
+python -m benchmarks.hardening --tables          # runs none, reads benchmarks/hardening/results
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import markdown
+from fer.tables import read_json
+
+HERE = Path(__file__).parent
+PAGE, RESULTS = HERE.parents[1] / "docs" / "reliability.md", HERE / "results"
+RUNS = ("kill", "lies", "hostile", "fuzz", "mutations", "large", "history")
+
+
+def row(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "command": f"`{found['command']}`",
+        "tried": ", ".join(f"{count:,} {what}" for what, count in found["tried"].items()),
+        "lost": found["lost"],
+        "minutes": f"{found['seconds'] / 60:.1f}",
+    }
+
+
+def filled(page: str) -> str:
+    """The page with the figures of `RESULTS` between its marks."""
+    found = {name: read_json(RESULTS / f"{name}.json") for name in RUNS if (RESULTS / f"{name}.json").is_file()}
+    tables = {"figures": [row(one) for one in found.values()], "memory": found.get("large", {}).get("jobs", [])}
+    for mark, rows in tables.items():
+        if rows:
+            table = f"<!-- {mark} -->\n\n{markdown(rows)}\n\n<!-- end -->"
+            page = re.sub(f"<!-- {mark} -->.*?<!-- end -->", lambda _, table=table: table, page, flags=re.DOTALL)
+    return page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RUNS))
+    parser.add_argument("--tables", action="store_true", help="run none")
+    args = parser.parse_args()
+    if unknown := set(args.names) - set(RUNS):
+        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(RUNS)}")
+    failed = []
+    for name in [] if args.tables else args.names or RUNS:
+        print(f"{name}:", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.hardening.{name}", "--out", str(RESULTS)]
+        failed += [name] if subprocess.run(command, check=False).returncode else []
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    if failed:
+        sys.exit(f"something was lost, or went wrong: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Break the important lines one by one, and see that the tests notice each.
+
+    python -m benchmarks.hardening.mutations [--out FOLDER] [--only TEXT]
+
+In a copy of the project each mutation of mutations.yaml is made, the tests named beside it are run, and at least one
+must fail. An error in collecting or running the tests does not count: it would say nothing of what they check.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple, TypeVar
+
+import yaml
+
+from benchmarks.hardening import telling
+
+Result = TypeVar("Result")
+
+ROOT = Path(__file__).parents[2]
+AT_ONCE = 2  # mutations, each tested on a core
+SECONDS = 1800  # for the tests of one, also on a busy machine
+NOTICED = 1  # pytest's exit code where tests fail
+
+
+class Mutation(NamedTuple):
+    """One occurrence of `line` in `file` becomes `instead`; `tests`, apart by blanks, are to notice it."""
+
+    broken: str  # what is then wrong
+    file: str
+    line: str
+    instead: str
+    tests: str
+
+
+MUTATIONS = [
+    Mutation(file=file, **each)
+    for file, found in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
+    for each in found
+]
+
+
+def copied(place: Path) -> Path:
+    """Copy the files that git knows, as they are, into the new folder `place`."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, place / name)
+    return place
+
+
+def tested(place: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
+    """pytest, run on `tests` in the copy at `place`; it ends at the first that fails."""
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *sorted(tests)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(place)}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=SECONDS)
+
+
+def code_with(place: Path, mutation: Mutation) -> int:
+    """The exit code of its tests with the mutation made; it is undone."""
+    file = place / mutation.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(mutation.line) != 1:
+        raise ValueError(f"{mutation.file} has not {mutation.line!r} once; {mutation.broken!r} must follow the code")
+    file.write_text(text.replace(mutation.line, mutation.instead), encoding="utf-8")
+    try:
+        return tested(place, mutation.tests.split()).returncode
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder for mutations.json, with the figures")
+    parser.add_argument("--only", default="", help="those mutations alone whose file or meaning has this text")
+    args = parser.parse_args()
+    chosen = [one for one in MUTATIONS if args.only in f"{one.file} {one.broken}"]
+    begun, lost = time.monotonic(), list[str]()
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(AT_ONCE) as threads:
+        places: SimpleQueue[Path] = SimpleQueue()
+        for number in range(AT_ONCE):
+            places.put(copied(Path(scratch) / str(number)))
+
+        def in_a_copy(call: Callable[[Path], Result]) -> Result:
+            place = places.get()
+            try:
+                return call(place)
+            finally:
+                places.put(place)
+
+        files = sorted({file for one in chosen for file in one.tests.split()})
+        for before in threads.map(lambda some: in_a_copy(partial(tested, tests=some)), [files[::2], files[1::2]]):
+            if before.returncode:
+                sys.exit(f"{before.stdout}the tests fail without any mutation")
+        for mutation, code in zip(
+            chosen, threads.map(lambda one: in_a_copy(partial(code_with, mutation=one)), chosen), strict=True
+        ):
+            verdict = {0: "not noticed", NOTICED: "noticed"}.get(code, f"pytest ended with {code}")
+            print(told := f"{verdict}: {mutation.broken} ({mutation.file})", flush=True)
+            lost += [told] if code != NOTICED else []
+    telling.end(args.out, "mutations", {"mutations": len(chosen)}, lost, begun)
+
+
+if __name__ == "__main__":
+    main()
