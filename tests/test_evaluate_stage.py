@@ -122,7 +122,9 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     shutil.copytree(project.root / "predictions" / "0", project.root / "predictions" / "9")
     done = project.run()
     assert done.returncode == 0, done.stderr
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["round 1", "round 2"]
+    warning, *verdicts = done.stdout.splitlines()
+    assert warning.startswith("warning: round 2, faces: every one of 80 test faces is recognised; are ")
+    assert [line.split(":")[0] for line in verdicts] == ["round 1", "round 2"]
     before = project.written()
     assert set(before) == STAGE_WRITES | {"mine.txt"}
 
@@ -136,7 +138,7 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     assert figures["0"]["ensemble"]["test"]["n"] == figures["0"]["ensemble"]["test_by_source"]["faces"]["n"] == 80
     assert list(project.read("pseudo_labels.json")) == list(project.read("verdict.json")) == ["1", "2"]
     assert project.read("summary.json")["0"]["test_accuracy"] == figures["0"]["ensemble"]["test"]["accuracy"]
-    assert project.read("data.json") == REPORT
+    assert project.read("data.json") == {**REPORT, "notes": [*REPORT["notes"], warning.removeprefix("warning: ")]}
     rows = {name: pd.read_csv(project.root / "metrics" / name) for name in before if name.endswith(".csv")}
     assert list(rows["confusion.csv"]) == ["round", "actual", "predicted"]
     assert len(rows["confusion.csv"]) == 3 * 80
