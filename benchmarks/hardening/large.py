@@ -52,13 +52,14 @@ def measured(command: list[str], folder: Path, flat: bool = True) -> tuple[dict[
         while process.poll() is None:
             found.append((time.monotonic() - begun, process.memory_info().rss / 1e6))
             time.sleep(EVERY_SECONDS)
+    if process.returncode:
+        return {}, [f"ends with {process.returncode}: {(folder / 'told').read_text()[-500:]}"]
     seconds, megabytes = np.array([row for row in found if row[1]]).T
     halves = [
         float(np.percentile(megabytes[part], 99)) for part in (seconds < seconds[-1] / 2, seconds >= seconds[-1] / 2)
     ]
-    lost = [f"ends with {process.returncode}: {(folder / 'told').read_text()[-500:]}"] if process.returncode else []
-    if flat and halves[1] > FLAT * halves[0]:
-        lost.append("memory grows: peaks of {:.0f} and then {:.0f} MB".format(*halves))
+    grows = flat and halves[1] > FLAT * halves[0]
+    lost = ["memory grows: peaks of {:.0f} and then {:.0f} MB".format(*halves)] if grows else []
     return {"seconds": float(seconds[-1]), "first_half_megabytes": halves[0], "second_half_megabytes": halves[1]}, lost
 
 
@@ -120,9 +121,8 @@ def faces_labelled(folder: Path, count: int) -> tuple[dict[str, float], list[str
     command += " --reviews reviews.csv --out labels"
     del table, logits
     figures, lost = measured([sys.executable, *command.split()], folder, flat=False)
-    if (
-        peak := max(figures["first_half_megabytes"], figures["second_half_megabytes"])
-    ) > START + PER_MILLION * count / 1e6:
+    peak = max(figures["first_half_megabytes"], figures["second_half_megabytes"]) if figures else 0
+    if peak > START + PER_MILLION * count / 1e6:
         lost.append(f"memory: {peak:.0f} MB")
     if not lost:
         rows = pd.read_csv(folder / "labels" / "labels.csv")

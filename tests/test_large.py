@@ -1,0 +1,30 @@
+"""benchmarks/hardening/large.py in a short form: too short to say whether memory grows, long enough to lose a row."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.hardening import large
+from benchmarks.hardening.large import faces_labelled, faces_predicted, frames_predicted, measured
+
+Job = Callable[[Path, int], tuple[dict[str, float], list[str]]]
+
+
+@pytest.mark.parametrize(("job", "count"), [(faces_predicted, 40_000), (faces_labelled, 5_000), (frames_predicted, 60)])
+def test_every_row_is_accounted_for(job: Job, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "FLAT", 100)
+    figures, lost = job(tmp_path, count)
+    assert lost == []
+    assert figures["second_half_megabytes"] > 100
+    assert figures.get("with_a_face", 1) > 0.2
+
+
+def test_memory_that_grows_and_a_failure_are_lost(tmp_path: Path) -> None:
+    growing = "import time; time.sleep(1.5); kept = bytearray(300_000_000); time.sleep(0.5)"
+    assert "memory grows" in measured([sys.executable, "-c", growing], tmp_path)[1][0]
+    assert (
+        "ends with 1: error: no"
+        in measured([sys.executable, "-c", "import sys; sys.exit('error: no')"], tmp_path)[1][0]
+    )
