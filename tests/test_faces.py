@@ -1,5 +1,6 @@
 """Pictures become faces, and faces a file."""
 
+import errno
 import io
 import struct
 import tracemalloc
@@ -305,3 +306,13 @@ def test_a_line_of_millions_of_pixels_is_refused(tmp_path: Path) -> None:
     for size in ((70_000, 1), (1, 70_000)):
         with pytest.raises(UndecodableError, match="too many pixels: 70,000 in a side"):
             decoded(tmp_path, encoded(Image.new("L", size), "PNG"))
+
+
+def test_too_little_memory_for_the_faces_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    np.save(tmp_path / "faces.npy", np.zeros((1, 4, 4), dtype=np.uint8))
+    monkeypatch.setattr(np, "load", load)
+    with pytest.raises(MemoryError, match=r"to map .*faces\.npy"):
+        open_faces(tmp_path / "faces.npy")
