@@ -25,15 +25,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
-import yaml
 
 from benchmarks.hardening import telling
+from benchmarks.hardening.project import copied
 from benchmarks.hardening.trials import PATIENCE_SECONDS, Stage, begin, files, send
 from fer.processes import cores
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
-    "ensemble": ["improved_se"],
+    "ensemble": {"improved_se": 1},
     "sample": {"labelled": 70, "tests": 70, "photos": 40},
     "ingest": {"max_dropped": 0.5},
     "train": {"epochs": 6},
@@ -49,20 +48,11 @@ OFTEN, KILLS, SELDOM = ("train", "predict", "unify"), 20, 5
 
 def project(folder: Path) -> None:
     """A copy of the project, with few faces, in which `dvc repro` and `fer predict` have run once."""
-    for name in ("fer", "pipeline"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copied(folder, SMALL)
     for name, usual, often in SAVED_OFTEN:
         text = (folder / name).read_text()
         assert usual in text
         (folder / name).write_text(text.replace(usual, often))
-    for name in ("dvc.yaml", ".dvcignore", "data/reviews.csv", "data/pseudo_labels/.gitkeep"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    chosen = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for key, value in SMALL.items():
-        chosen[key] = chosen[key] | value if isinstance(value, dict) else value
-    chosen["pseudo_label"]["policies"]["fixed"]["threshold"] = 0.2
-    (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
     (folder / "command.py").write_text("from fer.cli import main\n\nmain()\n")
     for command in ("dvc init --quiet --no-scm", "dvc config core.analytics false", "dvc repro", COMMAND):
         process = begin(command.split(), folder)

@@ -5,13 +5,22 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("fer", "pipeline", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore")
-KEPT = ("data/reviews.csv", "data/pseudo_labels/.gitkeep", "data/raw/.gitignore")
+FOLDERS = ("fer", "pipeline")
+FILES = (
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    "data/reviews.csv",
+    "data/pseudo_labels/.gitkeep",
+    "data/raw/.gitignore",
+)
 SMALL = {
     "ensemble": {"simple_cnn": 1},
     "sample": {"labelled": 140, "tests": 70, "photos": 40},
@@ -38,21 +47,25 @@ def call(folder: Path, *command: str, fails: bool = False) -> str:
     return said
 
 
-def made(folder: Path) -> Path:
-    """A repository in `folder`, with everything run and committed."""
-    for name in (*COPIED, *KEPT):
+def copied(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Code and parameters into `folder`; a section of `changes` is merged into that of params.yaml."""
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif (ROOT / name).exists():
-            shutil.copy(ROOT / name, folder / name)
+        shutil.copy(ROOT / name, folder / name)
     chosen = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for key, value in SMALL.items():
+    for key, value in changes.items():
         chosen[key] = value if key == "ensemble" else chosen[key] | value
     chosen["pseudo_label"]["policies"]["fixed"]["threshold"] = 0.2
     (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False), encoding="utf-8")
+
+
+def made(folder: Path) -> Path:
+    """A repository in `folder`, with everything run and committed."""
+    copied(folder, SMALL)
     call(folder, "git", "init", "--quiet")
-    call(folder, "dvc", "init", "--quiet", "--force")
+    call(folder, "dvc", "init", "--quiet")
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
     call(folder, "dvc", "repro", "--quiet")
     committed(folder)
