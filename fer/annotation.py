@@ -1,5 +1,6 @@
 """Pictures and videos with a box around each face and what it is taken for."""
 
+import errno
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -152,6 +153,8 @@ class _Video:
     def close(self) -> None:
         self._hold(self._written + 1)
         self._writer.release()
+        if int(cv2.VideoCapture(str(self._part)).get(cv2.CAP_PROP_FRAME_COUNT)) != self._written:
+            raise OSError(errno.EIO, "was not written whole; is the disk full?", str(self._path))  # no word of OpenCV's
         os.replace(self._part, self._path)
 
     def discard(self) -> None:

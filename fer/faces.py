@@ -4,7 +4,7 @@ import errno
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from io import BufferedReader, BytesIO
+from io import BufferedReader, BufferedWriter, BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -105,14 +105,10 @@ def appending(path: Path, size: int) -> Iterator[Callable[[UInt8[np.ndarray, "si
             file.write(face.tobytes())
             count += 1
 
-        def write_header() -> None:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
-            np.lib.format.write_array_header_1_0(file, header)
-
-        write_header()  # numpy pads it so that the count can grow
+        _write_header(file, count, size)  # numpy pads it so that the count can grow
         yield append
         file.seek(0)
-        write_header()
+        _write_header(file, count, size)
 
 
 def open_faces(path: Path) -> UInt8[np.ndarray, "n size size"]:
@@ -155,10 +151,16 @@ def concatenate(parts: Sequence[Path], path: Path) -> UInt8[np.ndarray, "n size 
         if array.shape[1] != size:
             sizes = f"{array.shape[1]} pixels a side, but those in {parts[0]} have {size}"
             raise InputError(f"{part}: its faces have {sizes}; ingest both with one `ingest.size`")
-    whole = np.lib.format.open_memmap(path, "w+", np.uint8, (sum(map(len, arrays)), size, size))
-    np.concatenate(arrays, out=whole)
-    whole.flush()
+    with path.open("wb") as file:
+        _write_header(file, sum(map(len, arrays)), size)
+        for array in arrays:
+            file.write(array.data)
     return open_faces(path)
+
+
+def _write_header(file: BufferedWriter, count: int, size: int) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 @contextmanager

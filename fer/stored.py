@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fer.errors import InputError
-from fer.tables import replacing
+from fer.tables import replacing, write_array
 
 Result = tuple[Float[np.ndarray, "..."], dict[str, Any]]  # an array, and what is to be told beside it
 
@@ -30,8 +30,8 @@ def stored(about: Path, facts: Mapping[str, Any], make: Callable[[], Result], na
         print(f"{name}: {about} was run with other {', '.join(other)}; running it again")
         about.unlink()  # it says that the answers are complete
     said, told = make()
-    with replacing(answers) as part, part.open("wb") as file:
-        np.save(file, said)
+    with replacing(answers) as part:
+        write_array(part, said)
     with replacing(about) as part:  # every digit, as what it was run with is compared
         part.write_text(json.dumps({"run_with": facts} | told, indent=2) + "\n", encoding="utf-8")
     return said, told

@@ -1,4 +1,4 @@
-"""Writing and reading the small files: CSV and JSON, atomic, with the same bytes for the same content."""
+"""Writing and reading files: CSV and JSON, atomic, with the same bytes for the same content."""
 
 import errno
 import glob
@@ -10,10 +10,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
+from jaxtyping import Shaped
 
 DIGITS = 6  # decimals kept in JSON and CSV
 FORMULA = (
@@ -70,6 +73,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     with replacing(path) as part:
         part.mkdir()
         yield part
+
+
+def write_array(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
+    """Write what `np.save` would; that loses the end of an array without a word where the disk is full."""
+    with path.open("wb") as file:  # no file that numpy would hand to C, whose last error it does not look at
+        np.save(SimpleNamespace(write=file.write), array)
 
 
 def write_json(path: Path, content: Any) -> None:

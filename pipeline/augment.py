@@ -12,7 +12,7 @@ from fer.faces import open_faces
 from fer.labels import codes, read_table
 from fer.plots import montage
 from fer.stages import run
-from fer.tables import replacing_folder
+from fer.tables import replacing_folder, write_array
 
 PREVIEWS = 8  # changed versions of each face in the preview
 
@@ -37,8 +37,8 @@ def main() -> None:
     changed = transform(torch.from_numpy(examples.repeat(PREVIEWS, axis=0)), chosen.transforms, random)
 
     with replacing_folder(args.out) as out:
-        np.save(out / "faces.npy", (copies * 255).round().byte().numpy())
-        np.save(out / "parents.npy", train[copied])
+        write_array(out / "faces.npy", (copies * 255).round().byte().numpy())
+        write_array(out / "parents.npy", train[copied])
         grid = (changed * 255).round().byte().numpy().reshape(len(examples), PREVIEWS, *examples.shape[1:])
         grid = np.concatenate([examples[:, None], grid], axis=1)
         columns = ["original", *(f"change {k}" for k in range(1, PREVIEWS + 1))]

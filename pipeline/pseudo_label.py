@@ -10,7 +10,7 @@ from fer.ensembles import agreement, calibrated_vote, read_predictions
 from fer.labels import codes, read_table
 from fer.reviews import answers, decided, read_reviews
 from fer.stages import run
-from fer.tables import replacing_folder, write_csv, write_json
+from fer.tables import replacing_folder, write_array, write_csv, write_json
 
 
 def main() -> None:
@@ -40,10 +40,10 @@ def main() -> None:
     final, learnt = decided(selection, evidence.probs, people)
 
     with replacing_folder(args.out) as out:
-        np.save(out / "accepted.npy", final.accepted)
-        np.save(out / "probs.npy", learnt)
-        np.save(out / "weights.npy", final.weight)
-        np.save(out / "reviewed.npy", people.given)
+        write_array(out / "accepted.npy", final.accepted)
+        write_array(out / "probs.npy", learnt)
+        write_array(out / "weights.npy", final.weight)
+        write_array(out / "reviewed.npy", people.given)
         write_csv(out / "labels.csv", pseudolabels.decisions(final, table, emotions))
         facts = {"round": args.round, "teacher": args.teacher}
         facts |= {"alignment": rules.alignment, "agreement": rules.agreement}
