@@ -16,6 +16,7 @@ import psutil
 CHECKPOINTS = "data/models/*/.*.checkpoint"
 CHAIN = 5  # kills before a run to the end
 PATIENCE_SECONDS = 10
+CLEAR = ("error: ", "OpenBLAS error: Memory", "libgomp: Thread creation failed")  # these end the process themselves
 # Runs a module as `python -m` does. `at` is the number of the change of a file before which it kills its process group;
 # `disk` the bytes that a file may have, `memory` those that it may take when it has been imported.
 WATCHED = """
@@ -149,18 +150,24 @@ class Stage:
                 self.ended(self.start(at=at))
                 self.tried["kills before a change of a file"] += 1
             else:
-                seconds = rng.uniform(0, self.seconds)
+                while not self.killed_after(seconds := rng.uniform(0, self.seconds)):
+                    self.seconds = seconds  # it is faster than the first time
+                    self.compare("run again")
+                    self.set_earlier()
                 when = f"killed after {seconds:.1f} s"
-                process = self.start()
-                sent = send(signal.SIGKILL, process, seconds)
-                self.ended(process)
-                self.tried["kills at a moment" if sent else "came too late"] += 1
+                self.tried["kills at a moment"] += 1
             self.check(when, absent=True)
             if number % CHAIN == CHAIN - 1 or number == times - 1:
                 self.run_to_the_end(f"run again after it was {when}")
 
-    def end(self, number: signal.Signals, alone: bool, rng: random.Random) -> None:
-        """Send a signal to the process, or to its group, as a terminal does."""
+    def killed_after(self, seconds: float) -> bool:
+        process = self.start()
+        sent = send(signal.SIGKILL, process, seconds)
+        self.ended(process)
+        return sent
+
+    def end(self, number: signal.Signals, alone: bool, rng: random.Random, attempts: int = 5) -> None:
+        """Send a signal to the process, or to its group, as a terminal does; anew and sooner where that is too late."""
         begun = self.folder / "begun"
         begun.unlink(missing_ok=True)
         process = self.start()
@@ -173,9 +180,13 @@ class Stage:
         lines = self.ended(process, seconds=PATIENCE_SECONDS)
         self.slowest = max(self.slowest, time.monotonic() - since)
         complete = all(content(self.folder / out) == wanted for out, wanted in self.new.items())
-        if process.returncode == 0 or (
-            process.returncode == -number and complete and not lines
-        ):  # Python was at its exit
+        at_exit = complete and "Traceback" not in "".join(lines)  # of Python, which heeds no signal any more
+        if process.returncode == 0 or (process.returncode == -number and at_exit):
+            if attempts > 1:
+                self.seconds = min(self.seconds, seconds)
+                self.compare("run again")
+                self.set_earlier()
+                return self.end(number, alone, rng, attempts - 1)
             self.tried["came too late"] += 1
         elif not sent or len(lines) != 1 or not lines[0].startswith("error: "):
             self.lost.append(f"{self.name}, {when}: ended with {process.returncode}: {' / '.join(lines[-4:])}")
@@ -183,7 +194,7 @@ class Stage:
             self.tried[number.name] += 1
             self.tried["of them with a checkpoint"] += any(self.folder.glob(CHECKPOINTS))
         self.check(when, absent=False)
-        self.run_to_the_end(f"run again after {when}")
+        return self.run_to_the_end(f"run again after {when}")
 
     def lack(self, what: str, limit: int) -> None:
         """Let it lack disk or memory, or have it find a file where its folder is to be."""
@@ -193,7 +204,7 @@ class Stage:
             place.rename(aside)
             place.touch()
         process = self.start(**({} if what == "folder" else {what: limit}))
-        lines = self.ended(process)
+        lines = [line for line in self.ended(process) if line.strip()]
         when = f"with {what} of {limit:,}"
         if what == "folder":
             place.unlink()
@@ -202,7 +213,7 @@ class Stage:
             self.tried[f"enough {what}"] += 1
             self.compare(when)
             self.set_earlier()
-        elif process.returncode != 1 or len(lines) != 1 or not lines[0].startswith("error: "):
+        elif process.returncode != 1 or len(lines) != 1 or not lines[0].startswith(CLEAR):
             self.lost.append(f"{self.name}, {when}: ended with {process.returncode}: {' / '.join(lines[-4:])}")
         else:
             self.tried[f"too little {what}" if limit else "a file in the folder's place"] += 1
