@@ -309,6 +309,7 @@ def main() -> None:
     counts: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder, socket.create_server(("127.0.0.1", 0)) as server:
         torch.optim.SGD([torch.zeros(1)])  # the first one makes a temporary folder
+        torch.set_num_threads(1)  # the forked child of a process with a pool of threads would wait for it
         scratch = Path(folder)
         project = prepared(scratch)
         shutil.copytree(project / "package", scratch / "package")
