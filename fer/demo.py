@@ -236,9 +236,12 @@ class _Request(BaseHTTPRequestHandler):
 
     def _address(self) -> SplitResult:
         try:
-            return urlsplit(self.path)
+            address = urlsplit(self.path)
         except ValueError as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "that is no address") from error
+        if address.netloc not in ("", *self.server.hosts):
+            raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, f"the demo is at {self.server.url}")
+        return address
 
     def _body(self) -> bytes:
         if self.headers.get("Content-Type") != PICTURES:

@@ -226,6 +226,14 @@ def test_an_address_that_is_none_is_told(served: demo.Demo) -> None:
     assert answer.startswith(b"HTTP/1.0 400 ")
 
 
+@pytest.mark.parametrize(("name", "code"), [("evil.example", 421), ("localhost", 421), ("localhost:{port}", 200)])
+def test_a_whole_address_is_this_one(served: demo.Demo, name: str, code: int) -> None:
+    here = f"localhost:{served.server_port}"
+    there = name.format(port=served.server_port)
+    answer = raw(served, f"GET http://{there}/ HTTP/1.1\r\nHost: {here}\r\n\r\n".encode())
+    assert answer.startswith(f"HTTP/1.0 {code} ".encode())
+
+
 def test_too_large_a_file_is_told(served: demo.Demo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "MAX_BYTES", 1_000_000)
     status, content, _ = ask(served, "POST", "/faces", bytes(3_000_000))
