@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from fer.calibration import cross_fitted, fit_temperature, probabilities
 from fer.errors import InputError
-from fer.tables import read_json
+from fer.tables import read_array, read_json
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,9 @@ def agreement(
 def _read(path: Path, expected: Mapping[str, object], n: int) -> Prediction:
     again = "predict again with `dvc repro`"
     about = path.with_suffix(".json")
-    for file in (path, about):
-        if not file.is_file():
-            raise InputError(f"{file}: no such file; {again}")
-    try:
-        logits = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not an array of numpy's ({error}); {again}") from error
+    logits = read_array(path, mapped=True)
+    if not about.is_file():
+        raise InputError(f"{about}: no such file; {again}")
     try:
         said = dict(read_json(about))
     except (ValueError, TypeError) as error:

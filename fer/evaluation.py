@@ -19,7 +19,7 @@ from fer.calibration import probabilities
 from fer.ensembles import Calibrated, Prediction, calibrated_vote, vote
 from fer.errors import InputError
 from fer.labels import codes
-from fer.tables import read_json
+from fer.tables import read_array, read_json
 
 ENSEMBLE = "ensemble"
 CURVE = ("epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
@@ -101,7 +101,7 @@ def read_pseudo_labels(folder: Path, table: pd.DataFrame, truth: pd.Series, emot
         InputError: the truth or an array of the folder has not the table's rows.
     """
     accepted, reviewed, probs = (
-        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("accepted", "reviewed", "probs")
+        read_array(folder / f"{name}.npy", mapped=True) for name in ("accepted", "reviewed", "probs")
     )
     n = len(table)
     shapes = {

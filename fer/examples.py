@@ -11,6 +11,7 @@ from fer import params
 from fer.errors import InputError
 from fer.faces import open_faces
 from fer.labels import codes, read_table, vote_shares, wanted_shares
+from fer.tables import read_array
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def read_labelled(
     train, valid = (np.flatnonzero(rows_of["fold"] == fold) for fold in ("train", "valid"))
     learnt = examples(pixels[train], train, targets == "votes")
     if augmented:
-        learnt += examples(np.load(augmented / "faces.npy"), np.load(augmented / "parents.npy"), targets == "votes")
+        copies, parents = (read_array(augmented / f"{name}.npy") for name in ("faces", "parents"))
+        learnt += examples(copies, parents, targets == "votes")
     return learnt, examples(pixels[valid], valid, False)
 
 
@@ -84,16 +86,16 @@ def read_pseudo_labelled(faces: Path, table: Path, pseudo_labels: Path, chosen: 
     Raises:
         InputError: one of them is a face that is measured on, or has a label.
     """
-    reviewed = np.load(pseudo_labels / "reviewed.npy")  # what people say counts as a label does
-    weights = np.load(pseudo_labels / "weights.npy") * np.where(reviewed, 1, chosen.weight).astype(np.float32)
-    rows = np.flatnonzero(np.load(pseudo_labels / "accepted.npy") & (weights > 0))
+    reviewed = read_array(pseudo_labels / "reviewed.npy")  # what people say counts as a label does
+    weights = read_array(pseudo_labels / "weights.npy") * np.where(reviewed, 1, chosen.weight).astype(np.float32)
+    rows = np.flatnonzero(read_array(pseudo_labels / "accepted.npy") & (weights > 0))
     fold = read_table(table)["fold"].to_numpy()
     if len(others := rows[fold[rows] != "unlabelled"]):
         raise InputError(
             f"{pseudo_labels}: row {others[0]}, a face of the fold {fold[others[0]]}, is accepted, but only unlabelled "
             "ones may be; label again with `dvc repro`"
         )
-    targets, weights = np.load(pseudo_labels / "probs.npy")[rows], weights[rows]
+    targets, weights = read_array(pseudo_labels / "probs.npy")[rows], weights[rows]
     if chosen.labels == "hard":
         targets = np.eye(targets.shape[1], dtype=np.float32)[targets.argmax(axis=1)]
     return Examples(open_faces(faces)[rows], targets, weights)
@@ -104,7 +106,7 @@ def read_unlabelled(
 ) -> Unlabelled | None:
     """The pool, without what people reviewed, to be labelled in every step; None where that isn't asked for, or no face
     is left."""
-    rows = np.flatnonzero((read_table(table)["fold"] == "unlabelled") & ~np.load(pseudo_labels / "reviewed.npy"))
+    rows = np.flatnonzero((read_table(table)["fold"] == "unlabelled") & ~read_array(pseudo_labels / "reviewed.npy"))
     if chosen.online.policy == "none" or not len(rows):
         return None
     wanted = wanted_shares(chosen.online.alignment, valid.targets.mean(axis=0))

@@ -1,6 +1,5 @@
 """Pictures as faces: grey squares, and the file that holds those of a whole source."""
 
-import errno
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -118,23 +117,9 @@ def open_faces(path: Path) -> UInt8[np.ndarray, "n size size"]:
         InputError: the file is missing, cut short or holds something else.
         MemoryError: its size is beyond what the process may address.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; `dvc repro` writes it")
-    try:
-        faces = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            raise MemoryError(f"to map {path}") from error
-        raise InputError(
-            f"{path}: not an array of faces ({' '.join(str(error).split())}); write it anew with `dvc repro`"
-        ) from error
-    if (
-        not isinstance(faces, np.ndarray)
-        or faces.dtype != np.uint8
-        or faces.ndim != 3
-        or faces.shape[1] != faces.shape[2]
-    ):
-        found = f"{faces.dtype} {faces.shape}" if isinstance(faces, np.ndarray) else type(faces).__name__
+    faces = tables.read_array(path, mapped=True)
+    if faces.dtype != np.uint8 or faces.ndim != 3 or faces.shape[1] != faces.shape[2]:
+        found = f"{faces.dtype} {faces.shape}"
         raise InputError(f"{path}: holds {found}, but faces are uint8 (n, size, size); write it anew with `dvc repro`")
     return faces
 

@@ -86,7 +86,7 @@ class Inputs:
             yield from self._file(path, path.name)
         elif argument.isdecimal() and len(argument) < _DIGITS:
             yield from _told(argument, argument, camera(int(argument), self.per_second))
-        elif glob.has_magic(argument):
+        elif glob.has_magic(argument) and "\0" not in argument:  # which no name has
             matches = sorted(glob.glob(argument, recursive=True))
             found = (item for match in matches for item in self.named(match))
             yield from self._or_nothing(argument, found)

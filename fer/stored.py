@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fer.errors import InputError
-from fer.tables import replacing, write_array
+from fer.tables import read_array, replacing, write_array
 
 Result = tuple[Float[np.ndarray, "..."], dict[str, Any]]  # an array, and what is to be told beside it
 
@@ -40,8 +40,8 @@ def stored(about: Path, facts: Mapping[str, Any], make: Callable[[], Result], na
 def _earlier(about: Path, answers: Path) -> tuple[dict[str, Any], Float[np.ndarray, "..."], dict[str, Any]]:
     try:
         content = dict(json.loads(about.read_text(encoding="utf-8")))
-        return dict(content.pop("run_with")), np.load(answers), content
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return dict(content.pop("run_with")), read_array(answers), content
+    except (InputError, OSError, ValueError, TypeError, KeyError) as error:
         raise damaged(about) from error
 
 

@@ -18,6 +18,8 @@ import pandas as pd
 import psutil
 from jaxtyping import Shaped
 
+from fer.errors import InputError
+
 DIGITS = 6  # decimals kept in JSON and CSV
 FORMULA = (
     r"'*[=+\-@\t\r\n]"  # how a text starts that a spreadsheet would run; guarded ones, too, so that no two become one
@@ -79,6 +81,29 @@ def write_array(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
     """Write what `np.save` would; that loses the end of an array without a word where the disk is full."""
     with path.open("wb") as file:  # no file that numpy would hand to C, whose last error it does not look at
         np.save(SimpleNamespace(write=file.write), array)
+
+
+def read_array(path: Path, mapped: bool = False) -> Shaped[np.ndarray, "..."]:
+    """The array in a .npy file; if `mapped`, it is read from disk as it is used.
+
+    Raises:
+        InputError: the file is missing, damaged or holds something else.
+        MemoryError: its size is beyond what the process may address.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `dvc repro` writes it")
+    with path.open("rb") as file:  # numpy would look into archives and pickles, too
+        magic = file.read(len(np.lib.format.MAGIC_PREFIX))
+    try:
+        if magic != np.lib.format.MAGIC_PREFIX:
+            raise ValueError("it begins otherwise")
+        array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None)
+    except (ValueError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise MemoryError(f"to map {path}") from error
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: not an array ({why}); write it anew with `dvc repro`") from error
+    return array
 
 
 def write_json(path: Path, content: Any) -> None:

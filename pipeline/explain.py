@@ -13,7 +13,7 @@ from fer.faces import open_faces
 from fer.inference import device
 from fer.labels import codes, read_table
 from fer.stages import run
-from fer.tables import replacing_folder, write_json
+from fer.tables import read_array, replacing_folder, write_json
 
 
 def main() -> None:
@@ -40,7 +40,8 @@ def main() -> None:
             pages += [ways_page(out, voter, tested[surest], labels[surest]), maps_page(out, voter, tested[surest[0]])]
         for round_ in rounds[-1:]:
             folder = args.pseudo_labels / str(round_)
-            accepted, reviewed, learnt = (np.load(folder / f"{name}.npy") for name in ("accepted", "reviewed", "probs"))
+            names = ("accepted", "reviewed", "probs")
+            accepted, reviewed, learnt = (read_array(folder / f"{name}.npy") for name in names)
             pool = (table["fold"] == "unlabelled").to_numpy() & ~reviewed
             pages += pseudo_label_pages(out, round_, about.emotions, faces, learnt, accepted, pool, table)
         facts = {"network": voter.name, "voters": list(about.vote), "round": about.round, "pages": pages}

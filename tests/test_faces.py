@@ -209,7 +209,7 @@ def test_opened_faces_are_read_from_the_file(tmp_path: Path) -> None:
         (np.zeros((2, 48, 47), np.uint8), r"holds uint8 \(2, 48, 47\), but faces are uint8 \(n, size, size\)"),
         (np.zeros((48, 48), np.uint8), r"holds uint8 \(48, 48\)"),
         (np.zeros((2, 48, 48), np.float32), "holds float32"),
-        (np.array([{"a": 1}]), "not an array of faces"),
+        (np.array([{"a": 1}]), "not an array"),
     ],
 )
 def test_another_array_is_not_faces(tmp_path: Path, array: np.ndarray, message: str) -> None:
@@ -222,13 +222,13 @@ def test_another_array_is_not_faces(tmp_path: Path, array: np.ndarray, message: 
 def test_a_file_cut_short_is_not_faces(tmp_path: Path, kept: int) -> None:
     np.save(tmp_path / "faces.npy", RAMP[None])
     (tmp_path / "faces.npy").write_bytes((tmp_path / "faces.npy").read_bytes()[:kept])
-    with pytest.raises(InputError, match="not an array of faces"):
+    with pytest.raises(InputError, match="not an array"):
         open_faces(tmp_path / "faces.npy")
 
 
 def test_an_archive_and_a_missing_file_are_not_faces(tmp_path: Path) -> None:
     np.savez(tmp_path / "faces.npz", RAMP)
-    with pytest.raises(InputError, match="holds NpzFile"):
+    with pytest.raises(InputError, match=r"faces\.npz: not an array"):
         open_faces(tmp_path / "faces.npz")
     with pytest.raises(InputError, match="no such file"):
         open_faces(tmp_path / "faces.npy")

@@ -300,7 +300,7 @@ def test_names_are_patterns_only_where_no_file_has_them(predictor: Predictor, tm
     assert statuses(predictor(f"{tmp_path}/*.jpg")) == [("*.jpg", "missing")]
 
 
-@pytest.mark.parametrize("name", ["nowhere.png", "", "a\0b", "x" * 5000, "77"])
+@pytest.mark.parametrize("name", ["nowhere.png", "", "a\0b", "a\0b/*", "x" * 5000, "77"])
 def test_what_is_not_there_has_a_row(predictor: Predictor, name: str) -> None:
     assert predictor(name)[["source", "status"]].values.tolist() == [[name, "missing"]]
 

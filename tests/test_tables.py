@@ -4,7 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fer.tables import read_json, replacing, replacing_folder, write_csv, write_json
+from fer.errors import InputError
+from fer.tables import guard, read_array, read_json, replacing, replacing_folder, unguarded, write_csv, write_json
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -56,3 +57,22 @@ def test_what_is_nested_too_deeply_is_no_json(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match="nested too deeply"):
         read_json(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"no array", b"\x80\x04K\x01."]
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_is_no_array_is_told(tmp_path: Path, content: bytes, mapped: bool) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npy: not an array \(.+\); write it anew"):
+        read_array(path, mapped)
+    with pytest.raises(InputError, match=r"y\.npy: no such file"):
+        read_array(tmp_path / "y.npy", mapped)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "plain", "it's", "", "1-1"])
+def test_what_a_spreadsheet_would_run_is_guarded_and_found_again(text: str) -> None:
+    assert guard(text) == ("'" + text if text.lstrip("'")[:1] in tuple("=+-@\t") else text)
+    assert unguarded(guard(text)) == text

@@ -49,6 +49,7 @@ def ask(args: argparse.Namespace) -> None:
     from fer.labels import read_table
     from fer.review_sheet import doubtful, influential, write_sheet
     from fer.reviews import answers, read_reviews
+    from fer.tables import read_array
 
     chosen = params.load()
     rounds, emotions = chosen.rounds.retrain, chosen.emotions
@@ -61,7 +62,7 @@ def ask(args: argparse.Namespace) -> None:
     reviews = read_reviews(REVIEWS)
     check_unread(args.out / "faces.csv", reviews)
     labels = DATA / "pseudo_labels" / str(round_)
-    probs, accepted, weights = (np.load(labels / f"{name}.npy") for name in ("probs", "accepted", "weights"))
+    probs, accepted, weights = (read_array(labels / f"{name}.npy") for name in ("probs", "accepted", "weights"))
     if not len(table) == len(faces) == len(probs):
         raise InputError(f"{labels}: not of today's {len(table)} faces; label again with `dvc repro`")
 

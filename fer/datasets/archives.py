@@ -145,6 +145,8 @@ class _Zip(Archive):
             return Refused("unusual packing", "pack the zip again with the usual method, Deflate")
         if info.file_size > _BOMB_BYTES and info.file_size > _BOMB_RATIO * info.compress_size:
             return Refused("decompression bomb", f"{info.compress_size:,} bytes unpack to {info.file_size:,}")
+        if info.header_offset < 0:
+            return Refused("damaged archive", "its index leads to before its beginning; download it again")
         return info
 
 

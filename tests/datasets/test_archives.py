@@ -221,3 +221,10 @@ def test_a_member_that_is_packed_unusually_is_left_out(tmp_path: Path, method: i
         archive.writestr("one.jpg", b"1")
     (entry,) = pictures(inside(tmp_path))
     assert entry.reason == "unusual packing"
+
+
+def test_a_zip_that_lost_its_beginning_has_no_member_there(tmp_path: Path) -> None:
+    data = write_zip(tmp_path / "x.zip", {"one.jpg": b"1", "two.jpg": b"2"}).read_bytes()
+    (tmp_path / "x.zip").write_bytes(data[10:])
+    one, two = pictures(inside(tmp_path))
+    assert (one.reason, two.id) == ("damaged archive", "two.jpg")
