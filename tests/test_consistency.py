@@ -66,6 +66,7 @@ class Sure(nn.Module):
     """Takes every face for the third emotion, with two thirds of the probability for it."""
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        assert not self.training, "a teacher drops nothing out"
         return torch.tensor([[1.0, 1.0, 4.0]]).log().expand(len(faces), 3)
 
 

@@ -21,6 +21,7 @@ def test_every_alias_means_one_emotion() -> None:
 
 def test_codes_follow_the_emotions_given() -> None:
     assert labels.codes(["sad", "", "angry"], ("angry", "sad")).tolist() == [1, -1, 0]
+    assert labels.codes(["sad", "", "angry"], ("sad", "angry")).tolist() == [0, -1, 1], "in their order"
 
 
 def test_an_emotion_outside_the_set_is_told() -> None:

@@ -98,7 +98,8 @@ def main() -> None:
                 places.put(place)
 
         files = sorted({file for one in chosen for file in one.tests.split()})
-        for before in threads.map(lambda some: in_a_copy(partial(tested, tests=some)), [files[::2], files[1::2]]):
+        halves = filter(None, (files[::2], files[1::2]))
+        for before in threads.map(lambda some: in_a_copy(partial(tested, tests=some)), halves):
             if before.returncode:
                 sys.exit(f"{before.stdout}the tests fail without any mutation")
         for mutation, code in zip(

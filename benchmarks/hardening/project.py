@@ -13,14 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("fer", "pipeline")
-FILES = (
-    "dvc.yaml",
-    ".dvcignore",
-    ".gitignore",
-    "data/reviews.csv",
-    "data/pseudo_labels/.gitkeep",
-    "data/raw/.gitignore",
-)
+FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "data/reviews.csv", "data/pseudo_labels/.gitkeep")
 SMALL = {
     "ensemble": {"simple_cnn": 1},
     "sample": {"labelled": 140, "tests": 70, "photos": 40},
