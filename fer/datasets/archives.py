@@ -130,7 +130,8 @@ class _Zip(Archive):
     _file: zipfile.ZipFile
 
     def members(self) -> Iterator[tuple[str, Member | Refused]]:
-        return ((info.filename, self._node(info)) for info in self._file.infolist() if not info.is_dir())
+        found = ((info.filename, self._node(info)) for info in self._file.infolist())
+        return ((name, node) for name, node in found if not name.endswith("/"))
 
     def open(self, member: Member) -> io.BufferedIOBase:
         return cast(io.BufferedIOBase, self._file.open(cast(zipfile.ZipInfo, member)))

@@ -228,3 +228,9 @@ def test_a_zip_that_lost_its_beginning_has_no_member_there(tmp_path: Path) -> No
     (tmp_path / "x.zip").write_bytes(data[10:])
     one, two = pictures(inside(tmp_path))
     assert (one.reason, two.id) == ("damaged archive", "two.jpg")
+
+
+def test_a_member_without_a_name_is_none(tmp_path: Path) -> None:
+    data = write_zip(tmp_path / "x.zip", {"a.jpg": b"1", "two.jpg": b"2"}).read_bytes()
+    (tmp_path / "x.zip").write_bytes(data.replace(b"a.jpg", b"\0.jpg"))  # names end at a NUL
+    assert [entry.id for entry in pictures(inside(tmp_path))] == ["two.jpg"]
