@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fer import distributed
-from fer.errors import CutShortError, InputError
+from fer.errors import CutShortError, InputError, lacks_memory
 from fer.models import save_tensors
 from fer.tables import from_json, replacing
 
@@ -57,6 +57,8 @@ class Checkpoint:
             for name, part in parts.items():
                 part.load_state_dict(self._earlier[name])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            if lacks_memory(error):
+                raise MemoryError(f"to load {self.path}") from error
             raise InputError(f"{self.path}: damaged ({type(error).__name__}); delete it, and run it again") from error
         self._earlier = None
 
@@ -118,7 +120,9 @@ class Checkpoint:
             if not (isinstance(state, dict) and isinstance(state.get("aside"), dict)):
                 raise ValueError("the state is none")
             return state
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            if lacks_memory(error):  # what is kept may be sound
+                raise MemoryError(f"to load {self.path}") from error
             print(f"{self.path}: damaged ({error}); training from the beginning")
             return None
 

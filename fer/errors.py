@@ -5,7 +5,13 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-TOO_LITTLE_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # of torch, Python, pandas
+TOO_LITTLE_MEMORY = (  # of the operating system, torch, Python, pandas
+    "cannot allocate memory",
+    "can't allocate memory",
+    "out of memory",
+    "can't start new thread",
+)
+INTERRUPTED = "error: interrupted"
 
 
 class InputError(Exception):
@@ -21,35 +27,40 @@ def in_one_line(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether that is what is wrong, whatever kind of error a library makes of it."""
+    said = str(error).partition("\n")[0].lower()
+    return isinstance(error, MemoryError) or any(words in said for words in TOO_LITTLE_MEMORY)
+
+
 def run(main: Callable[[], object]) -> None:
     """Call `main`; an `InputError`, too little memory or an error about a file ends in one line and exit code 1."""
     try:
         main()
     except InputError as error:
         sys.exit(in_one_line(f"error: {error}"))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.exit(in_one_line(f"error: {error.filename}: {error.strerror}"))
     except RecursionError:
         sys.exit("error: what was read is nested too deeply, be it folders or brackets; take out what nests")
-    except (MemoryError, RuntimeError, ValueError) as error:
-        said = str(error).partition("\n")[0]
-        if not isinstance(error, MemoryError) and not any(words in said.lower() for words in TOO_LITTLE_MEMORY):
-            raise
-        sys.exit(
-            f"error: out of memory{said and f' ({said})'}; end other programs, or lower `batch` of train or predict in "
-            "params.yaml, and run it again"
-        )
+    except (OSError, MemoryError, RuntimeError, ValueError) as error:
+        if lacks_memory(error):
+            said = in_one_line(str(error).partition("\n")[0])
+            sys.exit(
+                f"error: out of memory{said and f' ({said})'}; end other programs, or lower `batch` of train or "
+                "predict in params.yaml, and run it again"
+            )
+        if isinstance(error, OSError) and error.filename is not None:
+            sys.exit(in_one_line(f"error: {error.filename}: {error.strerror}"))
+        raise
     except KeyboardInterrupt:
-        sys.exit("error: interrupted")
+        sys.exit(INTERRUPTED)
 
 
 def heed_signals() -> None:
     """From now on Ctrl-C and SIGTERM end this process in one line, whatever it is doing."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        sys.exit("error: interrupted")
+        sys.excepthook = lambda *_: print(INTERRUPTED, file=sys.stderr)  # of what a library makes of this exit
+        sys.exit(INTERRUPTED)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

@@ -18,7 +18,7 @@ import pandas as pd
 import psutil
 from jaxtyping import Shaped
 
-from fer.errors import InputError
+from fer.errors import InputError, lacks_memory
 
 DIGITS = 6  # decimals kept in JSON and CSV
 FORMULA = (
@@ -99,7 +99,7 @@ def read_array(path: Path, mapped: bool = False) -> Shaped[np.ndarray, "..."]:
             raise ValueError("it begins otherwise")
         array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None)
     except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        if lacks_memory(error):
             raise MemoryError(f"to map {path}") from error
         why = " ".join(str(error).split())
         raise InputError(f"{path}: not an array ({why}); write it anew with `dvc repro`") from error

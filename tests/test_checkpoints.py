@@ -194,3 +194,16 @@ def test_a_checkpoint_without_its_parts_is_refused(tmp_path: Path, state: str) -
     save_file(tensors, tmp_path / "c", about)
     with pytest.raises(InputError, match="damaged"):
         checkpoints.Checkpoint(tmp_path / "c", "x").resume({"network": nn.Linear(2, 2)})
+
+
+def test_too_little_memory_for_a_checkpoint_does_not_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def safe_open(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to mmap 7 bytes from file <c>: Cannot allocate memory (12)")
+
+    (tmp_path / "c").write_bytes(b"of an hour")
+    monkeypatch.setattr(checkpoints, "safe_open", safe_open)
+    with pytest.raises(MemoryError, match="to load"):
+        checkpoints.Checkpoint(tmp_path / "c", "x")
+    assert (tmp_path / "c").read_bytes() == b"of an hour"

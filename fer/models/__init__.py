@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fer.errors import InputError
+from fer.errors import InputError, lacks_memory
 from fer.params import NETWORKS
 from fer.schema import BelowOne, Name, Section
 from fer.tables import read_json, write_json
@@ -111,7 +111,9 @@ def _check(network: nn.Module, path: Path) -> None:
     try:
         with safe_open(path, framework="pt") as file:
             found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise MemoryError(f"to map {path}") from error
         raise InputError(f"{path}: damaged ({str(error).splitlines()[0]})") from error
     if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
         name = wrong[0]
@@ -130,6 +132,8 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise MemoryError(f"to load {path}") from error
         raise InputError(
             f"{path}: damaged, or not the weights of this network ({str(error).splitlines()[0]})"
         ) from error
