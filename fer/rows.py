@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from fer.detection import Box
-from fer.errors import InputError
+from fer.errors import CutShortError, InputError
 from fer.inputs import Input
 from fer.tables import DIGITS, guard, replacing
 
@@ -87,6 +88,7 @@ def writing(
 
     Raises:
         InputError: the file can't be written.
+        CutShortError: Ctrl-C; the rows so far are in a file beside `out`, whose name ends in `.partial` and its suffix.
     """
     with ExitStack() as closing:
         file = sys.stdout if out is None else closing.enter_context(_replacing(out))
@@ -108,7 +110,13 @@ def _replacing(out: Path) -> Iterator[IO[str]]:
             file = closing.enter_context(part.open("w", encoding="utf-8", newline=""))
         except OSError as error:
             raise InputError(f"{out}: can't be written there: {error.strerror}") from error
-        yield file
+        try:
+            yield file
+        except KeyboardInterrupt as interrupt:
+            file.close()
+            kept = out.with_suffix(f".partial{out.suffix}")
+            os.replace(part, kept)
+            raise CutShortError(f"interrupted; the rows so far are in {kept}") from interrupt
 
 
 def _lines(seen: Seen, form: Format, emotions: Sequence[str], model: str) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.detection import Box
-from fer.errors import InputError
+from fer.errors import CutShortError, InputError
 from fer.inputs import Input
 from fer.rows import Format, Prediction, Seen, columns, rows, table, writing
 from fer.statuses import FAILED, MEANING, status_of
@@ -117,10 +117,26 @@ def test_a_file_takes_its_place_on_success_alone(tmp_path: Path) -> None:
         write(seen())
         assert not out.exists()
     before = out.read_bytes()
-    with pytest.raises(KeyboardInterrupt), writing(out, True, "tidy", EMOTIONS, "name"):
-        raise KeyboardInterrupt
+    with pytest.raises(RuntimeError), writing(out, True, "tidy", EMOTIONS, "name"):
+        raise RuntimeError
     assert out.read_bytes() == before
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_ctrl_c_keeps_the_rows_so_far_beside_those_of_before(tmp_path: Path) -> None:
+    out, kept = tmp_path / "a.b.csv", tmp_path / "a.b.partial.csv"
+    out.write_text("earlier\n")
+
+    def interrupted() -> None:
+        with writing(out, True, "tidy", EMOTIONS, "name") as write:
+            write(seen("a.png", face()))
+            raise KeyboardInterrupt
+
+    with pytest.raises(CutShortError, match=r"the rows so far are in .*a\.b\.partial\.csv"):
+        interrupted()
+    assert out.read_text() == "earlier\n"
+    assert [row["label"] for row in csv.DictReader(kept.read_text().splitlines())] == ["happy"]
+    assert sorted(tmp_path.iterdir()) == [out, kept]
 
 
 def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
