@@ -18,7 +18,6 @@ def test_every_row_is_accounted_for(job: Job, count: int, tmp_path: Path, monkey
     figures, lost = job(tmp_path, count)
     assert lost == []
     assert figures["second_half_megabytes"] > 100
-    assert figures.get("with_a_face", 1) > 0.2
 
 
 def test_memory_that_grows_and_a_failure_are_lost(tmp_path: Path) -> None:
