@@ -16,7 +16,7 @@ test: setup
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest -n logical --maxprocesses 4 --dist loadfile
+	pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	python -m benchmarks
