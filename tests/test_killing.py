@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ import pytest
 import torch
 from test_processes import is_running
 
-from benchmarks.hardening import trials
 from fer import errors, models, tables
 from fer.tables import replacing, replacing_folder, write_json
+from tests.robustness.harness import StageTrials
 
 ROOT = Path(__file__).parents[1]
 BEGUN = "from pathlib import Path; import time; Path('begun').touch(); time.sleep(60)"
@@ -263,9 +264,9 @@ PIECE_BY_PIECE = "contextlib.nullcontext(Path('data/x'))"
 
 @pytest.mark.parametrize(("way", "lost"), [(IN_ONE_PIECE, False), (PIECE_BY_PIECE, True)], ids=["good", "bad"])
 def test_the_trials_tell_whether_something_is_lost(tmp_path: Path, way: str, lost: bool) -> None:
-    for name in ("fer/__init__.py", "fer/errors.py", "fer/stages.py", "fer/tables.py", "pipeline/__init__.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text((ROOT / name).read_text())
+    shutil.copytree(ROOT / "fer", tmp_path / "fer", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pipeline").mkdir()
+    shutil.copy(ROOT / "pipeline/__init__.py", tmp_path / "pipeline")
     (tmp_path / "pipeline/toy.py").write_text(
         "import contextlib\nfrom pathlib import Path\nfrom fer.stages import run\n"
         "from fer.tables import replacing_folder\ndef main():\n"
@@ -275,7 +276,7 @@ def test_the_trials_tell_whether_something_is_lost(tmp_path: Path, way: str, los
     (tmp_path / "data/x").mkdir(parents=True)
     for number in range(5):
         (tmp_path / f"data/x/{number}").write_text("new")
-    stage = trials.Stage("toy", "python -m pipeline.toy", [Path("data/x")], tmp_path)
+    stage = StageTrials("toy", "python -m pipeline.toy", [Path("data/x")], tmp_path)
     stage.kill(2, random.Random(0))
     assert sum(stage.tried.values()) == 2
     if not lost:

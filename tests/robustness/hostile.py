@@ -7,7 +7,7 @@ Each file is handed in at its door by a process of its own, in a folder of its o
 - at most 2 GB of memory (0.6 are Python and torch), 256 MB in a file and half a minute;
 - it ends with exit code 0, or 1 and a line that says why; no traceback, nothing that a terminal would obey.
 
-    python -m benchmarks.hardening.hostile [DOOR ...]
+    python -m tests.robustness.hostile [DOOR ...]
 """
 
 import argparse
@@ -32,13 +32,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmarks.hardening import hostile_files as files
-from benchmarks.hardening import telling
-from benchmarks.hardening.demo_under_fire import hammered
 from fer import cli, models, packaging, params, stages
 from fer.errors import run
 from fer.labels import COLUMNS
 from pipeline import ingest
+from tests.robustness import harness
+from tests.robustness import hostile_files as files
+from tests.robustness.demo_under_fire import hammered
 
 MEMORY, FILE, SECONDS = 2_000_000_000, 256_000_000, 30
 UNHEARD = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class", "socket.connect")
@@ -333,7 +333,7 @@ def main() -> None:
         if not args.doors or "demo" in args.doors:
             counts["requests to the demo"], wrong = hammered(packaging.load(scratch / "package", torch.device("cpu")))
             lost += [f"demo: {each}" for each in wrong]
-    telling.end(args.out, "hostile", counts, lost, begun, peak_megabytes=round(peak / 1e6))
+    harness.report(args.out, "hostile", counts, lost, begun, peak_megabytes=round(peak / 1e6))
 
 
 if __name__ == "__main__":
