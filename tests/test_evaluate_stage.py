@@ -1,4 +1,4 @@
-"""The stage `evaluate`, run as DVC runs it."""
+"""The stage `evaluate`."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from fer import stages
 from fer.errors import InputError
 from fer.labels import COLUMNS
 from pipeline import evaluate
@@ -235,8 +236,7 @@ def test_predictions_that_cannot_be_measured_are_named(project: Project, said: n
 @pytest.mark.parametrize("missing", ["predictions/2/shallow.npy", "models/2/shallow/curve.csv", "truth.csv"])
 def test_a_missing_file_is_named_in_one_line(project: Project, missing: str) -> None:
     (project.root / missing).unlink()
-    done = project.run()
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {missing}: ")
-    assert done.stderr.count("\n") == 1
+    with pytest.raises(SystemExit, match=f"^error: {missing}: .*$") as ended:
+        stages.run(evaluate.main)
+    assert "\n" not in str(ended.value.code)
     assert not (project.root / "metrics").exists()

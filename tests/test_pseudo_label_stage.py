@@ -1,9 +1,9 @@
-"""The stage `pseudo_label`, run as DVC runs it."""
+"""The stage `pseudo_label`, without a process of its own."""
 
+import io
 import json
-import os
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from fer import params
+from fer import params, stages
 from fer.labels import COLUMNS
 from fer.reviews import Reviews, write_reviews
+from pipeline import pseudo_label
 
 ROOT = Path(__file__).parents[1]
 EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
 NETWORKS = ["improved_se", "shallow"]
+ARGUMENTS = ["--round", "1", "--teacher", "0", "--table", "table.csv", "--predictions", "predictions"]
+ARGUMENTS += ["--reviews", "reviews.csv", "--out", "pseudo_labels/1"]
 FOLDS = ["train"] * 20 + ["valid"] * 60 + ["test"] * 20 + ["unlabelled"] * 40 + ["excluded"] * 5
 
 
@@ -52,7 +55,8 @@ class Project:
             said[np.arange(len(FOLDS)), :, true] += 4
             self.logits[network] = said.astype(np.float32)
 
-    def run(self) -> subprocess.CompletedProcess[str]:
+    def run(self) -> tuple[str, str]:
+        """Return what the stage prints, and the message with which it ends, if any."""
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
         self.table.to_csv(self.root / "table.csv", index=False)
         (self.root / "predictions").mkdir(exist_ok=True)
@@ -66,28 +70,30 @@ class Project:
                 "emotions": EMOTIONS,
             }
             (self.root / "predictions" / f"{network}.json").write_text(json.dumps(facts))
-        command = [sys.executable, "-W", "error", "-m", "pipeline.pseudo_label", "--round", "1", "--teacher", "0"]
-        command += ["--table", "table.csv", "--predictions", "predictions", "--reviews", "reviews.csv"]
-        command += ["--out", "pseudo_labels/1"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        with redirect_stdout(io.StringIO()) as printed:
+            try:
+                stages.run(pseudo_label.main)
+            except SystemExit as end:
+                return printed.getvalue(), str(end.code)
+        return printed.getvalue(), ""
 
     def succeed(self) -> tuple[str, pd.DataFrame, dict[str, Any]]:
-        done = self.run()
-        assert done.returncode == 0, done.stderr
+        printed, error = self.run()
+        assert not error
         labels = pd.read_csv(self.out / "labels.csv", keep_default_na=False)
-        return done.stdout, labels, json.loads((self.out / "summary.json").read_text())
+        return printed, labels, json.loads((self.out / "summary.json").read_text())
 
     def fail(self) -> str:
-        done = self.run()
-        assert done.returncode == 1
-        assert done.stderr.startswith("error: ")
-        assert done.stderr.count("\n") == 1
-        return done.stderr
+        _, error = self.run()
+        assert error.startswith("error: ")
+        assert "\n" not in error
+        return error
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pseudo_label", *ARGUMENTS])
     return Project(tmp_path)
 
 
