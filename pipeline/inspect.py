@@ -1,0 +1,50 @@
+"""Ingested and unified faces, and their table -> pictures to look at: a sheet of each source, a preview of augmentation."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fer import params
+from fer.augmentation import transform
+from fer.faces import open_faces
+from fer.labels import codes, read_table
+from fer.plots import montage
+from fer.source_sheets import sheet
+from fer.stages import run
+from fer.tables import read_json, replacing_folder
+
+CHANGES = 8  # changed versions of each face in the preview
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sources", type=Path, required=True, help="folder with what ingest wrote for each source")
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    chosen = params.load()
+
+    faces, table = open_faces(args.faces), read_table(args.table)
+    label = np.where(table["fold"] == "train", codes(table["emotion"], chosen.emotions), -1)
+    codes_shown, rows = np.unique(label, return_index=True)
+    emotions = [chosen.emotions[code] for code in codes_shown if code >= 0]
+    originals = faces[rows[codes_shown >= 0]]
+    generator = torch.Generator().manual_seed(chosen.seed)
+    changed = transform(torch.from_numpy(originals.repeat(CHANGES, axis=0)), chosen.transforms, generator)
+    grid = (changed * 255).round().byte().numpy().reshape(len(originals), CHANGES, *originals.shape[1:])
+    grid = np.concatenate([originals[:, None], grid], axis=1)
+    columns = ["original", *(f"change {k}" for k in range(1, CHANGES + 1))]
+
+    with replacing_folder(args.out) as out:
+        (out / "sources").mkdir()
+        for source in chosen.sources:
+            report = read_json(args.sources / source / "report.json")
+            sheet(out / "sources" / f"{source}.png", source, faces, table[table["source"] == source], report)
+        montage(out / "preview.png", grid, emotions, columns, "What augmentation does to a face")
+
+
+if __name__ == "__main__":
+    run(main)
