@@ -1,109 +1,78 @@
-"""`params.yaml` edited without touching what stands around: entries of lists and mappings are put in, or taken out."""
+"""Edits of `params.yaml` in the format in which DVC writes it for `dvc exp run -S`."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import CommentMark
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
+from ruamel.yaml.tokens import CommentToken
 
-from fer.errors import InputError
 
+def with_values(text: str, values: Mapping[str, Any]) -> str:
+    """Return `text` with other lists and mappings of scalars at the dotted keys of `values`.
 
-def with_entry(text: str, key: str, name: str, value: str | None = None, first: bool = False) -> str:
-    """`text` with `name` (of a mapping: `name: value`) as the last, or the first, below the dotted `key`.
-
-    Comments, order and line ends elsewhere stay as they are. A name that YAML would take for a number is quoted.
+    Entries that stay keep their comments. Elsewhere comments, order, quotes and line ends stay. Only comments inside
+    brackets that span several lines are lost: ruamel.yaml does not keep them.
     """
-    node, entries = _entries(text, key)
-    entry = _quoted(name) + ("" if value is None else f": {_quoted(value)}")
-    if not entries:
-        at = node.start_mark.index + 1
-        return f"{text[:at]}{entry}{text[at:]}"
-    start, end = entries[0] if first else entries[-1]
-    if node.flow_style:
-        return f"{text[:start]}{entry}, {text[start:]}" if first else f"{text[:end]}, {entry}{text[end:]}"
-    line = text.rfind("\n", 0, start) + 1
-    lead = text[line:start]
-    if first:
-        return f"{text[:line]}{lead}{entry}{_line_end(text)}{text[line:]}"
-    stop = text.find(_line_end(text), end)
-    stop = len(text) if stop < 0 else stop
-    return f"{text[:stop]}{_line_end(text)}{lead}{entry}{text[stop:]}"
+    editor = YAML()
+    editor.preserve_quotes = True
+    content = editor.load(text.replace("\r\n", "\n"))
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        _replace(reduce(getitem, sections, content), name, value)
+    out = io.StringIO()
+    editor.dump(content, out)
+    return out.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n")
 
 
-def without_entry(text: str, key: str, name: str) -> str:
-    """`text` without the entry `name` below the dotted `key`; as it is where there is none."""
-    node, entries = _entries(text, key)
-    names = _names(node)
-    if name not in names:
-        return text
-    at = names.index(name)
-    start, end = entries[at]
-    if len(entries) == 1:
-        empty = "{}" if isinstance(node, yaml.MappingNode) else "[]"
-        if node.flow_style:
-            return f"{text[: node.start_mark.index]}{empty}{text[node.end_mark.index :]}"
-        line = text.rfind("\n", 0, start) + 1
-        return f"{text[:line]}{' ' * max(1, start - line)}{empty}{text[end:]}"
-    if not node.flow_style:
-        stop = text.find("\n", end)
-        return text[: text.rfind("\n", 0, start) + 1] + (text[stop + 1 :] if stop >= 0 else "")
-    if at + 1 < len(entries):
-        return text[:start] + text[entries[at + 1][0] :]
-    before = entries[at - 1][1]
-    gap = text[before:start]
-    return text[:before] + (gap.replace(",", "", 1) if "#" in gap else "") + text[end:]
+def _replace(parent: Any, name: str, value: Any) -> None:
+    node = parent[name]
+    if not node:
+        node.fa.set_flow_style()  # ruamel.yaml would otherwise write each new entry on a line of its own
+    in_lines = not node.fa.flow_style()
+    tail = _cut_tail(node) if in_lines else ""
+    for entry in [entry for entry in node if entry not in value]:
+        node.remove(entry) if isinstance(node, list) else node.pop(entry)
+    for at, entry in enumerate(value):
+        if isinstance(node, dict):
+            node[_quoted(entry)] = _quoted(value[entry])
+        elif node[at : at + 1] != [entry]:
+            if entry in node:
+                node.remove(entry)
+            node.insert(at, _quoted(entry))
+    if in_lines and value:
+        _append_tail(*_last_comment(node), tail)
+    elif in_lines:  # ruamel.yaml would otherwise write the tail before the empty brackets
+        parent[name] = type(value)()
+        parent.ca.items[name] = [*parent.ca.items.get(name, [None] * 3)[:3], None]
+        _append_tail(parent.ca.items[name], 2, tail)
 
 
-def with_only(text: str, key: str, entries: Sequence[str]) -> str:
-    """`text` with these entries alone below the dotted `key`."""
-    for name in _names(_entries(text, key)[0]):
-        text = without_entry(text, key, name)
-    for entry in entries:
-        text = with_entry(text, key, entry)
-    return text
+def _cut_tail(node: Any) -> str:
+    """Remove and return the lines after the last entry, which ruamel.yaml keeps as part of that entry's comment."""
+    slots, slot = _last_comment(node)
+    line, _, tail = slots[slot].value.partition("\n") if slots[slot] else ("", "", "")
+    slots[slot] = CommentToken(f"{line}\n", slots[slot].start_mark) if line else None
+    return tail
 
 
-def with_value(text: str, key: str, value: str) -> str:
-    """`text` with `value`, written in one line, instead of the list or mapping at the dotted `key`.
-
-    Comments between the old entries go with them.
-    """
-    node, entries = _entries(text, key)
-    if node.flow_style or not entries:
-        return f"{text[: node.start_mark.index]}{value}{text[node.end_mark.index :]}"
-    first = text.rfind("\n", 0, entries[0][0]) + 1
-    after = text.find("\n", entries[-1][1]) + 1 or len(text)
-    colon = text.index(":", _found(text, key)[0].end_mark.index) + 1
-    return f"{text[:colon]} {value}{text[colon:first]}{text[after:]}"
+def _append_tail(slots: Any, slot: int, tail: str) -> None:
+    if tail:
+        line, mark = (slots[slot].value, slots[slot].start_mark) if slots[slot] else ("\n", CommentMark(0))
+        slots[slot] = CommentToken(line + tail, mark)
 
 
-def _entries(text: str, key: str) -> tuple[yaml.CollectionNode, list[tuple[int, int]]]:
-    """The node at `key`, and where in `text` each of its entries begins and ends."""
-    node = _found(text, key)[1]
-    if isinstance(node, yaml.MappingNode):
-        return node, [(name.start_mark.index, value.end_mark.index) for name, value in node.value]
-    if isinstance(node, yaml.SequenceNode):
-        return node, [(item.start_mark.index, item.end_mark.index) for item in node.value]
-    raise InputError(f"params.yaml: {key} is no list; restore it with `git checkout params.yaml`")
+def _last_comment(node: Any) -> tuple[Any, int]:
+    """Return the comments of the last entry and the index of the one that follows its value."""
+    last, slot = (len(node) - 1, 0) if isinstance(node, list) else (next(reversed(node)), 2)
+    return node.ca.items.setdefault(last, [None] * 4), slot
 
 
-def _found(text: str, key: str) -> Any:
-    """The nodes of the dotted `key`'s last part and of its value; None and None where there is no such key."""
-    name, node = None, yaml.compose(text)
-    for part in key.split("."):
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        name, node = next((pair for pair in pairs if pair[0].value == part), (None, None))
-    return name, node
-
-
-def _names(node: yaml.CollectionNode) -> list[str]:
-    children = [pair[0] for pair in node.value] if isinstance(node, yaml.MappingNode) else node.value
-    return [str(child.value) for child in children]
-
-
-def _line_end(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"
-
-
-def _quoted(text: str) -> str:
-    return text if text[0].isalpha() and isinstance(yaml.safe_load(text), str) else f'"{text}"'
+def _quoted(value: Any) -> Any:
+    """Return `value`, quoted if it is a string that YAML 1.1 would read as another type."""
+    return SingleQuotedScalarString(value) if isinstance(value, str) and yaml.safe_load(value) != value else value

@@ -1,6 +1,5 @@
 """`params.yaml`: its schema, read whole by every stage. No default stands here: the numbers are in the file."""
 
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,12 +7,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from fer import migration
 from fer.errors import InputError, run
 from fer.labels import EMOTIONS
 from fer.policies import Emotion, Policies, Policy
 from fer.recipes import Changes, Train
-from fer.schema import BelowOne, Count, Name, NotNegative, Positive, Section, Share, in_words, unknown_keys
+from fer.schema import BelowOne, Count, Name, NotNegative, Positive, Section, Share, in_words
 
 _SHARED = ("__init__", "blocks", "transfer")  # files in fer/models that are no networks
 NETWORKS = sorted(file.stem for file in (Path(__file__).parent / "models").glob("*.py") if file.stem not in _SHARED)
@@ -240,14 +238,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        misspelt = unknown_keys(error)
-        older = {
-            key: value
-            for key, value in migration.to_write(content).items()
-            if not difflib.get_close_matches(key.rpartition(".")[2], misspelt)
-        }
-        told = [f"{path}: {migration.in_words(older)}"] if older else []
-        raise InputError("; ".join(filter(None, [*told, in_words(error, content, path, Params, older)]))) from error
+        raise InputError(in_words(error, content, path, Params)) from error
 
 
 def read(path: Path) -> dict[Any, Any]:

@@ -1,7 +1,6 @@
 """What a section of `params.yaml` is, and how a mistake in one is told."""
 
 import difflib
-from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,23 +23,14 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-def in_words(error: ValidationError, content: Any, path: Path, root: type[Section], but: Collection[str] = ()) -> str:
-    """Every mistake that makes `content`, read from `path`, no `root`: its key, its value and what is allowed.
-
-    Those of the keys in `but` are left out.
-    """
+def in_words(error: ValidationError, content: Any, path: Path, root: type[Section]) -> str:
+    """Every mistake that makes `content`, read from `path`, no `root`: its key, its value and what is allowed."""
     told: dict[str, str] = {}  # a key that fails every branch of a union is told once
     for problem in error.errors():
         key = _key(problem["loc"], content, problem["type"] == "missing")
-        if key not in but:
-            told.setdefault(key, f"{path}: {_told(key, problem, path, root)}")
+        told.setdefault(key, f"{path}: {_told(key, problem, path, root)}")
     more = [f"and {len(told) - _TOLD} mistakes more"] if len(told) > _TOLD else []
     return "; ".join([*islice(told.values(), _TOLD), *more])
-
-
-def unknown_keys(error: ValidationError) -> list[str]:
-    """The keys that are none, without their sections."""
-    return [str(problem["loc"][-1]) for problem in error.errors() if problem["type"] == "extra_forbidden"]
 
 
 def _key(loc: tuple[int | str, ...], content: Any, missing: bool) -> str:
@@ -62,7 +52,7 @@ def _told(key: str, problem: Any, path: Path, root: type[Section]) -> str:
                 f"did you mean {close[0]}?" if close else f"allowed: {', '.join(siblings)}"
             )
         case "missing":
-            return f"{key} is missing; restore it with `git checkout {path}`"
+            return f"{key} is missing; copy it from `git show HEAD:./params.yaml`"
         case "value_error":
             return f"{key}{': ' if key else ''}{problem['ctx']['error']}"
         case "string_type" if problem["loc"][-1] == "[key]":

@@ -1,118 +1,125 @@
-"""params.yaml edited: the list changes and nothing else."""
+"""params.yaml edited: the values change and nothing else, whether by `fer` or by `dvc exp run -S`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import modify_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fer import params
-from fer.editing import with_entry, with_only, without_entry
-from fer.errors import InputError
+from fer.editing import with_values
 
 PROJECT = Path(__file__).parents[1]
+SHIPPED = (PROJECT / "params.yaml").read_text()
 FLOW = "# top\nseed: 0   # zero\nsources: [a, b]   # of preference\ningest:\n  readers: {}    # none\n  size: 48\n"
-BLOCK = "# top\nsources:\n- a   # first\n- b\n# between\ningest:\n  readers:\n    a: tree   # why\n  size: 48\n"
-texts = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(lambda name: yaml.safe_load(name) == name)
-names = st.lists(texts, min_size=1, max_size=5, unique=True)  # unquoted "no" or "null" would be no names
+BLOCK = "# top\nsources:   # of preference\n- a   # first\n- b\n\n# between\ningest:\n"
+BLOCK += "  readers:\n    a: tree   # why\n  size: 48\n"
+names = st.lists(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True), max_size=5, unique=True)
 
 
-def test_a_source_goes_into_the_projects_own_file_and_out_again(tmp_path: Path) -> None:
-    text = (PROJECT / "params.yaml").read_text()
-    added = with_entry(with_entry(text, "sources", "mine"), "ingest.readers", "mine", "photos")
+def changed(before: str, after: str) -> list[tuple[str, str]]:
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    return [(old, new) for old, new in pairs if old != new]
+
+
+def test_the_shipped_file_stays_as_it_is_where_nothing_is_changed(tmp_path: Path) -> None:
+    assert with_values(SHIPPED, {}) == SHIPPED
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED)
+    with modify_yaml(path):
+        pass
+    assert path.read_text() == SHIPPED
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("train.epochs=3", "  epochs: 3"),
+        ("retrain.online.share=0.25", "    share: 0.25           # of each batch that is unlabelled"),
+        ("train.optimizer.lr=0.01", "  optimizer: {kind: adamw, lr: 0.01, weight_decay: 0.01}     # or adam, "),
+        ("pseudo_label.policies.quota.share=0.2", "    quota: {share: 0.2}       # of the pool, "),
+        ("unify.label_budget=10", "  label_budget: 10        # labels kept per emotion; "),
+    ],
+)
+def test_dvc_changes_one_line_of_the_shipped_file(tmp_path: Path, override: str, line: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED)
+    apply_overrides(path, [override])  # as `dvc exp run -S` does
+    ((_, new),) = changed(SHIPPED, path.read_text())
+    assert new.startswith(line)
+
+
+def test_a_source_goes_into_the_shipped_file_and_out_again(tmp_path: Path) -> None:
+    sources = params.load(PROJECT / "params.yaml").sources
+    added = with_values(SHIPPED, {"sources": [*sources, "mine"], "ingest.readers": {"mine": "photos"}})
     (tmp_path / "params.yaml").write_text(added)
     chosen = params.load(tmp_path / "params.yaml")
-    assert chosen.sources[-1] == "mine"
-    assert chosen.ingest.readers["mine"] == "photos"
-    changed = [one for one, other in zip(text.splitlines(), added.splitlines(), strict=True) if one != other]
-    assert len(changed) == 2
-    assert without_entry(without_entry(added, "sources", "mine"), "ingest.readers", "mine") == text
+    assert chosen.sources == [*sources, "mine"]
+    assert chosen.ingest.readers == {"mine": "photos"}
+    assert len(changed(SHIPPED, added.replace("- mine\n", ""))) == 1
+    assert with_values(added, {"sources": sources, "ingest.readers": {}}) == SHIPPED
 
 
-@pytest.mark.parametrize("text", [FLOW, BLOCK, FLOW.replace("\n", "\r\n"), BLOCK.replace("\n", "\r\n")])
-def test_comments_order_and_line_ends_stay(text: str) -> None:
-    added = with_entry(with_entry(text, "sources", "c"), "sources", "z", first=True)
-    assert yaml.safe_load(added)["sources"] == ["z", "a", "b", "c"]
-    assert added.count("\r\n") in (0, added.count("\n"))
-    assert [line for line in text.splitlines() if "#" in line and "sources" not in line] == [
-        line for line in added.splitlines() if "#" in line and "sources" not in line
-    ]
-    assert without_entry(without_entry(added, "sources", "c"), "sources", "z") == text
-
-
-@pytest.mark.parametrize("text", [FLOW, BLOCK])
-def test_a_mapping_gains_and_loses_entries_too(text: str) -> None:
-    added = with_entry(text, "ingest.readers", "b", "photos")
-    assert yaml.safe_load(added)["ingest"]["readers"]["b"] == "photos"
-    empty = without_entry(without_entry(added, "ingest.readers", "b"), "ingest.readers", "a")
-    assert yaml.safe_load(empty)["ingest"] == {"readers": {}, "size": 48}
-    assert without_entry(text, "ingest.readers", "nobody") == text
-
-
-@given(before=names, after=names, block=st.booleans())
-def test_a_list_can_be_replaced_whatever_its_style(before: list[str], after: list[str], block: bool) -> None:
-    listed = "\n" + "".join(f"  - {name}\n" for name in before) if block else f" [{', '.join(before)}]\n"
-    text = f"# head\nsources:{listed}# tail\nseed: 0\n"
-    replaced = with_only(text, "sources", after)
-    assert yaml.safe_load(replaced) == {"sources": after, "seed": 0}
-    assert replaced.startswith("# head\n")
-    assert replaced.endswith("# tail\nseed: 0\n")
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        (
+            FLOW,
+            "# top\nseed: 0   # zero\nsources: [z, a, c] # of preference\ningest:\n"
+            "  readers: {a: tree, b: photos} # none\n  size: 48\n",
+        ),
+        (
+            BLOCK,
+            "# top\nsources:   # of preference\n- z\n- a   # first\n- c\n\n# between\ningest:\n"
+            "  readers:\n    a: tree   # why\n    b: photos\n  size: 48\n",
+        ),
+    ],
+    ids=["flow", "block"],
+)
+def test_comments_order_and_line_ends_stay(text: str, edited: str, end: str) -> None:
+    values = {"sources": ["z", "a", "c"], "ingest.readers": {"a": "tree", "b": "photos"}}
+    assert with_values(text.replace("\n", end), values) == edited.replace("\n", end)
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[str, list[str], str]:
-    """A params.yaml, its sources and its line end: either style, comments anywhere, one or several lines."""
-    listed = draw(names)
-    notes = st.sampled_from(["", "  # why", "  # of a, [b] and {c: d}"])
-    if draw(st.booleans()):
-        lines = [
-            "sources:",
-            *(f"{draw(st.sampled_from(['', '# so', '  # [x]']))}\n- {name}{draw(notes)}" for name in listed),
-        ]
-        text = "\n".join(lines).replace("\n\n", "\n")
+def files(draw: st.DrawFn) -> tuple[str, Any, str]:
+    """A params.yaml, its sources, a list or a mapping, and what follows them."""
+    listed, is_list = draw(names), draw(st.booleans())
+    note = st.sampled_from(["", "  # why", "  # of a, [b] and {c: d}"])
+    entries = [f"'{name}'" if is_list else f"'{name}': tree" for name in listed]
+    if listed and draw(st.booleans()):
+        indent = draw(st.sampled_from(["", "  "])) + "- " if is_list else "  "
+        text = draw(note) + "\n" + "".join(f"{indent}{entry}{draw(note)}\n" for entry in entries)
     else:
-        between = [draw(st.sampled_from([", ", ",\n    ", ",  # one, two\n    ", " , "])) for _ in listed[1:]]
-        inside = "".join(f"{name}{gap}" for name, gap in zip(listed, [*between, ""], strict=True))
-        text = f"sources: [{inside}{draw(st.sampled_from(['', ',', ' ']))}]{draw(notes)}"
-    end = draw(st.sampled_from(["\n", "\r\n"]))
-    return f"# head\nseed: 0\n{text}\n# tail\n".replace("\n", end), listed, end
+        text = f" {'[' if is_list else '{'}{', '.join(entries)}{']' if is_list else '}'}{draw(note)}\n"
+    lines = draw(st.sampled_from(["", "\n", "# tail\n", "\n# tail\n\n"]))
+    tail = lines + draw(st.sampled_from(["", "seed: 0   # zero\n"]))
+    return f"# head\nsources:{text}{tail}", listed if is_list else dict.fromkeys(listed, "tree"), tail
 
 
-@given(files(), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True), st.booleans())
-def test_what_is_put_in_can_be_taken_out_and_nothing_else_changes(
-    file: tuple[str, list[str], str], name: str, first: bool
-) -> None:
-    text, listed, end = file
-    if name in listed:
-        return
-    added = with_entry(text, "sources", name, first=first)
-    assert yaml.safe_load(added) == {"seed": 0, "sources": [name, *listed] if first else [*listed, name]}
-    assert without_entry(added, "sources", name) == text
-    assert [line.partition("#")[2] for line in added.splitlines() if "#" in line] == [
-        line.partition("#")[2] for line in text.splitlines() if "#" in line
-    ]
-    assert added.count("\n") == added.count(end)
+@given(files(), names, st.booleans())
+def test_entries_come_and_go_whatever_the_style(file: tuple[str, Any, str], new: list[str], keep: bool) -> None:
+    text, old, tail = file
+    after = list(dict.fromkeys([*old, *new])) if keep else new
+    value: Any = after if isinstance(old, list) else dict.fromkeys(after, "tree")
+    edited = with_values(text, {"sources": value})
+    assert yaml.safe_load(edited) == yaml.safe_load(text) | {"sources": value}
+    assert edited.startswith("# head\nsources:")
+    assert edited.endswith(tail)
+    assert with_values(edited, {"sources": value}) == edited
+    if keep:
+        notes = [[line.partition("#")[2] for line in lines.splitlines() if "#" in line] for lines in (text, edited)]
+        assert notes[0] == notes[1]
 
 
-@given(files(), st.data())
-def test_taking_one_out_leaves_the_others_in_order(file: tuple[str, list[str], str], data: st.DataObject) -> None:
-    text, listed, _ = file
-    name = data.draw(st.sampled_from(listed))
-    left = without_entry(text, "sources", name)
-    assert yaml.safe_load(left) == {"seed": 0, "sources": [other for other in listed if other != name]}
-    assert (left.startswith("# head"), left.rstrip().endswith("# tail")) == (True, True)
-
-
+@pytest.mark.parametrize("text", [FLOW, BLOCK])
 @pytest.mark.parametrize("name", ["2013", "1e3", "0x1f", "null", "yes", "true", "12_3"])
-def test_a_name_stays_a_text_for_whoever_reads_it(name: str) -> None:
-    for text in (FLOW, BLOCK):
-        added = with_entry(with_entry(text, "sources", name), "ingest.readers", name, "tree")
-        assert yaml.safe_load(added)["sources"][-1] == name
-        assert yaml.safe_load(added)["ingest"]["readers"][name] == "tree"
-        assert without_entry(without_entry(added, "sources", name), "ingest.readers", name) == text
-
-
-def test_a_key_that_is_no_list_is_told() -> None:
-    with pytest.raises(InputError, match="sources is no list"):
-        with_entry("sources: a\n", "sources", "b")
+def test_a_name_stays_a_text_for_whoever_reads_it(text: str, name: str) -> None:
+    added = with_values(text, {"sources": ["a", name], "ingest.readers": {name: "tree"}})
+    assert yaml.safe_load(added)["sources"] == ["a", name]
+    assert yaml.safe_load(added)["ingest"]["readers"] == {name: "tree"}

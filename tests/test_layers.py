@@ -14,7 +14,6 @@ FLOORS = (
         "errors",
         "experiments",
         "labels",
-        "migration",
         "params",
         "percentages",
         "policies",

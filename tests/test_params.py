@@ -146,6 +146,12 @@ def test_an_ensemble_is_a_list_or_weighed(tmp_path: Path, written: str, weights:
     assert loaded(tmp_path, r"ensemble: .*", f"ensemble: {written}").ensemble == weights
 
 
+def test_a_missing_key_is_told_with_where_to_copy_it_from(tmp_path: Path) -> None:
+    said = r"train\.mixup is missing; copy it from `git show HEAD:\./params\.yaml`; .*did you mean mixup"
+    with pytest.raises(InputError, match=said):
+        loaded(tmp_path, r"  mixup: .*", "  mix: 0.0")
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         params.load(tmp_path / "params.yaml")

@@ -94,7 +94,7 @@ def add(args: argparse.Namespace) -> None:
         if beyond := [e for e in report["emotions"] if e not in (*chosen.emotions, "unlabelled")]:
             print(f"note: {', '.join(beyond)} is not in `emotions` of params.yaml; such faces will be excluded")
 
-        text = edited(PARAMS.read_bytes().decode(), name, args, chosen.sources)
+        text = edited(PARAMS.read_bytes().decode(), name, args, chosen)
         with replacing(PARAMS) as part:
             part.write_bytes(text.encode())
             sources = params.load(part).sources
@@ -138,19 +138,17 @@ def bring(one: str | Path, other: str | Path, move: bool) -> None:
     shutil.copy2(one, other)
 
 
-def edited(text: str, name: str, args: argparse.Namespace, sources: list[str]) -> str:
-    """params.yaml with the source in it."""
-    from fer.editing import with_entry, with_only, without_entry
+def edited(text: str, name: str, args: argparse.Namespace, chosen: Any) -> str:
+    """Return the text of params.yaml with the source in it."""
+    from fer.editing import with_values
 
-    if args.replace:
-        text = with_only(text, "sources", [name])
-        for other in set(sources) - {name}:
-            text = without_entry(text, "ingest.readers", other)
-    elif name not in sources or args.first:
-        text = with_entry(without_entry(text, "sources", name), "sources", name, first=args.first)
-    if args.reader:
-        text = with_entry(without_entry(text, "ingest.readers", name), "ingest.readers", name, args.reader)
-    return text
+    sources = [] if args.replace else chosen.sources
+    if args.first or name not in sources:
+        others = [source for source in sources if source != name]
+        sources = [name, *others] if args.first else [*others, name]
+    readers = chosen.ingest.readers | ({name: args.reader} if args.reader else {})
+    readers = {source: reader for source, reader in readers.items() if source in sources}
+    return with_values(text, {"sources": sources, "ingest.readers": readers})
 
 
 def described(report: Mapping[str, Any], genuine: tuple[float, float] | None, native: str, disk: str) -> Iterator[str]:

@@ -24,11 +24,12 @@ def add_to(commands: Any) -> None:
 
 def remove(args: argparse.Namespace) -> None:
     from fer import params
-    from fer.editing import without_entry
+    from fer.editing import with_values
     from fer.errors import InputError
     from fer.tables import replacing
 
-    sources, name = params.load(PARAMS).sources, args.name
+    chosen, name = params.load(PARAMS), args.name
+    sources = chosen.sources
     if not re.fullmatch(NAME, name):
         raise InputError(f"{name!r}: must be the name of a source; there are {', '.join(sources)}")
     home, made = RAW / name, Path("data/sources") / name
@@ -42,10 +43,11 @@ def remove(args: argparse.Namespace) -> None:
     if not args.yes:
         raise InputError(f"would delete {', '.join(map(str, there)) or 'no file'} and {listed}; add --yes to do it")
     with replacing(PARAMS) as part:
-        text = PARAMS.read_bytes().decode()
-        for key in ("sources", "ingest.readers"):
-            text = without_entry(text, key, name)
-        part.write_bytes(text.encode())
+        values = {
+            "sources": [source for source in sources if source != name],
+            "ingest.readers": {source: reader for source, reader in chosen.ingest.readers.items() if source != name},
+        }
+        part.write_bytes(with_values(PARAMS.read_bytes().decode(), values).encode())
         params.load(part)
         if pointer.exists():
             dvc("remove", str(pointer))
