@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-FIGURES = ("valid_accuracy", "valid_macro_f1")
+from fer.rounds import FIGURES
+
 STATES = ("finished", "running", "waiting", "failed")
 _SUMMARY = "metrics/summary.json"
 _STATE = {"queued": "waiting", "running": "running", "failed": "failed"}  # in DVC's words
