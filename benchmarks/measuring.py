@@ -21,6 +21,7 @@ from torch import nn
 
 from fer import models, params
 from fer.inference import device
+from fer.percentages import markdown_table
 from fer.plots import FAINT, INK, PALETTE, picture
 from fer.processes import available_cores
 from fer.tables import write_json
@@ -105,10 +106,9 @@ def machine() -> Row:
 
 def markdown(rows: Sequence[Row]) -> str:
     """A table with the keys as heads, numbers to three digits."""
-    numbers = [isinstance(value, int | float) for value in rows[0].values()]
-    lines = [[key.replace("_", " ") for key in rows[0]], ["---:" if number else "---" for number in numbers]]
-    lines += [[_cell(value) for value in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    left = [index for index, value in enumerate(rows[0].values()) if not isinstance(value, int | float)]
+    head = [key.replace("_", " ") for key in rows[0]]
+    return markdown_table(head, [[_cell(value) for value in row.values()] for row in rows], left)
 
 
 def draw(path: Path, claim: str, tables: Mapping[str, list[Row]]) -> None:

@@ -18,10 +18,9 @@ from fer import metrics
 from fer.calibration import probabilities
 from fer.ensembles import Calibrated, Prediction, calibrated_vote, vote
 from fer.errors import InputError
-from fer.labels import codes
+from fer.labels import ENSEMBLE, codes
 from fer.tables import read_array, read_json
 
-ENSEMBLE = "ensemble"
 CURVE = ("epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 COVERAGE = ("round", "threshold", "coverage", "accepted", "precision", "low", "high")
 SUMMARISED = ("accuracy", "macro_f1", "ece")

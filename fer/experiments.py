@@ -13,7 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-FIGURES = ("valid_accuracy", "valid_macro_f1")
+from fer.percentages import markdown_table
+from fer.rounds import FIGURES
+
 STATES = ("finished", "running", "waiting", "failed")
 _SUMMARY = "metrics/summary.json"
 _STATE = {"queued": "waiting", "running": "running", "failed": "failed"}  # in DVC's words
@@ -104,11 +106,9 @@ def markdown(ran: Sequence[Experiment], table: pd.DataFrame, current: Mapping[st
     best = next(experiment for experiment in ran if experiment.name == table["experiment"].iloc[0])
     shown = in_words(table.head(_TOLD))
     shown = shown.assign(**{figure: shown[figure].map("{:.2%}".format) for figure in FIGURES if figure in shown})
-    rows = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
-    lines = [f"{counted}. The best {len(shown)} on the validation fold:", ""]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    lines += ["", "The whole pipeline with the best:", "", f"    {keep(best, current)}", ""]
-    return "\n".join(lines)
+    rows = markdown_table(list(shown.columns), shown.to_numpy().tolist(), left=range(shown.shape[1]))
+    told = f"{counted}. The best {len(shown)} on the validation fold:"
+    return f"{told}\n\n{rows}\n\nThe whole pipeline with the best:\n\n    {keep(best, current)}\n"
 
 
 def keep(best: Experiment, current: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from scipy.stats import t as student_t
 
 from fer import metrics
 from fer.arms import NO_POOL, TRUE
+from fer.percentages import markdown_table
 
 TEACHER = "teacher"
 
@@ -112,11 +113,11 @@ def markdown(table: pd.DataFrame) -> str:
 
     head = ["labels of each emotion", "learns of the pool by", "faces", "of them right", "validation", "test"]
     head += ["over the teacher", "over no pool", "of what true labels gain"]
-    lines = [head, ["---:", "---", *["---:"] * 7]]
+    rows = []
     for _, arms in table.groupby("budget", sort=False, dropna=False):
         for row in arms.sort_values("valid_accuracy", ascending=False, kind="stable").to_dict("records"):
             share = row.get("share_of_true", np.nan)
-            lines.append(
+            rows.append(
                 [
                     "all" if np.isnan(row["budget"]) else f"{row['budget']:g}",
                     row["arm"].replace("_", " "),
@@ -132,7 +133,7 @@ def markdown(table: pd.DataFrame) -> str:
     seeds = sorted(set(table["seeds"]))
     over = f"Mean ± standard deviation over {' or '.join(map(str, seeds))} seeds" if max(seeds) > 1 else "One seed"
     caption = f"{over}; gains are of the test fold, with 95 % intervals."
-    return "\n".join([caption, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
+    return f"{caption}\n\n{markdown_table(head, rows, left=(1,))}\n"
 
 
 def labels_in_words(budget: int | float | None) -> str:

@@ -14,6 +14,7 @@ from fer.errors import InputError
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt")
 FOLDS = ("train", "valid", "test", "unlabelled", "excluded")
+ENSEMBLE = "ensemble"  # its key in metrics, beside its networks'
 
 _OTHER_NAMES = {
     "angry": ("anger", "an"),

@@ -1,7 +1,7 @@
 """The model card (Mitchell et al. 2019, arXiv:1810.03993): what a package is made of, how good, and what not for."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from fer import metrics
 from fer.evaluation import Measured, measured
 from fer.packaging import Bundle
-from fer.percentages import NONE, between, figure, percent
+from fer.percentages import NONE, between, figure, markdown_table, percent
 
 GROUP_FACES = 30  # below that the interval of a group's accuracy is wider than 30 points
 GROUPS_SHOWN = 10
@@ -68,7 +68,7 @@ def _head(about: Bundle) -> str:
 Apparent facial expression of a grey face of {about.size} × {about.size} pixels: {", ".join(about.emotions)}.
 Views averaged: {", ".join(about.views)}. Precision: {about.precision}.
 
-{_table(("network", "weight in the vote", "temperature", "SHA-256 of the weights"), rows)}"""
+{markdown_table(("network", "weight in the vote", "temperature", "SHA-256 of the weights"), rows)}"""
 
 
 def _data(about: Bundle, report: Mapping[str, Any], learnt: Mapping[str, Any] | None) -> str:
@@ -91,11 +91,11 @@ def _data(about: Bundle, report: Mapping[str, Any], learnt: Mapping[str, Any] | 
         pseudo = f"\n\nRound {about.round} also learnt from {counts} unlabelled faces, {labelled}."
     return f"""## Data
 
-{_table(("source", *folds), sources)}
+{markdown_table(("source", *folds), sources)}
 
 {textwrap.fill(f"Left out: {left_out or 'nothing'}.", 118)}{pseudo}
 
-{_table(("emotion", *folds[:3]), emotions)}
+{markdown_table(("emotion", *folds[:3]), emotions)}
 
 The owners' terms hold for these weights too:
 
@@ -130,11 +130,11 @@ def _figures(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Measure
 
 95 % intervals in brackets. ECE is the expected calibration error, after calibration.
 
-{_table(("fold", "faces", "accuracy", "macro F1", "balanced accuracy", "ECE"), rows)}
+{markdown_table(("fold", "faces", "accuracy", "macro F1", "balanced accuracy", "ECE"), rows)}
 
 ¹ chose the epoch, the temperature and the round, and so looks better than new faces will.
 
-{_table(("emotion, test", "faces", "recall", "precision", "F1"), emotions)}"""
+{markdown_table(("emotion, test", "faces", "recall", "precision", "F1"), emotions)}"""
 
 
 def _groups(said: Float[np.ndarray, "n classes"], faces: Measured, table: pd.DataFrame) -> str:
@@ -156,7 +156,7 @@ def _groups(said: Float[np.ndarray, "n classes"], faces: Measured, table: pd.Dat
         told = (
             f"Of {len(found):,} groups (persons, films) in the test fold {len(large):,} have {GROUP_FACES} faces and "
             f"more; the median of their accuracies is {percent(large['share'].median())}, the lowest are:\n\n"
-            + _table(("group", "faces", "accuracy"), rows)
+            + markdown_table(("group", "faces", "accuracy"), rows)
         )
     return f"""## Groups
 
@@ -185,7 +185,7 @@ def _acceptance(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Meas
 
 A prediction less sure than its emotion's threshold is not accepted: the networks abstain. On the test fold:
 
-{_table(("taken for", "threshold", "faces", "accepted", "of these right"), rows)}"""
+{markdown_table(("taken for", "threshold", "faces", "accepted", "of these right"), rows)}"""
 
 
 def _limits(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Measured, report: Mapping[str, Any]) -> str:
@@ -201,22 +201,6 @@ def _limits(about: Bundle, said: Float[np.ndarray, "n classes"], faces: Measured
         lines.append(f"The faces of {', '.join(drawn)} are drawn: figures on them say nothing about real faces.")
     lines.append("It always names one of its emotions, whatever is in the picture: what is no face must be kept away.")
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, its columns aligned so that it can be read as it is, too."""
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-
-    def joined(line: Sequence[str]) -> str:
-        padded = [
-            line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    rule = joined(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    return "\n".join([joined(cells[0]), rule, *map(joined, cells[1:])])
 
 
 def _share(successes: int, n: int) -> str:

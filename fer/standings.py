@@ -14,6 +14,7 @@ from jaxtyping import Float
 from fer import metrics
 from fer.ensembles import calibrated_vote, vote
 from fer.evaluation import Measured
+from fer.percentages import markdown_table
 
 SCRATCH, IMAGENET, VOTE = KINDS = "from scratch", "from ImageNet weights", "vote"
 BEST = 3
@@ -145,9 +146,8 @@ def markdown(table: pd.DataFrame, trained_on: int, faces: Measured) -> str:
         f"{100 * accuracy:.3g} ({on})" if on else ""
         for accuracy, on in zip(table["reported_accuracy"], table["reported_on"], strict=True)
     ]
-    left = ("network", "its report, %")
-    lines = [columns, ["---" if name in left else "---:" for name in columns], *zip(*columns.values(), strict=True)]
-    return "\n".join([caption, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
+    rows = zip(*columns.values(), strict=True)
+    return f"{caption}\n\n{markdown_table(list(columns), rows, left=(0, len(columns) - 1))}\n"
 
 
 def _percent(table: pd.DataFrame, figure: str) -> list[str]:

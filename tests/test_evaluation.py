@@ -14,8 +14,8 @@ from fer import evaluation, metrics
 from fer.calibration import probabilities
 from fer.ensembles import Prediction
 from fer.errors import InputError
-from fer.evaluation import ENSEMBLE, Answers, Measured, PseudoLabels
-from fer.labels import COLUMNS, EMOTIONS
+from fer.evaluation import Answers, Measured, PseudoLabels
+from fer.labels import COLUMNS, EMOTIONS, ENSEMBLE
 from fer.tables import write_json
 
 EMOTIONS = EMOTIONS[:7]

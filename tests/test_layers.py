@@ -68,7 +68,6 @@ FLOORS = (
         "explained_plot",
         "demo",
         "exhibition",
-        "markup",
         "report",
         "report_figures",
         "review_sheet",
