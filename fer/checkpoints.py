@@ -26,6 +26,7 @@ from fer.models import save_tensors
 from fer.tables import from_json, replacing
 
 EVERY_SECONDS = 60
+SAME_SIGNAL_SECONDS = 5  # Slurm signals every process, and the launcher passes its signal on to rank 0
 CODE = Path(__file__).parent
 
 
@@ -80,13 +81,13 @@ class Checkpoint:
 
     @contextmanager
     def guarding(self) -> Iterator[None]:
-        """Within, Ctrl-C and SIGTERM wait for the end of the step, so that nothing done is lost; another later doesn't.
+        """Delay Ctrl-C and SIGTERM to the end of the step, so that rank 0 writes a checkpoint.
 
-        At once a second may come of the same, from what started the process. Of several processes the first decides.
+        A second signal after `SAME_SIGNAL_SECONDS` ends the process at once. Other ranks wait for rank 0 to end.
         """
 
         def end(number: int, frame: FrameType | None) -> None:
-            if self._told_to_end and time.monotonic() > self._told_to_end + 1:
+            if self._told_to_end and time.monotonic() > self._told_to_end + SAME_SIGNAL_SECONDS:
                 raise KeyboardInterrupt
             if distributed.is_first():
                 self._told_to_end = self._told_to_end or time.monotonic()

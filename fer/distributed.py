@@ -28,6 +28,7 @@ from fer.errors import InputError
 from fer.inference import device
 from fer.processes import available_cores, follow_parent, wanted_processes
 
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = timedelta(hours=24)  # of a process for another that is validating, or has more to do
 
 Value = TypeVar("Value")
@@ -108,54 +109,53 @@ def _as_one_of_many(main: Callable[[], object], **meeting: Any) -> None:
 
 
 def _start(main: Callable[[], object], count: int) -> None:
-    """`main` in `count` processes of this machine; when one fails, what it says is told and all are ended.
+    """Run `main` in `count` processes of this machine. When one fails, print its error and end all.
 
-    The first is told of Ctrl-C and SIGTERM, so that it can keep a checkpoint.
+    Ctrl-C and SIGTERM are passed on to rank 0, which writes its checkpoint.
 
     Raises:
-        InputError: a process died, as one does that runs out of memory.
+        InputError: a signal killed a process, for example because memory ran out.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // count)))
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at a port that is free
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # port 0: any free port
     spawn = multiprocessing.get_context("spawn")
-    told = spawn.SimpleQueue()
-    errors.heed_signals()
-    processes = [spawn.Process(target=_follow, args=(main, rank, count, store.port, told)) for rank in range(count)]
+    failures = spawn.SimpleQueue()
+    processes = [spawn.Process(target=_follow, args=(main, rank, count, store.port, failures)) for rank in range(count)]
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # here until the handlers are set, there until `_follow`
     try:
         for process in processes:
             process.start()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in END_SIGNALS:
             signal.signal(number, lambda *_: processes[0].terminate())
-        while not any(process.exitcode for process in processes):
-            running = [process.sentinel for process in processes if process.exitcode is None]
-            if not running:
-                return
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+        while (running := [p.sentinel for p in processes if p.is_alive()]) and not any(p.exitcode for p in processes):
             wait(running)
-        for place, process in enumerate(processes, start=1):
-            if process.exitcode and process.exitcode < 0:
-                cause = signal.Signals(-process.exitcode).name
-                raise InputError(
-                    f"process {place} of {count} died of {cause}, out of memory or ended by someone; "
-                    "try again with a lower FER_NPROC"
-                )
-        sys.exit(1 if told.empty() else told.get())
+        exits = [process.exitcode or 0 for process in processes]
+        if (lowest := min(exits)) < 0:
+            raise InputError(
+                f"process {exits.index(lowest) + 1} of {count} died of {signal.Signals(-lowest).name}, out of memory "
+                "or ended by someone; try again with a lower FER_NPROC"
+            )
+        if any(exits):
+            sys.exit(1 if failures.empty() else failures.get())
     finally:
         for started in multiprocessing.active_children():
             started.kill()
 
 
-def _follow(main: Callable[[], object], rank: int, count: int, port: int, told: "SimpleQueue[Any]") -> None:
-    """Process `rank` of `_start`: what ends it is put into `told`, first by the one that fails first."""
+def _follow(main: Callable[[], object], rank: int, count: int, port: int, failures: "SimpleQueue[Any]") -> None:
+    """Run `main` as process `rank` of `_start`, and put its error into `failures`, from which the first is printed."""
     errors.heed_signals()
     follow_parent()
     tqdm.set_lock(threading.RLock())  # its own would be a semaphore, of which Python warns where its process is killed
     os.environ["LOCAL_RANK"] = str(rank)
-    store = TCPStore("127.0.0.1", port)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+        store = TCPStore("127.0.0.1", port)
         errors.run(lambda: _as_one_of_many(main, rank=rank, world_size=count, store=store))
         return
     except SystemExit as end:
-        told.put(end.code)
+        failures.put(end.code)
     except Exception:
-        told.put(traceback.format_exc())
+        failures.put(traceback.format_exc())
     sys.exit(1)

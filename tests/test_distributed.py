@@ -8,19 +8,21 @@ import sys
 import time
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
-from test_processes import is_running
+from test_processes import assert_none_is_running, wait_until
 from torch import nn
 
 from fer import distributed, params, recipes
 from fer.errors import InputError
 from fer.examples import Examples
 from fer.labels import COLUMNS
+from fer.processes import available_cores
 from fer.training import learn
 
 ROOT = Path(__file__).parents[1]
@@ -92,47 +94,64 @@ def learn_long() -> None:
 
 
 def end_as_told() -> None:
-    """ "wrong 1": the second process has something to say against its input; "killed 1": it is killed; or all wait."""
+    """Print, wait for each other, and end as the arguments say.
+
+    "wrong 1": rank 1 rejects its input; "broken 1": it fails unexpectedly; "killed 1": it is killed; "wait": all wait.
+    """
     how, rank = " ".join(sys.argv[1:]), distributed.rank()
-    print("begun")
-    print("begun", file=sys.stderr)
-    Path(f"{os.getpid()}.pid").touch()
+    print("begun", flush=True)
+    print("begun", file=sys.stderr, flush=True)
+    Path(f"{os.getpid()}.pid").write_text(os.environ["OMP_NUM_THREADS"])
+    distributed.wait_for_all()
     if how == f"wrong {rank}":
         raise InputError("it is wrong")
+    if how == f"broken {rank}":
+        raise LookupError("it is broken")
     if how == f"killed {rank}":
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "wait":
-        time.sleep(100)
+        time.sleep(1000)
     distributed.wait_for_all()
 
 
-def begin(folder: Path, *command: str, processes: int | None = 2) -> "subprocess.Popen[str]":
+def begin(
+    folder: Path, *command: str, processes: int | None = 2, dvc: bool = False, **options: Any
+) -> "subprocess.Popen[str]":
+    """Start `python -m command`, by a shell as DVC does if `dvc`."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "FER_DEVICE": "cpu"}
     environment |= {"FER_NPROC": str(processes)} if processes else {}
     begun = [sys.executable, "-m", *command]
-    return subprocess.Popen(begun, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True)
+    if dvc:
+        by = f"import os, subprocess; subprocess.run({begun}, env=os.environ | {{'DVC_STAGE': 'x'}})"
+        begun = [sys.executable, "-c", by]
+    return subprocess.Popen(begun, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True, **options)
 
 
 def script(folder: Path, function: str) -> str:
     """The name of a stage, as it were, that is one of this file's functions."""
-    text = "from fer import distributed\nfrom test_distributed import {0}\nif __name__ == '__main__':\n"
-    (folder / "stage.py").write_text((text + "    distributed.run({0})\n").format(function))
+    (folder / "stage.py").write_text(
+        f"from fer import distributed, stages\nfrom test_distributed import {function}\n"
+        f"if __name__ == '__main__':\n    stages.end_with_dvc()\n    distributed.run({function})\n"
+    )
+    (folder / "dvc.yaml").write_text("stages: {x: {params: []}}")
+    (folder / "params.yaml").write_text("{}")
     return "stage"
 
 
 def told(process: "subprocess.Popen[str]") -> tuple[int, list[str], list[str]]:
     """Exit code, lines of output and lines of error."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=500)
     return process.returncode, out.splitlines(), err.splitlines()
 
 
-def assert_none_is_left(folder: Path, count: int = 2) -> None:
-    pids = [int(file.stem) for file in folder.glob("*.pid")]
-    assert len(pids) == count
-    deadline = time.monotonic() + 10
-    while any(map(is_running, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(is_running, pids))
+def wait_for_two(folder: Path) -> list[int]:
+    """The process numbers of both, when they have come so far."""
+    wait_until(lambda: len(list(folder.glob("*.pid"))) == 2)
+    return [int(file.stem) for file in folder.glob("*.pid")]
+
+
+def assert_none_is_left(folder: Path) -> None:
+    assert_none_is_running(wait_for_two(folder))
 
 
 @pytest.fixture(scope="module")
@@ -178,14 +197,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(project: Path, out: str, processes: int) -> tuple[int, list[str], list[str]]:
+def train(project: Path, out: str, processes: int) -> "subprocess.Popen[str]":
     paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", out]
-    return told(begin(project, "pipeline.train", "improved_se", *paths, processes=processes))
+    return begin(project, "pipeline.train", "improved_se", *paths, processes=processes)
 
 
-def test_equal_runs_give_one_model_of_equal_bytes(project: Path) -> None:
-    for out in ("one", "other"):
-        code, said, err = train(project, out, 2)
+def test_equal_runs_at_the_same_time_give_one_model_of_equal_bytes(project: Path) -> None:
+    for process in [train(project, out, 2) for out in ("one", "other")]:
+        code, said, err = told(process)
         assert (code, len(said), err) == (0, 1, [])
         assert said[0].startswith("improved_se: 64 faces, 2 epochs")
     names = sorted(path.name for path in (project / "one").iterdir())
@@ -197,7 +216,7 @@ def test_equal_runs_give_one_model_of_equal_bytes(project: Path) -> None:
 
 def test_a_batch_that_cannot_be_shared_evenly_is_told_once(project: Path) -> None:
     line = "error: improved_se: 3 processes can't share batches of 32 faces evenly; change train.batch"
-    assert train(project, "three", 3) == (1, [], [line])
+    assert told(train(project, "three", 3)) == (1, [], [line])
     assert not (project / "three").exists()
 
 
@@ -213,33 +232,62 @@ def test_what_ends_one_process_ends_all_and_is_told_in_a_line(tmp_path: Path, ho
     assert_none_is_left(tmp_path)
 
 
+def test_an_unexpected_error_of_one_process_shows_its_traceback_once(tmp_path: Path) -> None:
+    code, out, err = told(begin(tmp_path, script(tmp_path, "end_as_told"), "broken", "1"))
+    assert (code, out, err[:2]) == (1, ["begun"], ["begun", "Traceback (most recent call last):"])
+    assert [line for line in err if not line.startswith(" ")][2:] == ["LookupError: it is broken", ""]
+    assert_none_is_left(tmp_path)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_no_process_is_left_of_one_that_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_process_is_left_of_one_that_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
     process = begin(tmp_path, script(tmp_path, "end_as_told"), "wait")
     wait_for_two(tmp_path)
     process.send_signal(number)
     assert told(process) == (1, ["begun"], ["begun", "error: interrupted"])
     assert_none_is_left(tmp_path)
+    assert {file.read_text() for file in tmp_path.glob("*.pid")} == {str(max(1, available_cores() // 2))}
 
 
-@pytest.mark.parametrize("all_of_them", [False, True])
-def test_of_several_processes_that_are_told_to_end_the_first_keeps_a_checkpoint(
-    tmp_path: Path, all_of_them: bool
-) -> None:
-    process = begin(tmp_path, script(tmp_path, "learn_long"))
+def test_no_process_is_left_of_one_that_is_killed(tmp_path: Path) -> None:
+    process = begin(tmp_path, script(tmp_path, "end_as_told"), "wait")
+    wait_for_two(tmp_path)
+    process.kill()
+    process.communicate()
+    assert_none_is_left(tmp_path)
+
+
+def test_ctrl_c_while_the_processes_import_ends_all_in_a_line(tmp_path: Path) -> None:
+    """As a terminal sends it, to all of the group."""
+    (tmp_path / "slow.py").write_text(
+        "import os, time\nfrom pathlib import Path\n"
+        "if __name__ == '__mp_main__':\n    Path(f'{os.getpid()}.pid').touch()\n"
+        "    while not Path('sent').exists(): time.sleep(0.05)\n"
+        "from fer import distributed\nfrom test_distributed import end_as_told\n"
+        "if __name__ == '__main__':\n    distributed.run(end_as_told)\n"
+    )
+    process = begin(tmp_path, "slow", start_new_session=True)
+    wait_for_two(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    (tmp_path / "sent").touch()
+    assert told(process) == (1, [], ["error: interrupted"])
+    assert_none_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("to", ["the stage", "all processes", "DVC"])
+def test_of_several_processes_that_are_told_to_end_the_first_keeps_a_checkpoint(tmp_path: Path, to: str) -> None:
+    process = begin(tmp_path, script(tmp_path, "learn_long"), dvc=to == "DVC")
     pids = wait_for_two(tmp_path)
-    for pid in [process.pid, *(pids if all_of_them else [])]:
-        os.kill(pid, signal.SIGTERM)
-    assert told(process) == (1, [], ["error: interrupted; run it again, and it goes on from here"])
+    number = signal.SIGKILL if to == "DVC" else signal.SIGTERM
+    for pid in [process.pid, *(pids if to == "all processes" else [])]:
+        os.kill(pid, number)
+    code = -number if to == "DVC" else 1
+    assert told(process) == (code, [], ["error: interrupted; run it again, and it goes on from here"])
     assert_none_is_left(tmp_path)
     assert (tmp_path / "kept").is_file()
-
-
-def wait_for_two(folder: Path) -> list[int]:
-    deadline = time.monotonic() + 60
-    while len(pids := [int(file.stem) for file in folder.glob("*.pid")]) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return pids
 
 
 def test_of_the_processes_of_torchrun_the_first_speaks_and_errors_are_told(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,20 +84,27 @@ def test_no_process_outlives_one_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "endless.py"
     script.write_text(
         "import os, time\nfrom pathlib import Path\nfrom fer.processes import ordered_map\n"
-        "def work(number):\n    (Path(__file__).parent / f'{os.getpid()}.pid').touch()\n    time.sleep(60)\n"
+        "def work(number):\n    (Path(__file__).parent / f'{os.getpid()}.pid').touch()\n    time.sleep(1000)\n"
         "if __name__ == '__main__':\n    list(ordered_map(work, range(40)))\n"
     )
     environment = os.environ | {"FER_NPROC": "2", "PYTHONPATH": str(PROJECT)}
     parent = subprocess.Popen([sys.executable, script], env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(pids := [int(file.stem) for file in tmp_path.glob("*.pid")]) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     parent.kill()
     parent.wait()
-    assert len(pids) == 2
-    while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(is_running(pid) for pid in pids)
+    assert_none_is_running([int(file.stem) for file in tmp_path.glob("*.pid")])
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def assert_none_is_running(pids: list[int]) -> None:
+    """Fail if one of the processes has not ended soon."""
+    wait_until(lambda: not any(map(is_running, pids)))
 
 
 def is_running(pid: int) -> bool:

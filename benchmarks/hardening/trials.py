@@ -51,11 +51,16 @@ def synced(file, fsync=os.fsync):
     change()
     fsync(file)
 
-os.fsync = synced
+def heed(number, handler, set_handler=signal.signal):
+    before = set_handler(number, handler)
+    if number == signal.SIGTERM:
+        Path("begun").touch()
+    return before
+
+os.fsync, signal.signal = synced, heed
 if told:
     atexit.register(lambda: Path(told).write_text(str(count)))
 sys.argv = ["-m", *sys.argv[6:]]
-Path("begun").touch()
 sys.addaudithook(look)
 if disk:
     resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
@@ -171,9 +176,9 @@ class Stage:
         begun = self.folder / "begun"
         begun.unlink(missing_ok=True)
         process = self.start()
-        while not begun.exists():
+        while not begun.exists() and process.poll() is None:
             time.sleep(0.01)
-        seconds = 0.2 + rng.uniform(0, 0.9 * self.seconds)
+        seconds = rng.uniform(0, 0.9 * self.seconds)
         when = f"{number.name} after {seconds:.1f} s"
         sent = send(number, process, seconds, alone=alone)
         since = time.monotonic()
