@@ -23,8 +23,8 @@ bench: setup
 
 harden: setup
 	@echo "Installing atheris; where it can't be, the fuzzer works without it"
-	-python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[hardening]'
-	python -m benchmarks.hardening
+	-python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[robustness]'
+	python -m tests.robustness
 
 setup: $(VENV)/.installed
 

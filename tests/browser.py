@@ -139,7 +139,7 @@ def chromium(folder: Path, *flags: str) -> Iterator[Page]:
     """A page in a browser that keeps its things in `folder`. Without a browser the test is skipped, in words."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        pytest.skip("no Chromium is installed: the page was not tried in a browser (apt-get install chromium)")
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
     (reads, commands), (answers, writes) = os.pipe(), os.pipe()
     # the browser reads commands from its file 3 and writes answers to its file 4
     line = f'exec "$@" 3<&{reads} 4>&{writes}'

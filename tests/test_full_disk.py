@@ -13,7 +13,7 @@ from fer.inputs import Input
 from fer.rows import Seen
 from fer.tables import write_array
 
-resource = pytest.importorskip("resource")
+resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
 
 
 @contextmanager

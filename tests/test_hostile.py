@@ -1,4 +1,4 @@
-"""The harnesses of benchmarks/hardening that hand in hostile and random files, in a short form."""
+"""The harnesses of tests/robustness that hand in hostile and random files, in a short form."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 )
 def test_no_file_does_harm(tmp_path: Path, command: list[str]) -> None:
     name, *arguments = command
-    call = [sys.executable, "-m", f"benchmarks.hardening.{name}", *arguments, "--out", str(tmp_path)]
+    call = [sys.executable, "-m", f"tests.robustness.{name}", *arguments, "--out", str(tmp_path)]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     figures = json.loads((tmp_path / f"{name}.json").read_text())

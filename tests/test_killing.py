@@ -16,9 +16,9 @@ import pytest
 import torch
 from test_processes import assert_none_is_running, wait_until
 
-from benchmarks.hardening import trials
 from fer import errors, models, tables
 from fer.tables import replacing, replacing_folder, write_json
+from tests.robustness import harness
 
 ROOT = Path(__file__).parents[1]
 BEGUN = "from pathlib import Path; import time; Path('begun').touch(); time.sleep(1000)"
@@ -257,9 +257,10 @@ PIECE_BY_PIECE = "contextlib.nullcontext(Path('data/x'))"
 def test_the_trials_tell_whether_something_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, lost: bool
 ) -> None:
-    monkeypatch.setattr(trials, "PATIENCE_SECONDS", 300)
-    for name in ("fer", "pipeline"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(harness, "GRACE_SECONDS", 300)
+    shutil.copytree(ROOT / "fer", tmp_path / "fer", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pipeline").mkdir()
+    shutil.copy(ROOT / "pipeline/__init__.py", tmp_path / "pipeline")
     (tmp_path / "pipeline/toy.py").write_text(
         "import contextlib\nfrom pathlib import Path\nfrom fer.stages import run\n"
         "from fer.tables import replacing_folder\ndef main():\n"
@@ -269,9 +270,9 @@ def test_the_trials_tell_whether_something_is_lost(
     (tmp_path / "data/x").mkdir(parents=True)
     for number in range(5):
         (tmp_path / f"data/x/{number}").write_text("new")
-    stage = trials.Stage("toy", "python -m pipeline.toy", [Path("data/x")], tmp_path)
-    stage.ended(stage.start(at=3))
-    stage.check("killed before its third change", absent=True)
+    stage = harness.StageTrials("toy", "python -m pipeline.toy", [Path("data/x")], tmp_path)
+    stage.wait(stage.start(kill_at=3))
+    stage.check_whole("killed before its third change", absent=True)
     if not lost:
         stage.kill(2, random.Random(0))
         assert sum(stage.tried.values()) == 2

@@ -1,4 +1,4 @@
-"""benchmarks/hardening/large.py in a short form: too short to say whether memory grows, long enough to lose a row."""
+"""tests/robustness/large.py in a short form: too short to say whether memory grows, long enough to lose a row."""
 
 import sys
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.hardening import large
-from benchmarks.hardening.large import faces_labelled, faces_predicted, frames_predicted, measured
+from tests.robustness import large
+from tests.robustness.large import faces_labelled, faces_predicted, frames_predicted, measured
 
 Job = Callable[[Path, int], tuple[dict[str, float], list[str]]]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.hardening import mutations
-from benchmarks.hardening.mutations import MUTATIONS, ROOT, Mutation
+from tests.robustness import mutations
+from tests.robustness.mutations import MUTATIONS, ROOT, Mutation
 
 ADDED = Mutation("sums are differences", "sums.py", "a + b", "a - b", "test_sums.py")
 UNTESTED = Mutation("products are sums", "sums.py", "a * b", "a + b", "test_sums.py")

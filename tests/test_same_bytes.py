@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.hardening.lies import NAMES, weights_after
+from tests.robustness.lies import NAMES, weights_after
 
 
 @pytest.mark.parametrize("name", ["simple_cnn", "improved_se", "mobilenet"])

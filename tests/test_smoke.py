@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -116,10 +115,10 @@ def test_no_test_face_has_a_twin_that_is_learnt_from(project: Path) -> None:
     assert report["identical_twins_as_supplied"]["test_in_train"] > 0
 
 
-def test_with_nothing_to_do_it_is_done_at_once(project: Path) -> None:
-    start = time.monotonic()
-    assert "up to date" in call(project, "dvc", "repro")
-    assert time.monotonic() - start < 5
+def test_with_nothing_to_do_no_stage_runs(project: Path) -> None:
+    output = call(project, "dvc", "repro")
+    assert "up to date" in output
+    assert "Running stage" not in output
 
 
 def test_a_threshold_repeats_no_inference_and_going_back_repeats_nothing(project: Path) -> None:
@@ -225,10 +224,3 @@ def test_a_clone_pulls_everything_from_a_remote_on_s3_and_has_nothing_to_do(
     assert "up to date" in call(clone, "dvc", "repro")
     for name in ("unified/faces.npy", "models/2/improved_se/weights.safetensors", "package/package.json"):
         assert (clone / "data" / name).read_bytes() == (project / "data" / name).read_bytes()
-
-
-@pytest.mark.parametrize("command", [["--help"], ["predict", "--help"]])
-def test_help_comes_at_once(command: list[str]) -> None:
-    start = time.monotonic()
-    assert "usage: fer" in call(ROOT, "fer", *command)
-    assert time.monotonic() - start < 2

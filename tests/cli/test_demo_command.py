@@ -42,10 +42,10 @@ def test_it_serves_the_page_until_it_is_interrupted(package: Path) -> None:
         line = served.stdout.readline()
         found = re.match(rf"(http://127\.0\.0\.1:{port})   \(Ctrl-C ends it\)", line)
         assert found, served.stderr.read() if served.stderr else ""
-        with urllib.request.urlopen(found[1], timeout=30) as page:
+        with urllib.request.urlopen(found[1], timeout=120) as page:
             assert b"# What these networks are" in page.read()
         served.send_signal(signal.SIGINT)
-        assert served.wait(30) == 0
+        assert served.wait(120) == 0
         assert served.stderr is not None
         assert served.stderr.read() == ""
 

@@ -113,7 +113,7 @@ def test_the_page_asks_nothing_of_the_network() -> None:
     assert not re.search(r"https?:|src=|href=|@import|fetch\(", template)
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed (apt-get install nodejs)")
 def test_the_script_of_the_page_is_one(tmp_path: Path) -> None:
     (script,) = re.findall(r"<script>(.*?)</script>", PAGE.read_text(), re.DOTALL)
     (tmp_path / "page.js").write_text(script)

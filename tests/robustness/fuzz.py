@@ -1,10 +1,10 @@
 """Random and mutated input at every reader, guided by the code that it reaches: anything but a clear answer is a crash.
 
-Atheris (`pip install '.[hardening]'`, Linux) mutates bytes towards code that was not reached yet, in a process for each
-target; hypothesis writes what has a grammar (a target at a time, without it). A crash's input is printed and kept in
-`--crashes`.
+Atheris (`pip install '.[robustness]'`, Linux) mutates bytes towards code that was not reached yet, in a process for
+each target; hypothesis writes what has a grammar (a target at a time, without it). A crash's input is printed and kept
+in `--crashes`.
 
-    python -m benchmarks.hardening.fuzz [TARGET ...] [--seconds 360]
+    python -m tests.robustness.fuzz [TARGET ...] [--seconds 360]
 """
 
 import argparse
@@ -24,8 +24,6 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.hardening import hostile_files as files
-from benchmarks.hardening import telling
 from fer import packaging, params
 from fer.cli.predict import look
 from fer.corrections import read_corrections
@@ -39,6 +37,8 @@ from fer.inputs import Inputs
 from fer.labels import EMOTIONS
 from fer.models import read_facts
 from fer.reviews import read_reviews
+from tests.robustness import harness
+from tests.robustness import hostile_files as files
 
 EXPECTED = (InputError, UndecodableError)
 TABLE = pd.DataFrame({"source": ["s"], "id": ["a.png"]})
@@ -190,7 +190,7 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
 }
 _CHILD = """import sys, atheris
 with atheris.instrument_imports(include=["fer", "yaml"]):
-    from benchmarks.hardening import fuzz
+    from tests.robustness import fuzz
 fuzz.child(atheris, *sys.argv[1:])"""  # coverage is seen of what is imported within
 _WORDS = st.one_of(
     st.text(max_size=20),
@@ -276,7 +276,7 @@ def main() -> None:
     begun, counts, lost = time.monotonic(), dict[str, int](), list[str]()
     chosen, guided = args.targets or [*TARGETS], importlib.util.find_spec("atheris") is not None
     if not guided:
-        print("atheris is not installed (`pip install '.[hardening]'`): by hypothesis alone")
+        print("atheris is not installed (`pip install '.[robustness]'`): by hypothesis alone")
     each = args.seconds / len(chosen) / (2 if guided else 1)
     for name in chosen:
         crash = ""
@@ -295,7 +295,7 @@ def main() -> None:
                 counts[name] += more
         lost += [f"{name}: {crash}"] if crash else []
         print(f"{'LOST' if crash else 'ok  '} {name}: {counts.get(name, 0):,} inputs", flush=True)
-    telling.end(args.out, "fuzz", counts, lost, begun, guided=guided)
+    harness.report(args.out, "fuzz", counts, lost, begun, guided=guided)
 
 
 if __name__ == "__main__":

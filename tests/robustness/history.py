@@ -1,6 +1,6 @@
 """Does a clone have the committed results without running anything, and is damage noticed and mended?
 
-    python -m benchmarks.hardening.history [--out FOLDER]
+    python -m tests.robustness.history [--out FOLDER]
 
 A small project is run, committed and pushed to a folder. In fresh clones everything is pulled, and files are
 damaged or deleted in the cache, among the results and on the remote: `dvc pull` with `verify`, or `fer doctor --files`,
@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.hardening import telling
-from benchmarks.hardening.project import call, committed, made, ran
+from tests.robustness import harness
+from tests.robustness.harness import ROOT, call, commit_all, make_project, stages_run
 
 LOGITS = "data/predictions/0/simple_cnn.npy"
 WEIGHTS = "data/models/0/simple_cnn/weights.safetensors"
@@ -41,11 +41,11 @@ def kept(store: Path, digest: str) -> Path:
 class Trials:
     def __init__(self, scratch: Path) -> None:
         self.scratch, self.tried, self.lost = scratch, 0, list[str]()
-        self.project = made(scratch / "project")
+        self.project = make_project(scratch / "project")
         self.remote = scratch / "remote"
         call(self.project, "dvc", "remote", "add", "--default", "store", str(self.remote))
         call(self.project, "dvc", "remote", "modify", "store", "verify", "true")
-        committed(self.project)
+        commit_all(self.project)
         call(self.project, "dvc", "push")
 
     def clone(self, pull: bool = True) -> Path:
@@ -65,7 +65,7 @@ class Trials:
     def a_clone_has_it_all(self) -> None:
         clone = self.clone()
         self.check("a clone that pulled has nothing to do", "up to date" in call(clone, "dvc", "status"))
-        self.check("dvc repro runs nothing in it", ran(call(clone, "dvc", "repro")) == [])
+        self.check("dvc repro runs nothing in it", stages_run(call(clone, "dvc", "repro")) == [])
         self.check("its metrics are the committed ones", call(clone, "git", "status", "--porcelain") == "")
         for path in MAKERS:
             same = (clone / path).read_bytes() == (self.project / path).read_bytes()
@@ -86,7 +86,7 @@ class Trials:
         self.mended(clone, path, good, f"damaged in {where}", run=cache)
 
     def mended(self, clone: Path, path: str, good: bytes, how: str, run: bool) -> None:
-        stages = ran(call(clone, "dvc", "repro"))
+        stages = stages_run(call(clone, "dvc", "repro"))
         self.check(
             f"{path}: {how}, it is made anew by {stages or 'the cache'}",
             stages[:1] == [MAKERS[path]] * run and not {*stages[1:]} - CHEAP,
@@ -127,7 +127,7 @@ def main() -> None:
                 trials.damage_here(path, results, cache)
             for missing in (True, False):
                 trials.damage_there(path, missing)
-    telling.end(args.out, "history", {"checks": trials.tried}, trials.lost, begun)
+    harness.report(args.out, "history", {"checks": trials.tried}, trials.lost, begun)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from contextlib import redirect_stderr
 
 import numpy as np
 
-from benchmarks.hardening.hostile_files import GOOD, encoded, pictures
 from fer.demo import Demo
 from fer.packaging import Package
 from fer.portraits import portrait
 from fer.predictor import Predictor
+from tests.robustness.hostile_files import GOOD, encoded, pictures
 
 AT_ONCE, ROUNDS = 100, 5
 HEADERS = ("Content-Type", "Content-Length", "Content-Security-Policy", "X-Content-Type-Options", "Cache-Control")

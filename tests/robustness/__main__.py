@@ -1,7 +1,7 @@
 """Try to break the project in every way that docs/reliability.md names, and write what was found into that page.
 
-python -m benchmarks.hardening [NAME ...]        # or `make harden`
-python -m benchmarks.hardening --tables          # runs none, reads benchmarks/hardening/results
+python -m tests.robustness [NAME ...]        # or `make harden`
+python -m tests.robustness --tables          # runs none, reads tests/robustness/results
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
     failed = []
     for name in [] if args.tables else args.names or RUNS:
         print(f"{name}:", flush=True)
-        command = [sys.executable, "-m", f"benchmarks.hardening.{name}", "--out", str(RESULTS)]
+        command = [sys.executable, "-m", f"tests.robustness.{name}", "--out", str(RESULTS)]
         failed += [name] if subprocess.run(command, check=False).returncode else []
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     if failed:

@@ -1,6 +1,6 @@
 """Break the important lines one by one, and see that the tests notice each.
 
-    python -m benchmarks.hardening.mutations [--out FOLDER] [--only TEXT]
+    python -m tests.robustness.mutations [--out FOLDER] [--only TEXT]
 
 In a copy of the project each mutation of mutations.yaml is made, the tests named beside it are run, and at least one
 must fail. An error in collecting or running the tests does not count: it would say nothing of what they check.
@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 
 import yaml
 
-from benchmarks.hardening import telling
+from tests.robustness import harness
 
 Result = TypeVar("Result")
 
@@ -108,7 +108,7 @@ def main() -> None:
             verdict = {0: "not noticed", NOTICED: "noticed"}.get(code, f"pytest ended with {code}")
             print(told := f"{verdict}: {mutation.broken} ({mutation.file})", flush=True)
             lost += [told] if code != NOTICED else []
-    telling.end(args.out, "mutations", {"mutations": len(chosen)}, lost, begun)
+    harness.report(args.out, "mutations", {"mutations": len(chosen)}, lost, begun)
 
 
 if __name__ == "__main__":

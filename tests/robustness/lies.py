@@ -1,6 +1,6 @@
 """Is a wrong result told? What is edited while a stage runs, two runs at once, and the same bytes for the same seed.
 
-    python -m benchmarks.hardening.lies [--out FOLDER]
+    python -m tests.robustness.lies [--out FOLDER]
 
 In a small project `dvc repro` trains while a parameter, code or data is edited, or a second `dvc repro` begins. The
 labels and pixels of the test fold are replaced, which may change no network, pseudo-label or choice of a round. Every
@@ -20,11 +20,11 @@ import pandas as pd
 import psutil
 import torch
 
-from benchmarks.hardening import telling
-from benchmarks.hardening.project import ENVIRONMENT, ROOT, call, made
 from fer import checkpoints, models, params, recipes, training
 from fer.examples import Examples
 from fer.inference import placed
+from tests.robustness import harness
+from tests.robustness.harness import ROOT, call, make_project, start
 
 NAMES = models.NAMES
 SIDE, FACES, EPOCHS = 48, 8, 2  # two steps an epoch
@@ -101,12 +101,11 @@ def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
     return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in state.values())).hexdigest()
 
 
-def begun(folder: Path) -> "subprocess.Popen[str]":
-    """`dvc repro` of a long training, which has begun."""
+def start_training(folder: Path) -> "subprocess.Popen[str]":
+    """Start `dvc repro` of a long training and return once the training has begun."""
     path = folder / "params.yaml"
     path.write_text(path.read_text().replace("epochs: 2\n", "epochs: 400\n", 1), encoding="utf-8")
-    command, streams = ["dvc", "repro", "--force", "--single-item", STAGE], subprocess.PIPE
-    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=streams, stderr=streams, text=True)
+    process = start(folder, ["dvc", "repro", "--force", "--single-item", STAGE])
     deadline = time.monotonic() + 120
     while computed(process.pid) < 6 and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -123,7 +122,7 @@ def computed(parent: int) -> float:
 
 def edited(folder: Path, name: str, change: Callable[[str], str], what: str) -> list[str]:
     path = folder / name
-    process, before = begun(folder), path.read_text(encoding="utf-8")
+    process, before = start_training(folder), path.read_text(encoding="utf-8")
     path.write_text(change(before), encoding="utf-8")
     said = "".join(process.communicate())
     path.write_text(before, encoding="utf-8")
@@ -133,7 +132,7 @@ def edited(folder: Path, name: str, change: Callable[[str], str], what: str) -> 
 
 
 def two_at_once(folder: Path) -> list[str]:
-    process = begun(folder)
+    process = start_training(folder)
     said = call(folder, "dvc", "repro", "--force", "--single-item", STAGE, fails=True)
     process.kill()
     process.communicate()
@@ -169,20 +168,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for lies.json, with the figures")
     args = parser.parse_args()
-    start, lost = time.monotonic(), list[str]()
+    begun, lost = time.monotonic(), list[str]()
     for name in NAMES:
         given = [weights_after(name), weights_after(name), weights_after(name, cut_at=2)]
         lost += [f"{name}: the same seed gave other weights"] if len(set(given)) > 1 else []
         print(f"{'ok' if len(set(given)) == 1 else 'LOST'}: {name}, twice and resumed: {given[0][:12]}", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = made(Path(scratch) / "project")
+        folder = make_project(Path(scratch) / "project")
         lost += test_fold_replaced(folder)
         lost += edited(folder, "params.yaml", lambda text: text.replace("seed: 0", "seed: 1", 1), "seed in params.yaml")
         lost += edited(folder, "fer/training.py", lambda text: text + "\n", "fer/training.py")
         lost += edited(folder, "data/unified/table.csv", lambda text: text + "\n", "data/unified/table.csv")
         lost += two_at_once(folder)
     tried = {"networks": len(NAMES), "edits": 3, "runs at once": 1, "test folds replaced": 1}
-    telling.end(args.out, "lies", tried, lost, start)
+    harness.report(args.out, "lies", tried, lost, begun)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A day's work in miniature: is memory flat, and is every row accounted for?
 
-    python -m benchmarks.hardening.large [--faces 1000000] [--frames 20000] [--out FOLDER]
+    python -m tests.robustness.large [--faces 1000000] [--frames 20000] [--out FOLDER]
 
 Faces go through `predict` with a stub of a network, which reads off each face the number that is written into its
 pixels, and through the stage `pseudo_label`; the frames of a drawn video through `fer predict` with a small network.
@@ -25,13 +25,13 @@ import psutil
 import torch
 from torch import nn
 
-from benchmarks.hardening import telling
 from fer import models, packaging, params
 from fer.labels import COLUMNS
 from fer.models import DEVIATION, MEAN
 from fer.prediction import predict
 from fer.sample import draw
 from fer.tables import write_json
+from tests.robustness import harness
 
 ROOT = Path(__file__).parents[2]
 SIDE, CLASSES, BASE = 48, 7, 256
@@ -88,9 +88,7 @@ def faces_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[st
     pixels = np.lib.format.open_memmap(faces, "w+", np.uint8, (count, SIDE, SIDE))
     pixels[:, 0, :4] = digits(np.arange(count))
     del pixels
-    figures, lost = measured(
-        [sys.executable, "-m", "benchmarks.hardening.large", "--only", str(faces), str(out)], folder
-    )
+    figures, lost = measured([sys.executable, "-m", "tests.robustness.large", "--only", str(faces), str(out)], folder)
     if not lost:
         said = np.load(out, mmap_mode="r")
         numbers = said[:, 0, :4].round().astype(np.int64) @ BASE ** np.arange(4)
@@ -204,7 +202,7 @@ def main() -> None:
         tried[name] = count
         found.append({"job": f"{count:,} {name}", **figures})
         lost += [f"{name}: {line}" for line in wrong]
-    telling.end(args.out, "large", tried, lost, begun, jobs=found)
+    harness.report(args.out, "large", tried, lost, begun, jobs=found)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Kill every stage anywhere: nothing half-written may be left, and a second run must give what one run gives.
 
-    python -m benchmarks.hardening.kill [--out FOLDER] [--stages NAME ...] [--seed 0] [--most 20]
+    python -m tests.robustness.kill [--out FOLDER] [--stages NAME ...] [--seed 0] [--most 20]
 
 On a small set of drawn faces every stage of `dvc.yaml`, and `fer predict`, is killed with SIGKILL, its whole process
 group at once: 20 times (train, predict, unify) or 5. Half of the moments are uniform over its run time; the others are
@@ -17,7 +17,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,10 +25,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.hardening import telling
-from benchmarks.hardening.project import copied
-from benchmarks.hardening.trials import PATIENCE_SECONDS, Stage, begin, files, send
 from fer.processes import cores
+from tests.robustness import harness
+from tests.robustness.harness import GRACE_SECONDS, StageTrials, call, copy_code, files, send, start
 
 SMALL = {
     "ensemble": {"improved_se": 1},
@@ -48,17 +46,14 @@ OFTEN, KILLS, SELDOM = ("train", "predict", "unify"), 20, 5
 
 def project(folder: Path) -> None:
     """A copy of the project, with few faces, in which `dvc repro` and `fer predict` have run once."""
-    copied(folder, SMALL)
+    copy_code(folder, SMALL)
     for name, usual, often in SAVED_OFTEN:
         text = (folder / name).read_text()
         assert usual in text
         (folder / name).write_text(text.replace(usual, often))
     (folder / "command.py").write_text("from fer.cli import main\n\nmain()\n")
     for command in ("dvc init --quiet --no-scm", "dvc config core.analytics false", "dvc repro", COMMAND):
-        process = begin(command.split(), folder)
-        error = process.communicate()[1]
-        if process.returncode:
-            sys.exit(f"{command}: {error[-2000:]}")
+        call(folder, *command.split())
 
 
 def stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
@@ -77,7 +72,7 @@ def stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
     return found | {"fer predict": ("", COMMAND, [Path("data/seen.csv")])}
 
 
-def try_everything(stage: Stage, kills: int, rng: random.Random) -> None:
+def try_everything(stage: StageTrials, kills: int, rng: random.Random) -> None:
     stage.kill(kills, rng)
     for number in (signal.SIGTERM, signal.SIGINT):
         for alone in (True, False) if stage.name in OFTEN else [number == signal.SIGTERM]:
@@ -90,51 +85,51 @@ def try_everything(stage: Stage, kills: int, rng: random.Random) -> None:
 
 def tried_in_a_copy(
     made: Path, name: str, whole: str, command: str, outs: list[Path], kills: int, rng: random.Random
-) -> Stage:
+) -> StageTrials:
     """The stage, or `dvc repro` of it, after all trials, in a copy of the project for itself."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve() / "project"
         shutil.copytree(made, folder, symlinks=True)
-        stage = Stage(name, command, outs, folder)
+        stage = StageTrials(name, command, outs, folder)
         if name == "dvc repro":
             kill_dvc(folder, whole, stage, rng)
         else:
             try_everything(stage, kills, rng)
-    about = [f"slowest end {stage.slowest:.1f} s", *sorted(stage.told), *(f"LOST: {it}" for it in stage.lost)]
+    about = [f"slowest end {stage.slowest_end:.1f} s", *sorted(stage.messages), *(f"LOST: {it}" for it in stage.lost)]
     about.insert(0, f"{name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
     print("\n  ".join(about), flush=True)
     return stage
 
 
-def kill_dvc(folder: Path, name: str, stage: Stage, rng: random.Random) -> None:
+def kill_dvc(folder: Path, name: str, stage: StageTrials, rng: random.Random) -> None:
     """`dvc repro` of one stage is killed, ended by SIGTERM, or by Ctrl-C; and begun twice at a time."""
     command = ["dvc", "repro", "--single-item", "--force", name]
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         for shell in ("/bin/sh", "/bin/bash") if number == signal.SIGKILL else ["/bin/sh"]:
             sent = False
             while not sent:
-                process = begin(command, folder, SHELL=shell)
+                process = start(folder, command, SHELL=shell)
                 wait_for(stage.module, process)
                 sent = send(number, process, stage.seconds * rng.uniform(0, 0.5), alone=number != signal.SIGINT)
-                lines = stage.ended(process, seconds=PATIENCE_SECONDS)
+                lines = stage.wait(process, seconds=GRACE_SECONDS)
                 stage.seconds *= 1 if sent else 0.5  # it is faster than the first time
             if process.returncode == 0 or "Traceback" in " ".join(lines):
                 stage.lost.append(f"dvc repro, {number.name}, {shell}: ended with {process.returncode}: {lines[-4:]}")
             stage.tried[f"{number.name} to dvc"] += 1
-            stage.check(f"{number.name} to dvc", absent=True)
-            again = begin(command, folder)
-            lines = stage.ended(again)
+            stage.check_whole(f"{number.name} to dvc", absent=True)
+            again = start(folder, command)
+            lines = stage.wait(again)
             if again.returncode:
                 stage.lost.append(f"dvc repro after {number.name}: ended with {again.returncode}: {lines[-4:]}")
-            stage.compare(f"dvc repro after {number.name}")
-    first = begin(command, folder)
+            stage.check_complete(f"dvc repro after {number.name}")
+    first = start(folder, command)
     wait_for(stage.module, first)
-    second = begin(command, folder)
-    lines = stage.ended(second)
-    stage.ended(first)
-    stage.compare("two at a time")
+    second = start(folder, command)
+    lines = stage.wait(second)
+    stage.wait(first)
+    stage.check_complete("two at a time")
     stage.tried["two at a time"] += 1
-    stage.told.add(" / ".join(lines[-4:]))
+    stage.messages.add(" / ".join(lines[-4:]))
     if first.returncode or not second.returncode:
         stage.lost.append(f"two dvc repro: ended with {first.returncode} and {second.returncode}: {lines[-4:]}")
 
@@ -180,7 +175,7 @@ def main() -> None:
             tried.update(trial.result().tried)
             lost += trial.result().lost
     of_them = {what: count for what, count in tried.items() if what.startswith("of them")}
-    telling.end(args.out, "kill", tried - Counter(of_them), lost, begun, **of_them)
+    harness.report(args.out, "kill", tried - Counter(of_them), lost, begun, **of_them)
 
 
 if __name__ == "__main__":
