@@ -1,4 +1,4 @@
-"""Ingested and unified faces, and their table -> pictures to look at: a sheet of each source, a preview of augmentation."""
+"""Faces, their table and the reports of the sources -> a sheet of each source, and a preview of augmentation."""
 
 import argparse
 from pathlib import Path

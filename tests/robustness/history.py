@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.robustness import harness
-from tests.robustness.harness import ROOT, call, commit_all, make_project, stages_run
+from tests.robustness.harness import call, commit_all, make_project, stages_run
 
 LOGITS = "data/predictions/0/simple_cnn.npy"
 WEIGHTS = "data/models/0/simple_cnn/weights.safetensors"
