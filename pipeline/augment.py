@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fer import params
-from fer.augmentation import balancing_rows, transform
-from fer.faces import open_faces
-from fer.labels import codes, read_table
-from fer.stages import run
-from fer.tables import replacing_folder, write_array
+from fer.core.files import replacing_folder, write_array
+from fer.core.labels import codes, read_table
+from fer.core.store import open_faces
+from fer.params import load_params
+from fer.runtime.stage import run
+from fer.training.augmentation import balancing_rows, transform
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
 
     faces, table = open_faces(args.faces), read_table(args.table)
     train = np.flatnonzero(table["fold"] == "train")

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fer import params
-from fer.augmentation import transform
-from fer.faces import open_faces
-from fer.labels import codes, read_table
-from fer.plots import montage
-from fer.source_sheets import sheet
-from fer.stages import run
-from fer.tables import read_json, replacing_folder
+from fer.core.files import read_json, replacing_folder
+from fer.core.labels import codes, read_table
+from fer.core.store import open_faces
+from fer.params import load_params
+from fer.reporting.plots.plots import montage
+from fer.reporting.sheets.source_sheet import sheet
+from fer.runtime.stage import run
+from fer.training.augmentation import transform
 
 CHANGES = 8  # changed versions of each face in the preview
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
 
     faces, table = open_faces(args.faces), read_table(args.table)
     label = np.where(table["fold"] == "train", codes(table["emotion"], chosen.emotions), -1)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer import params
-from fer.faces import concatenate
-from fer.stages import run
-from fer.tables import read_json, replacing, write_csv, write_json
-from fer.unification import in_short, unify
+from fer.core.files import read_json, replacing, write_csv, write_json
+from fer.core.store import concatenate
+from fer.data.curation.unify import in_short, unify
+from fer.params import load_params
+from fer.runtime.stage import run
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, required=True, help="folder with what ingest wrote for each source")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
 
     tables, reports = [], {}
     for source in chosen.sources:

@@ -16,8 +16,10 @@ import pytest
 import torch
 from test_processes import assert_none_is_running, wait_until
 
-from fer import errors, models, tables
-from fer.tables import replacing, replacing_folder, write_json
+from fer.core import files
+from fer.core.files import replacing, replacing_folder, write_json
+from fer.nn import weights
+from fer.runtime import errors
 from tests.robustness import harness
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +122,7 @@ def test_an_earlier_folder_comes_back_where_the_new_one_cannot_take_its_place(
             raise OSError(errno.EIO, "Input/output error", str(one))
         rename(one, other)
 
-    monkeypatch.setattr(tables.os, "replace", refuse)
+    monkeypatch.setattr(files.os, "replace", refuse)
     with pytest.raises(OSError, match=r"kept'$"), replacing_folder(folder) as part:
         (part / "new").touch()
     assert [file.name for file in folder.iterdir()] == ["old"]
@@ -137,7 +139,7 @@ def write_array(part: Path) -> None:
 
 
 def write_tensors(part: Path) -> None:
-    models.save_tensors({"a": torch.zeros(50_000)}, part)
+    weights.save_tensors({"a": torch.zeros(50_000)}, part)
 
 
 @pytest.mark.parametrize("write", [write_text, write_array, write_tensors])
@@ -223,7 +225,9 @@ def test_fer_predict_that_is_told_to_end_ends_in_a_line(tmp_path: Path, number: 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("shell", ["exec", "in between"])
 def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path, number: signal.Signals, shell: str) -> None:
-    stage = "import os; from pathlib import Path; from fer import errors, stages; errors.heed_signals()\n"
+    stage = (
+        "import os; from pathlib import Path; from fer.runtime import errors, stage as stages; errors.heed_signals()\n"
+    )
     stage += f"stages.end_with_dvc(); Path('pid').write_text(str(os.getpid())); {BEGUN}"
     (tmp_path / "stage.py").write_text(stage)
     command = f"exec {sys.executable} stage.py" if shell == "exec" else f"{sys.executable} stage.py; exit 1"
@@ -235,7 +239,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path, number: signa
 
 
 def test_a_stage_whose_dvc_has_ended_before_it_could_look_ends(tmp_path: Path) -> None:
-    stage = f"from fer import errors, stages; errors.heed_signals(); stages.end_with_dvc(); {BEGUN}"
+    stage = f"from fer.runtime import errors, stage as stages; errors.heed_signals(); stages.end_with_dvc(); {BEGUN}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "x"}
     begun = subprocess.run(
         [sys.executable, "-c", stage], env=environment, cwd=tmp_path, start_new_session=True, timeout=300
@@ -244,7 +248,8 @@ def test_a_stage_whose_dvc_has_ended_before_it_could_look_ends(tmp_path: Path) -
 
 
 def test_a_stage_that_was_started_by_hand_outlives_the_shell(tmp_path: Path) -> None:
-    stage = "from fer import stages; import threading; stages.end_with_dvc(); print(threading.active_count())"
+    stage = "import threading\nfrom fer.runtime.stage import end_with_dvc\nend_with_dvc()\n"
+    stage += "print(threading.active_count())"
     out, _ = script(tmp_path, stage, DVC_ROOT="x").communicate(timeout=300)
     assert out == "1\n"
 
@@ -262,8 +267,8 @@ def test_the_trials_tell_whether_something_is_lost(
     (tmp_path / "pipeline").mkdir()
     shutil.copy(ROOT / "pipeline/__init__.py", tmp_path / "pipeline")
     (tmp_path / "pipeline/toy.py").write_text(
-        "import contextlib\nfrom pathlib import Path\nfrom fer.stages import run\n"
-        "from fer.tables import replacing_folder\ndef main():\n"
+        "import contextlib\nfrom pathlib import Path\nfrom fer.runtime.stage import run\n"
+        "from fer.core.files import replacing_folder\ndef main():\n"
         f"    with {way} as out:\n        for number in range(5):\n            (out / str(number)).write_text('new')\n"
         "run(main)\n"
     )

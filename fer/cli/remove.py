@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fer.cli.add import NAME, PARAMS, RAW, dvc, pointer_of
+from fer.cli.paths import PARAMS, RAW
+from fer.data.ingest.add_source import NAME, pointer_of
+from fer.experiments.dvc_experiments import dvc
+from fer.params import load_params
 
 
 def add_to(commands: Any) -> None:
@@ -23,12 +26,12 @@ def add_to(commands: Any) -> None:
 
 
 def remove(args: argparse.Namespace) -> None:
-    from fer import params
-    from fer.editing import with_values
-    from fer.errors import InputError
-    from fer.tables import replacing
 
-    chosen, name = params.load(PARAMS), args.name
+    from fer.core.files import replacing
+    from fer.params.edit import with_values
+    from fer.runtime.errors import InputError
+
+    chosen, name = load_params(PARAMS), args.name
     sources = chosen.sources
     if not re.fullmatch(NAME, name):
         raise InputError(f"{name!r}: must be the name of a source; there are {', '.join(sources)}")
@@ -48,7 +51,7 @@ def remove(args: argparse.Namespace) -> None:
             "ingest.readers": {source: reader for source, reader in chosen.ingest.readers.items() if source != name},
         }
         part.write_bytes(with_values(PARAMS.read_bytes().decode(), values).encode())
-        params.load(part)
+        load_params(part)
         if pointer.exists():
             dvc("remove", str(pointer))
     for folder in (home, made):

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import yaml
 
-from fer.tables import write_json
+from fer.core.files import write_json
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("fer", "pipeline")
