@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.measuring import markdown
-from fer.tables import read_json
+from fer.core.files import read_json
 
 HERE = Path(__file__).parent
 PAGE, RESULTS = HERE / "README.md", HERE / "results"

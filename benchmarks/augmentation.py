@@ -11,14 +11,15 @@ import numpy as np
 import torch
 
 from benchmarks import measuring, ordinary
-from fer import params
-from fer.augmentation import ERASED_AREA, ERASED_RATIO, transform
-from fer.processes import available_cores
+from fer.params import load_params
+from fer.runtime.parallel import available_cores
+from fer.training.augmentation import ERASED_AREA, ERASED_RATIO, transform
+from fer.training.params import Transforms
 
 BATCH = 64
 
 
-def by_kornia(chosen: params.Transforms) -> torch.nn.Module | None:
+def by_kornia(chosen: Transforms) -> torch.nn.Module | None:
     try:
         from kornia import augmentation as kornia
     except ImportError:
@@ -38,7 +39,7 @@ def main() -> None:
     parser = measuring.arguments(__doc__)
     parser.add_argument("--faces", type=int, default=1024)
     args = parser.parse_args()
-    chosen = params.load().transforms
+    chosen = load_params().transforms
     pixels = np.random.default_rng(0).integers(0, 256, (args.faces, measuring.SIZE, measuring.SIZE), dtype=np.uint8)
     batches = torch.from_numpy(pixels).split(BATCH)
     random, kornia = torch.Generator().manual_seed(0), by_kornia(chosen)

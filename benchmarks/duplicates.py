@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.memory import peak_megabytes
-from fer.duplicates import clusters
-from fer.similarity import alike
+from fer.data.curation.duplicates import clusters
+from fer.data.curation.near_duplicates import alike
 
 SIZE, COARSE, CHUNK = 48, 12, 10_000
 

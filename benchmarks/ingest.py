@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import memory
-from fer import params
-from fer.datasets import tree
-from fer.datasets.files import Folder
-from fer.datasets.ingesting import ingest
-from fer.faces import open_faces
-from fer.processes import cores
+from fer.core.store import open_faces
+from fer.data.ingest.ingest import ingest
+from fer.data.media.folders import Folder
+from fer.data.readers import tree
+from fer.params import load_params
+from fer.runtime.parallel import cores
 
 SIDES = (48, 224)  # FER-2013's and AffectNet's
 DISTINCT = 500
@@ -61,7 +61,7 @@ def with_plain_pillow(root: Path) -> int:
 
 def with_ours(root: Path, out: Path) -> int:
     out.mkdir(exist_ok=True)
-    ingest("benchmark", tree, Folder(root), params.load().ingest, out)
+    ingest("benchmark", tree, Folder(root), load_params().ingest, out)
     return len(open_faces(out / "faces.npy"))
 
 

@@ -19,11 +19,13 @@ import torch
 from matplotlib.axes import Axes
 from torch import nn
 
-from fer import models, params
-from fer.inference import device
-from fer.plots import FAINT, INK, PALETTE, picture
-from fer.processes import available_cores
-from fer.tables import write_json
+from fer.core.files import write_json
+from fer.core.formatting import markdown_table
+from fer.nn import weights
+from fer.nn.inference import device
+from fer.params import load_params
+from fer.reporting.plots.plots import FAINT, INK, PALETTE, picture
+from fer.runtime.parallel import available_cores
 
 NETWORK, PARAMETERS, SIZE = "improved_se", 5_232_071, 48
 Way = Callable[[], int]  # does the work, and says how much it was: the number of faces, say
@@ -105,10 +107,9 @@ def machine() -> Row:
 
 def markdown(rows: Sequence[Row]) -> str:
     """A table with the keys as heads, numbers to three digits."""
-    numbers = [isinstance(value, int | float) for value in rows[0].values()]
-    lines = [[key.replace("_", " ") for key in rows[0]], ["---:" if number else "---" for number in numbers]]
-    lines += [[_cell(value) for value in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    left = [index for index, value in enumerate(rows[0].values()) if not isinstance(value, int | float)]
+    head = [key.replace("_", " ") for key in rows[0]]
+    return markdown_table(head, [[_cell(value) for value in row.values()] for row in rows], left)
 
 
 def draw(path: Path, claim: str, tables: Mapping[str, list[Row]]) -> None:
@@ -122,13 +123,13 @@ def draw(path: Path, claim: str, tables: Mapping[str, list[Row]]) -> None:
 
 def improved_se(seed: int) -> nn.Module:
     """The network of the benchmarks, on the device, with weights drawn from `seed`."""
-    chosen = params.load()
-    facts = models.Facts(
+    chosen = load_params()
+    facts = weights.Facts(
         network=NETWORK, emotions=tuple(chosen.emotions), size=SIZE, dropout=chosen.train.dropout, input_px=None
     )
     torch.manual_seed(seed)
-    network = models.build(facts)
-    found = models.parameter_counts(network)[0]
+    network = weights.build(facts)
+    found = weights.parameter_counts(network)[0]
     assert found == PARAMETERS, f"{NETWORK} has {found} parameters, not {PARAMETERS}: another network"
     return network.to(device())
 

@@ -7,18 +7,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from fer import params
-from fer.augmentation import ERASED_AREA, ERASED_RATIO
-from fer.inference import device
-from fer.models import DEVIATION, MEAN
-from fer.processes import available_cores
+from fer.nn.inference import device
+from fer.nn.weights import DEVIATION, MEAN
+from fer.runtime.parallel import available_cores
+from fer.training.augmentation import ERASED_AREA, ERASED_RATIO
+from fer.training.params import Transforms
 
 NORMALIZE = v2.Normalize([MEAN], [DEVIATION])
 AS_STORED = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), NORMALIZE])
 
 
-def changes(chosen: params.Transforms, *, on_pil: bool) -> v2.Compose:
-    """What `fer.augmentation` does, within the same bounds, to a PIL picture or a uint8 tensor; floats in 0..1."""
+def changes(chosen: Transforms, *, on_pil: bool) -> v2.Compose:
+    """What `fer.training.augmentation` does, within the same bounds, to a PIL image or uint8 tensor; floats in 0..1."""
     moves = v2.RandomAffine(
         chosen.rotation_degrees,
         translate=(chosen.shift, chosen.shift),

@@ -24,10 +24,10 @@ import torch
 from torch import nn
 
 from benchmarks.memory import peak_megabytes
-from fer import params
-from fer.faces import open_faces
-from fer.inference import logits
-from fer.prediction import predict
+from fer.core.store import open_faces
+from fer.nn.inference import logits
+from fer.nn.pool import predict
+from fer.params import load_params
 
 SIDE, CLASSES = 48, 7
 
@@ -38,13 +38,13 @@ def network() -> nn.Module:
 
 
 def in_slices(faces: Path, out: Path) -> None:
-    chosen = params.load()
+    chosen = load_params()
     settings = chosen.predict
     predict(network(), faces, out, {}, views=settings.views, batch=settings.batch, precision=chosen.precision)
 
 
 def at_once(faces: Path, out: Path) -> None:
-    chosen = params.load()
+    chosen = load_params()
     settings = chosen.predict
     pool = open_faces(faces)
     np.save(out, logits(network(), pool, views=settings.views, batch=settings.batch, precision=chosen.precision))

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from benchmarks import measuring, ordinary
-from fer import params
-from fer.inference import AT_ONCE, device, logits, placed
+from fer.nn.inference import AT_ONCE, device, logits, placed
+from fer.params import load_params
 
 CLOSE = 1e-3  # of the largest logit, in fp32
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser = measuring.arguments(__doc__)
     parser.add_argument("--faces", type=int, default=1024)
     args = parser.parse_args()
-    batch, where = params.load().predict.batch, device()
+    batch, where = load_params().predict.batch, device()
     pixels = np.random.default_rng(0).integers(0, 256, (args.faces, measuring.SIZE, measuring.SIZE), dtype=np.uint8)
     network = measuring.improved_se(seed=0).eval()
     quick = placed(deepcopy(network))

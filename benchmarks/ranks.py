@@ -22,11 +22,11 @@ import torch
 import yaml
 
 from benchmarks import measuring
-from fer import models
-from fer.labels import COLUMNS, EMOTIONS
-from fer.prediction import SLICE
-from fer.processes import available_cores
-from fer.sample import draw
+from fer.core.labels import COLUMNS, EMOTIONS
+from fer.data.synthetic.sample import draw
+from fer.nn import weights
+from fer.nn.pool import SLICE
+from fer.runtime.parallel import available_cores
 
 ROOT = Path(__file__).parents[1]
 BATCH, DRAWN = 64, 256
@@ -57,8 +57,8 @@ def write_project(folder: Path, stage: str, count: int) -> Path:
     np.save(folder / "augmented" / "faces.npy", pixels[:0])
     np.save(folder / "augmented" / "parents.npy", label[:0])
     torch.manual_seed(0)
-    facts = models.Facts(network=network, emotions=EMOTIONS[:7], size=size, dropout=0.0, input_px=None)
-    models.save(models.build(facts), facts, folder / "model")
+    facts = weights.Facts(network=network, emotions=EMOTIONS[:7], size=size, dropout=0.0, input_px=None)
+    weights.save(weights.build(facts), facts, folder / "model")
     return folder
 
 

@@ -4,9 +4,9 @@
                                   [--epochs 6] [--faces 1500] [--seeds 0 1 2]
 
 The ordinary loop takes batches from a DataLoader with a worker for each core, which changes PIL pictures by
-torchvision, and is fp32, eager, AdamW. Ours is `fer.training.fit`, whole, with its average of the weights. In "faces
-ready" its random changes are left out: the pace of the network on faces that lie ready. On a GPU there is a row for
-compiled steps, which takes about `--steps 1000` to tell much.
+torchvision, and is fp32, eager, AdamW. Ours is `fer.training.loop.fit`, whole, with its average of the weights. In
+"faces ready" its random changes are left out: the pace of the network on faces that lie ready. On a GPU there is a row
+for compiled steps, which takes about `--steps 1000` to tell much.
 
 Then both learn drawn faces for `--epochs` from the same weights, and are tested on a quarter as many others, by each of
 `--seeds`; ours without averaging the weights, so that both do the same arithmetic.
@@ -26,18 +26,19 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from benchmarks import measuring, ordinary
-from fer import params, recipes, training
-from fer.examples import Examples
-from fer.inference import device, placed
-from fer.optimization import make_optimizer, make_schedule
-from fer.recipes import recipe_of
-from fer.sample import draw
+from fer.data.synthetic.sample import draw
+from fer.nn.inference import device, placed
+from fer.params import load_params
+from fer.training import loop
+from fer.training.examples import Examples
+from fer.training.optim import make_optimizer, make_schedule
+from fer.training.params import Train, recipe_of
 
 CLASSES = 7
 
 
 def by_dataloader(
-    network: nn.Module, loader: DataLoader[tuple[Tensor, Tensor]], recipe: recipes.Train, epochs: int = 1
+    network: nn.Module, loader: DataLoader[tuple[Tensor, Tensor]], recipe: Train, epochs: int = 1
 ) -> None:
     where = device()
     optimizer = make_optimizer(network, recipe.optimizer)
@@ -54,16 +55,16 @@ def by_dataloader(
 
 
 def by_ours(
-    network: nn.Module, train: Examples, valid: Examples, recipe: recipes.Train, steps: int, precision: str, seed: int
+    network: nn.Module, train: Examples, valid: Examples, recipe: Train, steps: int, precision: str, seed: int
 ) -> None:
     """All steps as one epoch, so that there is none to choose by the accuracy on `valid`."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        training.fit(
+        loop.fit(
             placed(network),
             train,
             valid,
             recipe=recipe.model_copy(update={"epochs": 1}),
-            transforms=params.load().transforms,
+            transforms=load_params().transforms,
             steps=steps,
             seed=seed,
             precision=precision,
@@ -72,7 +73,7 @@ def by_ours(
 
 
 def loader_of(pixels: np.ndarray, label: np.ndarray, batch: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    change = v2.Compose([ordinary.changes(params.load().transforms, on_pil=True), ordinary.NORMALIZE])
+    change = v2.Compose([ordinary.changes(load_params().transforms, on_pil=True), ordinary.NORMALIZE])
     return ordinary.loader(ordinary.Faces(pixels, label, change), batch, shuffle=True)
 
 
@@ -80,7 +81,7 @@ def examples(pixels: np.ndarray, label: np.ndarray) -> Examples:
     return Examples(pixels, np.eye(CLASSES, dtype=np.float32)[label], np.ones(len(label), dtype=np.float32))
 
 
-def paces(recipe: recipes.Train, steps: int, repeats: int) -> dict[str, list[float]]:
+def paces(recipe: Train, steps: int, repeats: int) -> dict[str, list[float]]:
     """Faces a second in an epoch of `steps`, of each way and repeat."""
     random, count = np.random.default_rng(0), steps * recipe.batch
     pixels = random.integers(0, 256, (count, measuring.SIZE, measuring.SIZE), dtype=np.uint8)
@@ -99,11 +100,11 @@ def paces(recipe: recipes.Train, steps: int, repeats: int) -> dict[str, list[flo
         by_ours(network, train, one, recipe, steps, precision, seed=0)
 
     def with_faces_ready(network: nn.Module) -> None:
-        with patch.object(training, "transform", lambda *_: ready):
+        with patch.object(loop, "transform", lambda *_: ready):
             ours(network)
 
     def compiled(network: nn.Module) -> None:
-        with patch.object(training, "COMPILED_FROM", 0):
+        with patch.object(loop, "COMPILED_FROM", 0):
             ours(network, "bf16")
 
     def way(learn: Callable[[nn.Module], None]) -> measuring.Way:
@@ -126,7 +127,7 @@ def paces(recipe: recipes.Train, steps: int, repeats: int) -> dict[str, list[flo
     return measuring.rates(ways, repeats)
 
 
-def accuracies(recipe: recipes.Train, epochs: int, count: int, seeds: Iterable[int]) -> list[measuring.Row]:
+def accuracies(recipe: Train, epochs: int, count: int, seeds: Iterable[int]) -> list[measuring.Row]:
     """Of both ways on faces that were not learnt from, for each seed, and of the difference."""
     rows = []
     for seed in seeds:
@@ -136,7 +137,7 @@ def accuracies(recipe: recipes.Train, epochs: int, count: int, seeds: Iterable[i
         theirs, ours = measuring.improved_se(seed), measuring.improved_se(seed)
         by_dataloader(theirs, loader, recipe, epochs)
         by_ours(ours, train, valid, recipe.model_copy(update={"ema": 0.0}), epochs * len(loader), "fp32", seed)
-        right = [100 * training.validate(network, valid, "fp32")[1] for network in (theirs, ours)]
+        right = [100 * loop.validate(network, valid, "fp32")[1] for network in (theirs, ours)]
         rows.append({"seed": str(seed), "DataLoader": right[0], "ours": right[1], "difference": right[1] - right[0]})
     if len(rows) > 1:
         for name, summary in (("mean", statistics.mean), ("standard deviation", statistics.stdev)):
@@ -153,7 +154,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=1500, help="drawn ones, to learn from")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
     recipe = recipe_of(measuring.NETWORK, chosen.networks, chosen.train).model_copy(update={"batch": args.batch})
 
     found = paces(recipe, args.steps, args.repeats)

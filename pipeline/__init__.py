@@ -2,10 +2,10 @@
 
 import sys
 
-from fer import errors
+from fer.runtime import errors
 
 if sys.argv[0] == "-m":  # a stage begins; its modules take seconds to import
     errors.heed_signals()
-    from fer import stages
+    from fer.runtime import stage
 
-    stages.end_with_dvc()
+    stage.end_with_dvc()

@@ -1,4 +1,4 @@
-"""Labelled training faces -> changed copies that balance rare emotions, the row each comes from, and a preview."""
+"""Labelled training faces -> changed copies that balance rare emotions, and the row that each comes from."""
 
 import argparse
 from pathlib import Path
@@ -6,15 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fer import params
-from fer.augmentation import balancing_rows, transform
-from fer.faces import open_faces
-from fer.labels import codes, read_table
-from fer.plots import montage
-from fer.stages import run
-from fer.tables import replacing_folder, write_array
-
-PREVIEWS = 8  # changed versions of each face in the preview
+from fer.core.files import replacing_folder, write_array
+from fer.core.labels import codes, read_table
+from fer.core.store import open_faces
+from fer.params import load_params
+from fer.runtime.stage import run
+from fer.training.augmentation import balancing_rows, transform
 
 
 def main() -> None:
@@ -23,7 +20,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
 
     faces, table = open_faces(args.faces), read_table(args.table)
     train = np.flatnonzero(table["fold"] == "train")
@@ -33,16 +30,10 @@ def main() -> None:
     )
     random = torch.Generator().manual_seed(chosen.seed)
     copies = transform(torch.from_numpy(faces[train[copied]]), chosen.transforms, random)
-    examples = faces[[train[label == code][0] for code in range(len(chosen.emotions))]]
-    changed = transform(torch.from_numpy(examples.repeat(PREVIEWS, axis=0)), chosen.transforms, random)
 
     with replacing_folder(args.out) as out:
         write_array(out / "faces.npy", (copies * 255).round().byte().numpy())
         write_array(out / "parents.npy", train[copied])
-        grid = (changed * 255).round().byte().numpy().reshape(len(examples), PREVIEWS, *examples.shape[1:])
-        grid = np.concatenate([examples[:, None], grid], axis=1)
-        columns = ["original", *(f"change {k}" for k in range(1, PREVIEWS + 1))]
-        montage(out / "preview.png", grid, chosen.emotions, columns, "What augmentation does to a face")
 
 
 if __name__ == "__main__":

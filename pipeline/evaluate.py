@@ -3,11 +3,13 @@
 import argparse
 from pathlib import Path
 
-from fer import audit_plot, auditing, evaluation, history, params, plots
-from fer.ensembles import read_predictions
-from fer.labels import read_table, read_truth
-from fer.stages import run
-from fer.tables import read_json, write_csv, write_json
+from fer.core.files import read_json, write_csv, write_json
+from fer.core.labels import read_table, read_truth
+from fer.evaluation import audit, evaluate, history
+from fer.params import load_params
+from fer.predictions.ensembles import read_predictions
+from fer.reporting.plots import audit_plot, plots
+from fer.runtime.stage import run
 
 
 def main() -> None:
@@ -15,38 +17,38 @@ def main() -> None:
     for name in ("table", "truth", "report", "predictions", "pseudo-labels", "models", "history", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
     weights, emotions, bins = chosen.ensemble, chosen.emotions, chosen.evaluate.bins
 
     table, truth = read_table(args.table), read_truth(args.truth)
-    faces = evaluation.measured(table, emotions)
+    faces = evaluate.measured(table, emotions)
     said, decided = {}, {}
     for round_ in chosen.rounds.predict:
         predictions = read_predictions(args.predictions / str(round_), weights, emotions, len(table))
-        said[round_] = evaluation.answers(predictions, faces, chosen.seed, weights)
+        said[round_] = evaluate.answers(predictions, faces, chosen.seed, weights)
     for round_ in chosen.rounds.retrain:
-        decided[round_] = evaluation.read_pseudo_labels(args.pseudo_labels / str(round_), table, truth, emotions)
-    curves = evaluation.read_curves(args.models, chosen.rounds.predict, weights)
+        decided[round_] = evaluate.read_pseudo_labels(args.pseudo_labels / str(round_), table, truth, emotions)
+    curves = evaluate.read_curves(args.models, chosen.rounds.predict, weights)
 
-    figures = evaluation.figures(said, faces, emotions, bins)
+    figures = evaluate.figures(said, faces, emotions, bins)
     report = read_json(args.report)
-    estimates = auditing.read_estimates(args.pseudo_labels, chosen.rounds.retrain)
-    audits = auditing.completed(evaluation.audits(decided, emotions), estimates, table, report, emotions)
+    estimates = audit.read_estimates(args.pseudo_labels, chosen.rounds.retrain)
+    audits = audit.completed(evaluate.audits(decided, emotions), estimates, table, report, emotions)
     pool = table[table["fold"] == "unlabelled"]
     for labels in decided.values():
         pool = table.iloc[labels.rows]  # the same for all: without the faces that people reviewed
     past = history.gathered(decided, len(pool))
     for round_, changes in history.changes(past).items():
         audits[round_]["changes"] = changes
-    verdicts = evaluation.verdicts(said, faces)
-    confusion = evaluation.confusion(said, faces, emotions)
-    reliability = evaluation.reliability(said, faces, bins)
-    coverage = evaluation.coverage(decided)
+    verdicts = evaluate.verdicts(said, faces)
+    confusion = evaluate.confusion(said, faces, emotions)
+    reliability = evaluate.reliability(said, faces, bins)
+    coverage = evaluate.coverage(decided)
 
-    doubts = evaluation.doubts(said, faces, emotions)
+    doubts = evaluate.doubts(said, faces, emotions)
     report["notes"] += doubts
     documents = {"evaluate": figures, "pseudo_labels": audits, "verdict": verdicts, "data": report}
-    documents["summary"] = evaluation.headlines(figures, audits, verdicts)
+    documents["summary"] = evaluate.headlines(figures, audits, verdicts)
     for name, document in documents.items():
         write_json(args.out / f"{name}.json", document)
     tables = {"curves": curves, "confusion": confusion, "reliability": reliability, "coverage": coverage}

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fer import exhibits, packaging, params
-from fer.calibration import probabilities
-from fer.ensembles import read_predictions, vote
-from fer.exhibition import maps_page, pseudo_label_pages, strongest, test_pages, ways_page
-from fer.faces import open_faces
-from fer.inference import device
-from fer.labels import codes, read_table
-from fer.stages import run
-from fer.tables import read_array, replacing_folder, write_json
+from fer.core.files import read_array, replacing_folder, write_json
+from fer.core.labels import codes, read_table
+from fer.core.store import open_faces
+from fer.nn.inference import device
+from fer.params import load_params
+from fer.predictions.calibration import probabilities
+from fer.predictions.ensembles import read_predictions, vote
+from fer.reporting.explanation import selection
+from fer.reporting.explanation.gallery import maps_page, pseudo_label_pages, test_pages, ways_page
+from fer.runtime.stage import run
+from fer.serving.package import bundle
+from fer.serving.package.bundle import strongest
 
 
 def main() -> None:
@@ -21,9 +24,9 @@ def main() -> None:
     for name in ("faces", "table", "package", "predictions", "pseudo-labels", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
-    rounds = params.load().rounds.retrain
+    rounds = load_params().rounds.retrain
 
-    table, faces, package = read_table(args.table), open_faces(args.faces), packaging.load(args.package, device())
+    table, faces, package = read_table(args.table), open_faces(args.faces), bundle.load(args.package, device())
     about = package.about
     said = read_predictions(args.predictions / str(about.round), about.vote, about.emotions, len(table))
     test = np.flatnonzero(table["fold"] == "test")
@@ -35,7 +38,7 @@ def main() -> None:
 
     with replacing_folder(args.out) as out:
         pages = test_pages(out, voter, tested, probs, labels, of_test)
-        surest = exhibits.surest(probs, labels, of_test)
+        surest = selection.surest(probs, labels, of_test)
         if len(surest):
             pages += [ways_page(out, voter, tested[surest], labels[surest]), maps_page(out, voter, tested[surest[0]])]
         for round_ in rounds[-1:]:

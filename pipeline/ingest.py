@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from fer import params
-from fer.datasets.accounts import in_words
-from fer.datasets.detect import READERS, reader_named, recognise
-from fer.datasets.ingesting import ingest
-from fer.stages import run
-from fer.tables import replacing_folder, write_json
+from fer.core.files import replacing_folder, write_json
+from fer.data.ingest.detect import READERS, reader_named, recognise
+from fer.data.ingest.ingest import ingest
+from fer.data.ingest.report import in_words
+from fer.params import load_params
+from fer.runtime.stage import run
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder with the owner's files")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    rules = params.load().ingest
+    rules = load_params().ingest
 
     named = rules.readers.get(args.source)
     reader, place = recognise(args.root, [reader_named(named)] if named else READERS)

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fer import model_card, models, packaging, params
-from fer.ensembles import calibrated_vote, read_predictions
-from fer.labels import codes, read_table
-from fer.pseudolabels import gathered, thresholds
-from fer.stages import run
-from fer.tables import read_json, replacing_folder
+from fer.core.files import read_json, replacing_folder
+from fer.core.labels import codes, read_table
+from fer.nn import weights
+from fer.params import load_params
+from fer.predictions.ensembles import calibrated_vote, read_predictions
+from fer.pseudo_labels.policy import gathered
+from fer.pseudo_labels.selection import thresholds
+from fer.runtime.stage import run
+from fer.serving.package import bundle
+from fer.serving.package import card as package_card
 
 
 def main() -> None:
@@ -18,7 +22,7 @@ def main() -> None:
     for name in ("table", "report", "models", "predictions", "pseudo-labels", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
 
     voters = {name: weight for name, weight in chosen.ensemble.items() if weight}
     table = read_table(args.table)
@@ -37,22 +41,22 @@ def main() -> None:
     needed = thresholds(evidence, chosen.pseudo_label.chosen, chosen.emotions)
 
     trained = args.models / str(best)
-    about = packaging.Bundle(
+    about = bundle.Bundle(
         round=best,
         emotions=tuple(chosen.emotions),
-        size=models.read_facts(trained / next(iter(voters))).size,
+        size=weights.read_facts(trained / next(iter(voters))).size,
         align=chosen.ingest.align,
         views=tuple(chosen.predict.views),
         precision=chosen.precision,
         vote=voters,
         temperatures=answers[best].temperatures,
         thresholds=dict(zip(chosen.emotions, needed, strict=True)),
-        weights_sha256={name: models.weights_sha256(trained / name) for name in voters},
+        weights_sha256={name: weights.weights_sha256(trained / name) for name in voters},
     )
     learnt = read_json(args.pseudo_labels / str(best) / "summary.json") if best else None
-    card = model_card.card(about, answers[best].vote, table, read_json(args.report), learnt, chosen.evaluate.bins)
+    card = package_card.card(about, answers[best].vote, table, read_json(args.report), learnt, chosen.evaluate.bins)
     with replacing_folder(args.out) as out:
-        packaging.write(about, trained, out)
+        bundle.write(about, trained, out)
         (out / "card.md").write_text(card, encoding="utf-8")
     print(f"packaged round {best} of {', '.join(voters)}")
 

@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
-from fer import distributed, models, params
-from fer.faces import open_faces
-from fer.inference import placed, view_names
-from fer.prediction import predict
-from fer.tables import write_json
+from fer.core.files import write_json
+from fer.core.store import open_faces
+from fer.nn import distributed, weights
+from fer.nn.inference import placed, view_names
+from fer.nn.pool import predict
+from fer.params import load_params
 
 
 def main() -> None:
@@ -16,11 +17,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="an .npy file; a .json of the same name goes beside it")
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
 
     size = open_faces(args.faces).shape[1]
-    network, about = models.load(args.model, chosen.emotions, size)
-    of_weights = {"network": about.network, "weights_sha256": models.weights_sha256(args.model)}
+    network, about = weights.load(args.model, chosen.emotions, size)
+    of_weights = {"network": about.network, "weights_sha256": weights.weights_sha256(args.model)}
     facts = of_weights | {"views": view_names(chosen.predict.views), "emotions": chosen.emotions}
     predict(
         placed(network),

@@ -4,9 +4,9 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from fer.report import Inputs, page
-from fer.stages import run
-from fer.tables import replacing_folder
+from fer.core.files import replacing_folder
+from fer.reporting.page.report import Inputs, page
+from fer.runtime.stage import run
 
 
 def main() -> None:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer import distributed, models, params
-from fer.examples import read_labelled, read_pseudo_labelled, read_unlabelled
-from fer.inference import placed
-from fer.recipes import recipe_of
-from fer.tables import replacing_folder, write_csv
-from fer.training import learn, untrained
+from fer.core.files import replacing_folder, write_csv
+from fer.nn import distributed, weights
+from fer.nn.inference import placed
+from fer.params import load_params
+from fer.training.examples import read_labelled, read_pseudo_labelled, read_unlabelled
+from fer.training.loop import learn, untrained
+from fer.training.params import recipe_of
 
 
 def main() -> None:
@@ -25,14 +26,14 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
     recipe = recipe_of(args.network, chosen.networks, chosen.train)
 
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
     accepted = read_pseudo_labelled(args.faces, args.table, args.pseudo_labels, chosen.retrain)
     network, facts = untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
     if chosen.retrain.start == "teacher":
-        models.load_teacher(network, args.network, args.models, args.pseudo_labels)
+        weights.load_teacher(network, args.network, args.models, args.pseudo_labels)
     curve = learn(
         placed(network),
         train + accepted,
@@ -48,7 +49,7 @@ def main() -> None:
     )
     if distributed.is_first():
         with replacing_folder(args.out) as out:
-            models.save(network, facts, out)
+            weights.save(network, facts, out)
             write_csv(out / "curve.csv", pd.DataFrame(curve))
 
 

@@ -3,15 +3,16 @@
 import argparse
 from pathlib import Path
 
-from fer import params, sample
-from fer.stages import run
+from fer.data.synthetic import sample
+from fer.params import load_params
+from fer.runtime.stage import run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write the three folders into")
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
 
     sizes = chosen.sample
     sample.write(args.out, chosen.seed, labelled=sizes.labelled, tests=sizes.tests, photos=sizes.photos)

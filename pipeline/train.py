@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer import distributed, models, params
-from fer.examples import read_labelled
-from fer.inference import placed
-from fer.recipes import recipe_of
-from fer.tables import replacing_folder, write_csv
-from fer.training import learn, untrained
+from fer.core.files import replacing_folder, write_csv
+from fer.nn import distributed, weights
+from fer.nn.inference import placed
+from fer.params import load_params
+from fer.training.examples import read_labelled
+from fer.training.loop import learn, untrained
+from fer.training.params import recipe_of
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--augmented", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
     recipe = recipe_of(args.network, chosen.networks, chosen.train)
 
     train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
@@ -40,7 +41,7 @@ def main() -> None:
     )
     if distributed.is_first():
         with replacing_folder(args.out) as out:
-            models.save(network, facts, out)
+            weights.save(network, facts, out)
             write_csv(out / "curve.csv", pd.DataFrame(curve))
 
 

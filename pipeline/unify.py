@@ -1,16 +1,15 @@
-"""All sources' faces and labels -> one array of faces, one table, the hidden truth, a report, a picture per source."""
+"""All sources' faces and labels -> one array of faces, one table, the hidden truth and a report."""
 
 import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from fer import params
-from fer.faces import concatenate
-from fer.source_sheets import sheet
-from fer.stages import run
-from fer.tables import read_json, replacing, replacing_folder, write_csv, write_json
-from fer.unification import in_short, unify
+from fer.core.files import read_json, replacing, write_csv, write_json
+from fer.core.store import concatenate
+from fer.data.curation.unify import in_short, unify
+from fer.params import load_params
+from fer.runtime.stage import run
 
 
 def main() -> None:
@@ -18,7 +17,7 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, required=True, help="folder with what ingest wrote for each source")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = params.load()
+    chosen = load_params()
 
     tables, reports = [], {}
     for source in chosen.sources:
@@ -36,9 +35,6 @@ def main() -> None:
     write_json(
         args.out / "report.json", report | {"supplied": {name: in_short(told) for name, told in reports.items()}}
     )
-    with replacing_folder(args.out / "sources") as pictures:
-        for source in chosen.sources:
-            sheet(pictures / f"{source}.png", source, faces, table[table["source"] == source], reports[source])
 
 
 if __name__ == "__main__":

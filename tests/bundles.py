@@ -4,19 +4,20 @@ from pathlib import Path
 
 import torch
 
-from fer import models, packaging
+from fer.nn import weights
+from fer.serving.package import bundle
 
 EMOTIONS = ("angry", "happy")
 
 
 def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float, float] = (0.0, 2.0)) -> Path:
     """Write a package of two emotions at 16 pixels, of which by default only the first is ever accepted."""
-    facts = models.Facts(network="simple_cnn", emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
+    facts = weights.Facts(network="simple_cnn", emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
     trained = folder.with_name(f"{folder.name}-trained")
     (trained / "simple_cnn").mkdir(parents=True)
     torch.manual_seed(0)
-    models.save(models.build(facts), facts, trained / "simple_cnn")
-    about = packaging.Bundle(
+    weights.save(weights.build(facts), facts, trained / "simple_cnn")
+    about = bundle.Bundle(
         round=1,
         emotions=EMOTIONS,
         size=16,
@@ -26,8 +27,8 @@ def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float,
         vote={"simple_cnn": 1.0},
         temperatures={"simple_cnn": 1.0},
         thresholds=dict(zip(EMOTIONS, thresholds, strict=True)),
-        weights_sha256={"simple_cnn": models.weights_sha256(trained / "simple_cnn")},
+        weights_sha256={"simple_cnn": weights.weights_sha256(trained / "simple_cnn")},
     )
     folder.mkdir()
-    packaging.write(about, trained, folder)
+    bundle.write(about, trained, folder)
     return folder

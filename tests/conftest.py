@@ -5,7 +5,7 @@ import pytest
 from hypothesis import settings
 
 # The slowest files: a worker that begins one of them last would keep the others waiting.
-FIRST = ("test_smoke.py", "test_distributed.py", "test_evaluate_stage.py", "test_benchmarks.py", "test_checkpoints.py")
+FIRST = ("test_smoke.py", "test_distributed.py", "test_evaluate_stage.py", "test_benchmarks.py", "test_checkpoint.py")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the stages that tests run: their sets are too small to share
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.

@@ -28,10 +28,13 @@ from dvc.cli import parse_args as dvc_arguments
 from dvc.utils.collections import merge_dicts
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 
-from fer import cli, params, search
-from fer.arms import ARMS
-from fer.datasets.detect import NAMED, READERS, name_of
-from fer.policies import Policies
+from fer import cli
+from fer.data.ingest.detect import NAMED, READERS, name_of
+from fer.experiments import search
+from fer.experiments.arms import ARMS
+from fer.nn.names import NETWORKS
+from fer.params import Params, load_params
+from fer.pseudo_labels.params import Policies
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -113,7 +116,7 @@ def arguments(program: Callable[[], object], words: Sequence[str]) -> argparse.N
 
 def check_fer(words: Sequence[str], tmp_path: Path) -> None:
     given = vars(arguments(cli.main, words))
-    assert set(given.get("networks", ())) <= set(params.NETWORKS)
+    assert set(given.get("networks", ())) <= set(NETWORKS)
     assert set(given.get("arms", ())) <= set(ARMS)
     if keys := given.get("keys"):
         asked = search.asked(keys)
@@ -128,7 +131,7 @@ def check_dvc(words: Sequence[str], tmp_path: Path) -> None:
     for changes in get_hydra_sweeps({"params.yaml": given.get("set_param") or []}):
         shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
         apply_overrides(tmp_path / "params.yaml", changes["params.yaml"])
-        params.load(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml")
 
 
 def check_make(words: Sequence[str], tmp_path: Path) -> None:
@@ -177,7 +180,7 @@ def is_there(path: str) -> bool:
     written = re.fullmatch(r"[a-z_]+\.\w+", place.name) and inside[-1:] != [place] and "raw" not in place.parts
     if any(line.startswith(f"{place}/") for line in ignored):
         return True
-    return bool(inside) and (not written or place.name in sources() or place.stem in params.NETWORKS)
+    return bool(inside) and (not written or place.name in sources() or place.stem in NETWORKS)
 
 
 @cache
@@ -223,7 +226,7 @@ def test_every_block_is_what_it_says(page: str) -> None:
     for language, text in FENCED.findall(PAGES[page]):
         if language == "yaml":
             shown = merge_dicts(yaml.safe_load((ROOT / "params.yaml").read_text()), yaml.safe_load(text))
-            params.Params.model_validate(shown)
+            Params.model_validate(shown)
         else:
             assert language in ("python", ""), f"{page}: a block of {language}"
             assert not language or compile(text, page, "exec")
@@ -287,7 +290,7 @@ def test_the_table_of_policies_has_every_policy() -> None:
 
 
 def test_the_table_of_networks_has_every_network_and_its_parameters() -> None:
-    assert sorted(rows("docs/networks.md", "## Which one")) == sorted(params.NETWORKS)
+    assert sorted(rows("docs/networks.md", "## Which one")) == sorted(NETWORKS)
     for name, count in re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", PAGES["docs/networks.md"], re.MULTILINE):
         assert f"{count}" in (ROOT / f"fer/models/{name}.py").read_text(), f"{name} has not {count} parameters"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer.annotation import annotating
-from fer.faces import concatenate
-from fer.inputs import Input
-from fer.rows import Seen
-from fer.tables import write_array
+from fer.core.files import write_array
+from fer.core.store import concatenate
+from fer.serving.annotate import annotating
+from fer.serving.inputs import Input
+from fer.serving.outputs import Seen
 
 resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
 

@@ -1,4 +1,4 @@
-"""The floors: imports go only downwards, and the lower floors do without torch."""
+"""The levels of the packages: imports point down, and packages that need no torch load none."""
 
 import ast
 import subprocess
@@ -8,126 +8,105 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOORS = (
-    (
-        "editing",
-        "errors",
-        "experiments",
-        "labels",
-        "migration",
-        "params",
-        "percentages",
-        "policies",
-        "processes",
-        "recipes",
-        "rounds",
-        "schema",
-        "search",
-        "spreadsheets",
-        "stages",
-        "statuses",
-        "stored",
-        "tables",
-    ),
-    ("duplicates", "similarity", "splits", "unification"),
-    (
-        "arms",
-        "auditing",
-        "calibration",
-        "ensembles",
-        "estimates",
-        "gains",
-        "history",
-        "metrics",
-        "pseudolabels",
-        "evaluation",
-        "standings",
-    ),
-    ("corrections", "doubts", "exhibits", "reviews"),
-    ("drawing", "expressions", "people", "portraits", "sample"),
-    ("faces", "datasets", "detection", "video", "extraction", "landmarks", "looking", "inputs", "rows"),
-    (
-        "models",
-        "augmentation",
-        "checkpoints",
-        "consistency",
-        "distributed",
-        "examples",
-        "explaining",
-        "exporting",
-        "inference",
-        "model_card",
-        "optimization",
-        "packaging",
-        "predictor",
-        "prediction",
-    ),
-    ("training", "benchmark", "comparison"),
-    (
-        "plots",
-        "audit_plot",
-        "explained_plot",
-        "demo",
-        "exhibition",
-        "markup",
-        "report",
-        "report_figures",
-        "review_sheet",
-        "source_sheets",
-        "benchmark_plot",
-        "comparison_plot",
-        "search_plot",
-        "annotation",
-    ),
-    ("cli",),
+LEVEL = {  # a package imports only packages of a lower level
+    "runtime": 0,
+    "core": 1,
+    "data": 2,
+    "nn": 2,
+    "predictions": 2,
+    "models": 3,
+    "training": 3,
+    "pseudo_labels": 3,
+    "evaluation": 3,
+    "reporting": 3,
+    "params": 4,
+    "serving": 4,
+    "experiments": 5,
+    "cli": 6,
+}
+INNER_LEVEL = {  # the same inside two packages
+    "data": {"synthetic": 0, "media": 0, "curation": 0, "readers": 1, "ingest": 2},
+    "reporting": {"plots": 0, "page": 0, "sheets": 1, "explanation": 1},
+}
+WITHOUT_TORCH = (
+    "runtime core data predictions pseudo_labels evaluation params reporting/plots reporting/sheets reporting/page"
 )
-LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-ALSO = [
-    "datasets.ingesting",
-    "plots",
-    "audit_plot",
-    "explained_plot",
-    "report",
-    "review_sheet",
-    "source_sheets",
-    "comparison_plot",
-    "search_plot",
-    "cli",
-]
-WITHOUT_TORCH = [name for names in FLOORS[:6] for name in names] + ALSO
+LIBRARY = sorted((ROOT / "fer").rglob("*.py"))
 
 
-def part(path: Path) -> str:
-    return path.relative_to(ROOT / "fer").with_suffix("").parts[0]
+def package(module: str) -> tuple[str, str]:
+    """Return the package of `fer.package.inner.…`, and the package inside it."""
+    _, outer, inner, *_ = [*module.split("."), "", ""]
+    return outer, inner
 
 
-LIBRARY = sorted(path for path in (ROOT / "fer").rglob("*.py") if path != ROOT / "fer" / "__init__.py")
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_imports_go_only_downwards(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("fer", "pipeline"):
-            names = [node.module] if node.module != "fer" else [f"fer.{alias.name}" for alias in node.names]
-            for name in names:
-                assert name.split(".")[0] == "fer", "the library does not import stages"
-                assert LEVEL[name.split(".")[1]] <= LEVEL[part(path)], f"{name} is on a higher floor"
+def modules_imported(source: str) -> set[str]:
+    """Return the modules and packages of this project that a file imports, imports inside functions included."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] in ("fer", "pipeline", "tests", "benchmarks")}
 
 
-def loads_torch(module: str) -> bool:
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+def wrong_imports(module: str, source: str) -> list[str]:
+    """Return the imports of `module` that point up or sideways."""
+    outer, inner = package(module)
+    wrong = []
+    for name in modules_imported(source):
+        to_outer, to_inner = package(name)
+        if name.split(".")[0] != "fer":
+            points_down = False
+        elif to_outer != outer:
+            points_down = LEVEL[to_outer] < LEVEL[outer]
+        elif outer in INNER_LEVEL and to_inner != inner:
+            points_down = INNER_LEVEL[outer][to_inner] < INNER_LEVEL[outer][inner]
+        else:
+            points_down = True
+        if not points_down:
+            wrong.append(name)
+    return sorted(wrong)
+
+
+def test_every_package_has_a_level() -> None:
+    assert {path.name for path in (ROOT / "fer").iterdir() if (path / "__init__.py").is_file()} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=module_of)
+def test_imports_point_down(path: Path) -> None:
+    if path != ROOT / "fer" / "__init__.py":  # the public API, which loads lazily
+        assert wrong_imports(module_of(path), path.read_text()) == []
+
+
+def test_an_import_that_points_up_or_sideways_is_noticed() -> None:
+    assert wrong_imports("fer.nn.weights", "from fer.training.loop import train") == ["fer.training.loop.train"]
+    assert wrong_imports("fer.nn.weights", "from fer.predictions import metrics") == ["fer.predictions.metrics"]
+    assert wrong_imports("fer.data.media.video", "import fer.data.readers.lfw") == ["fer.data.readers.lfw"]
+    assert wrong_imports("fer.data.readers.lfw", "from pipeline import train") == ["pipeline.train"]
+    assert wrong_imports("fer.data.readers.lfw", "from fer.data.media.folders import Folder") == []
+
+
+def loads_torch(*modules: str) -> bool:
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     return bool(subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode)
 
 
-def test_the_lower_floors_do_not_load_torch() -> None:
-    together = ", ".join(f"fer.{name}" for name in WITHOUT_TORCH)
-    assert not loads_torch(together)
+def test_packages_that_need_no_torch_load_none() -> None:
+    folders = [ROOT / "fer" / name for name in WITHOUT_TORCH.split()]
+    modules = [module_of(path) for folder in folders for path in folder.rglob("*.py") if path.stem != "__main__"]
+    assert not loads_torch(*modules)
 
 
 def test_loading_torch_would_be_noticed() -> None:
-    assert loads_torch("fer.models")
+    assert loads_torch("fer.nn.layers")
 
 
 def test_argparse_is_only_for_stages_and_commands() -> None:
-    users = {part(path) for path in LIBRARY if "import argparse" in path.read_text()}
+    users = {package(module_of(path))[0] for path in LIBRARY if "import argparse" in path.read_text()}
     assert users == {"cli"}

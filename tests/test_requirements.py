@@ -1,6 +1,8 @@
 """requirements.lock has a version of every package that pyproject.toml names, at or above its floor, and no host."""
 
+import re
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 WANTED = sorted({*PROJECT["dependencies"], *EXTRAS["dev"]})
 LINES = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 PINS = {canonicalize_name(pin.name): pin for pin in map(Requirement, LINES)}
+MODULES = {(canonicalize_name(name), module) for module, names in packages_distributions().items() for name in names}
+CODE = "\n".join(path.read_text() for folder in ("fer", "pipeline") for path in (ROOT / folder).rglob("*.py"))
 
 
 @pytest.mark.parametrize("wanted", WANTED)
@@ -20,6 +24,13 @@ def test_a_package_is_locked_within_its_range(wanted: str) -> None:
     asked = Requirement(wanted)
     (pin,) = PINS[canonicalize_name(asked.name)].specifier
     assert asked.specifier.contains(pin.version)
+
+
+@pytest.mark.parametrize("wanted", PROJECT["dependencies"])
+def test_a_runtime_dependency_is_imported(wanted: str) -> None:
+    name = canonicalize_name(Requirement(wanted).name)
+    imports = (rf"^ *(import|from) {module}\b" for package, module in MODULES if package == name)
+    assert name == "dvc" or any(re.search(line, CODE, re.MULTILINE) for line in imports)  # dvc is run as a command
 
 
 @pytest.mark.parametrize("line", LINES)

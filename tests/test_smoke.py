@@ -81,6 +81,16 @@ def test_every_round_and_network_is_trained_and_measured(project: Path) -> None:
     assert set(json.loads((project / "metrics" / "verdict.json").read_text())) == {"1", "2"}
 
 
+def test_no_image_is_among_what_training_prediction_and_pseudo_labelling_read(project: Path) -> None:
+    lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    readers = ("train", "retrain", "predict", "pseudo_label")
+    read = {dep["path"] for name, stage in lock.items() if name.partition("@")[0] in readers for dep in stage["deps"]}
+    files = [file for path in read for file in [project / path, *(project / path).rglob("*")]]
+    assert {"faces.npy", "parents.npy", "weights.safetensors"} <= {file.name for file in files}
+    assert not [file for file in files if file.suffix in (".png", ".jpg", ".jpeg", ".svg", ".html")]
+    assert (project / "data/inspected/preview.png").is_file()
+
+
 def test_row_i_is_the_same_face_everywhere(project: Path) -> None:
     faces = np.load(project / "data" / "unified" / "faces.npy", mmap_mode="r")
     n = len(faces)

@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 
-from fer.errors import run
+from fer.runtime.errors import run
 
 COMMANDS = "add remove doctor compare benchmark search rounds review predict explain demo export landmarks"
 

@@ -4,15 +4,15 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
-RAW, PARAMS = Path("data/raw"), Path("params.yaml")
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+from fer.cli.paths import PARAMS, RAW
+from fer.data.ingest.add_source import NAME, bring, brought, in_bytes, legal_name, pointer_of, size_of, sizes
+from fer.experiments.dvc_experiments import dvc
+from fer.params import load_params
 
 
 def add_to(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add_to(commands: Any) -> None:
 
 
 def layouts() -> Iterator[str]:
-    from fer.datasets.detect import NAMED, READERS, name_of
+    from fer.data.ingest.detect import NAMED, READERS, name_of
 
     for reader in (*READERS, *NAMED):
         yield f"  {name_of(reader):18} {reader.LAYOUT}"
@@ -44,15 +44,14 @@ def layouts() -> Iterator[str]:
 def add(args: argparse.Namespace) -> None:
     import tempfile
 
-    from fer import params
-    from fer.datasets.detect import READERS, reader_named, recognise
-    from fer.datasets.ingesting import ingest
-    from fer.errors import InputError
-    from fer.tables import replacing
+    from fer.core.files import replacing
+    from fer.data.ingest.detect import READERS, reader_named, recognise
+    from fer.data.ingest.ingest import ingest
+    from fer.runtime.errors import InputError
 
     if not args.path.exists():
         raise InputError(f"{args.path}: no such file or folder")
-    chosen = params.load(PARAMS)
+    chosen = load_params(PARAMS)
     place = args.path.resolve()
     name = legal_name(place) if args.name is None else args.name
     if not re.fullmatch(NAME, name):
@@ -94,10 +93,10 @@ def add(args: argparse.Namespace) -> None:
         if beyond := [e for e in report["emotions"] if e not in (*chosen.emotions, "unlabelled")]:
             print(f"note: {', '.join(beyond)} is not in `emotions` of params.yaml; such faces will be excluded")
 
-        text = edited(PARAMS.read_bytes().decode(), name, args, chosen.sources)
+        text = edited(PARAMS.read_bytes().decode(), name, args, chosen)
         with replacing(PARAMS) as part:
             part.write_bytes(text.encode())
-            sources = params.load(part).sources
+            sources = load_params(part).sources
             with brought(root, home, args.move):
                 if not (stays and name.startswith("sample_")):  # those are versioned as what `sample` draws
                     dvc("add", str(home))
@@ -112,45 +111,17 @@ def add(args: argparse.Namespace) -> None:
         print(f"note: drawn faces ({', '.join(drawn)}) are still sources; `fer remove` them, or add with --replace")
 
 
-@contextmanager
-def brought(place: Path, home: Path, move: bool) -> Iterator[None]:
-    """The files of `place` are in `home`, too; after an exception they are not."""
-    if place.resolve() == home.resolve():
-        yield
-        return
-    try:
-        shutil.copytree(place, home, symlinks=True, copy_function=lambda one, other: bring(one, other, move))
-        yield
-    except BaseException:  # also Ctrl-C
-        shutil.rmtree(home, ignore_errors=True)
-        pointer_of(home).unlink(missing_ok=True)
-        raise
+def edited(text: str, name: str, args: argparse.Namespace, chosen: Any) -> str:
+    """Return the text of params.yaml with the source in it."""
+    from fer.params.edit import with_values
 
-
-def bring(one: str | Path, other: str | Path, move: bool) -> None:
-    """The file is at `other`, too: what is moved is deleted last, so that nothing is ever lost halfway."""
-    if move:
-        try:
-            os.link(one, other)
-            return
-        except OSError:  # another disk, or one without hard links
-            pass
-    shutil.copy2(one, other)
-
-
-def edited(text: str, name: str, args: argparse.Namespace, sources: list[str]) -> str:
-    """params.yaml with the source in it."""
-    from fer.editing import with_entry, with_only, without_entry
-
-    if args.replace:
-        text = with_only(text, "sources", [name])
-        for other in set(sources) - {name}:
-            text = without_entry(text, "ingest.readers", other)
-    elif name not in sources or args.first:
-        text = with_entry(without_entry(text, "sources", name), "sources", name, first=args.first)
-    if args.reader:
-        text = with_entry(without_entry(text, "ingest.readers", name), "ingest.readers", name, args.reader)
-    return text
+    sources = [] if args.replace else chosen.sources
+    if args.first or name not in sources:
+        others = [source for source in sources if source != name]
+        sources = [name, *others] if args.first else [*others, name]
+    readers = chosen.ingest.readers | ({name: args.reader} if args.reader else {})
+    readers = {source: reader for source, reader in readers.items() if source in sources}
+    return with_values(text, {"sources": sources, "ingest.readers": readers})
 
 
 def described(report: Mapping[str, Any], genuine: tuple[float, float] | None, native: str, disk: str) -> Iterator[str]:
@@ -170,66 +141,3 @@ def described(report: Mapping[str, Any], genuine: tuple[float, float] | None, na
             yield f"  {words}: {told['count']:,} {reason}, such as {told['examples'][0]}"
     for note in report["notes"]:
         yield f"  note: {note}"
-
-
-def sizes(reader: Any, root: Any, rules: Any) -> str:
-    """The sides of the first pictures, as they are."""
-    from itertools import islice
-
-    from PIL import Image
-
-    from fer.datasets import Digits, Record
-    from fer.datasets.files import VIDEOS, File
-
-    found = set()
-    for record in islice((item for item in reader.read(root, rules) if isinstance(item, Record)), 20):
-        if isinstance(record.picture, Digits):
-            found.add((record.picture.side, record.picture.side))
-        elif isinstance(record.picture, File) and record.picture.suffix not in VIDEOS:
-            try:
-                with record.picture.open() as file, Image.open(cast(IO[bytes], file)) as image:
-                    found.add(image.size)
-            except Exception:  # what is wrong with it was told by the report
-                continue
-    if not found:
-        return "sizes not looked at"
-    (width, height), (widest, highest) = min(found), max(found)
-    same = len(found) == 1
-    return f"{width} x {height} pixels" if same else f"{width} x {height} to {widest} x {highest} pixels"
-
-
-def legal_name(place: Path) -> str:
-    """A source's name from a path: that of the folder, or of the file without its suffixes."""
-    stem = place.name.split(".")[0] if place.is_file() else place.name
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).lstrip("_-") or "source"
-
-
-def pointer_of(home: Path) -> Path:
-    """DVC's file on a folder."""
-    return home.with_name(f"{home.name}.dvc")
-
-
-def size_of(place: Path) -> int:
-    """Bytes."""
-    files = place.rglob("*") if place.is_dir() else [place]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def in_bytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-def dvc(*arguments: str) -> str:
-    """What DVC prints.
-
-    Raises:
-        InputError: it fails; its first line about an error is told, or its last.
-    """
-    from fer.errors import InputError
-
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        why = next((line for line in said if line.startswith("ERROR")), (said or ["it says nothing"])[-1])
-        raise InputError(f"`dvc {' '.join(arguments)}` failed: {why.removeprefix('ERROR: ')}")
-    return done.stdout

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.cli.arguments import at_least
+from fer.params import load_params
 
 
 def add_to(commands: Any) -> None:
@@ -36,15 +37,15 @@ def add_to(commands: Any) -> None:
 
 
 def benchmark(args: argparse.Namespace) -> None:
-    from fer import benchmark, benchmark_plot, params
-    from fer.arms import ARMS
-    from fer.comparison import shared_out
-    from fer.errors import InputError
-    from fer.gains import TEACHER, gains, labels_in_words, markdown, verdict
-    from fer.recipes import recipe_of
-    from fer.tables import replacing, write_csv
+    from fer.core.files import replacing, write_csv
+    from fer.experiments import benchmark, benchmark_plot
+    from fer.experiments.arms import ARMS
+    from fer.experiments.comparison import shared_out
+    from fer.experiments.gains import TEACHER, gains, labels_in_words, markdown, verdict
+    from fer.runtime.errors import InputError
+    from fer.training.params import recipe_of
 
-    chosen = params.load()
+    chosen = load_params()
     network = args.network or next(iter(chosen.ensemble))
     arms = list(dict.fromkeys(args.arms or ARMS))
     if unknown := [arm for arm in arms if arm not in ARMS]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.cli.arguments import at_least
+from fer.params import load_params
 
 
 def add_to(commands: Any) -> None:
@@ -29,12 +30,12 @@ def add_to(commands: Any) -> None:
 def compare(args: argparse.Namespace) -> None:
     import sys
 
-    from fer import comparison, comparison_plot, params
-    from fer.errors import InputError
-    from fer.standings import IMAGENET, SCRATCH, markdown, standings
-    from fer.tables import replacing, write_csv
+    from fer.core.files import replacing, write_csv
+    from fer.experiments import comparison, comparison_plot
+    from fer.experiments.standings import IMAGENET, SCRATCH, markdown, standings
+    from fer.runtime.errors import InputError
 
-    chosen = params.load()
+    chosen = load_params()
     names, seeds = list(dict.fromkeys(args.networks or chosen.networks)), list(dict.fromkeys(args.seeds))
     if unknown := [name for name in names if name not in chosen.networks]:
         raise InputError(

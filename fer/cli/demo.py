@@ -19,9 +19,9 @@ def add_to(commands: Any) -> None:
 
 
 def demo(args: argparse.Namespace) -> None:
-    from fer.demo import Demo
-    from fer.errors import InputError
-    from fer.predictor import Predictor
+    from fer.runtime.errors import InputError
+    from fer.serving.demo import Demo
+    from fer.serving.predictor import Predictor
 
     predictor, card = Predictor.load(args.model), args.model / "card.md"
     try:

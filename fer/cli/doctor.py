@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from fer.cli.add import RAW, dvc, pointer_of
+from fer.cli.paths import RAW
+from fer.data.ingest.add_source import pointer_of
+from fer.experiments.dvc_experiments import dvc
+from fer.params import load_params
 
 State = Literal["ok", "warning", "problem"]
 Finding = tuple[State, str]
@@ -48,7 +51,7 @@ def doctor(args: argparse.Namespace) -> None:
 
 def findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """What a check finds; one that fails itself is a finding."""
-    from fer.errors import InputError
+    from fer.runtime.errors import InputError
 
     try:
         yield from check()
@@ -110,9 +113,8 @@ def project() -> Iterator[Finding]:
 
 
 def parameters() -> Iterator[Finding]:
-    from fer import params
 
-    chosen = params.load()
+    chosen = load_params()
     yield "ok", f"params.yaml is valid: {len(chosen.emotions)} emotions, networks {', '.join(chosen.ensemble)}"
     detector = chosen.ingest.detector
     if detector != "haar" and not Path(detector).is_file():
@@ -120,12 +122,12 @@ def parameters() -> Iterator[Finding]:
 
 
 def sources() -> Iterator[Finding]:
-    from fer import params
-    from fer.datasets.detect import READERS, name_of, reader_named, recognise
-    from fer.errors import InputError
-    from fer.tables import read_json
 
-    chosen = params.load()
+    from fer.core.files import read_json
+    from fer.data.ingest.detect import READERS, name_of, reader_named, recognise
+    from fer.runtime.errors import InputError
+
+    chosen = load_params()
     for source in chosen.sources:
         folder = RAW / source
         pointer = pointer_of(folder)
@@ -160,10 +162,9 @@ def sources() -> Iterator[Finding]:
 def device() -> Iterator[Finding]:
     import torch
 
-    from fer import params
-    from fer.inference import SLOW_BF16, computes_in_bf16
-    from fer.inference import device as chosen_device
-    from fer.processes import cores
+    from fer.nn.inference import SLOW_BF16, computes_in_bf16
+    from fer.nn.inference import device as chosen_device
+    from fer.runtime.parallel import cores
 
     where = chosen_device()
     if where.type == "cuda":
@@ -175,7 +176,7 @@ def device() -> Iterator[Finding]:
     for name in ("FER_DEVICE", "FER_NPROC"):
         if name in os.environ:
             yield "ok", f"{name} is {os.environ[name]}"
-    if params.load().precision == "bf16" and where.type == "cpu":
+    if load_params().precision == "bf16" and where.type == "cpu":
         fast = computes_in_bf16(Path("/proc/cpuinfo"))
         yield ("ok", "the processor computes in bf16") if fast else ("warning", SLOW_BF16)
 

@@ -32,10 +32,11 @@ def explain(args: argparse.Namespace) -> None:
     # torch takes seconds to import: `fer --help` must not wait for it
     import numpy as np
 
-    from fer.exhibition import picture_page, strongest
-    from fer.inputs import Inputs
-    from fer.predictor import Predictor
-    from fer.statuses import FAILED
+    from fer.reporting.explanation.gallery import picture_page
+    from fer.serving.inputs import Inputs
+    from fer.serving.package.bundle import strongest
+    from fer.serving.predictor import Predictor
+    from fer.serving.statuses import FAILED
 
     if args.out.exists() and not args.out.is_dir():
         args.parser.error(f"--out: {args.out} is there, and is no folder")

@@ -22,14 +22,15 @@ def add_to(commands: Any) -> None:
 def export(args: argparse.Namespace) -> None:
     import torch
 
-    from fer import exporting, packaging
+    from fer.serving import onnx
+    from fer.serving.package import bundle
 
-    package = packaging.load(args.model, torch.device("cpu"))
-    difference = exporting.export(package, args.out)
+    package = bundle.load(args.model, torch.device("cpu"))
+    difference = onnx.export(package, args.out)
     about = package.about
     if difference is None:
         checked = "not checked: onnxruntime is not installed"
     else:
         checked = f"ONNX Runtime's logits are torch's within {difference:.1e}"
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, opset {exporting.OPSET}; {checked}")
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, opset {onnx.OPSET}; {checked}")
     print(f"faces: uint8 (n, {about.size}, {about.size}) -> probabilities: {', '.join(about.emotions)}")

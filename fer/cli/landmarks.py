@@ -35,9 +35,9 @@ def landmarks(args: argparse.Namespace) -> None:
     from PIL import Image
     from tqdm import tqdm
 
-    from fer.faces import open_faces
-    from fer.landmarks import DISTANCES, distances, drawn, points
-    from fer.tables import guarded, write_csv
+    from fer.core.files import guarded, write_csv
+    from fer.core.store import open_faces
+    from fer.serving.landmarks import DISTANCES, distances, drawn, points
 
     paths = list(pictures(args.pictures))
     total = sum(len(open_faces(path)) if path.suffix == ".npy" else 1 for path in paths)
@@ -67,8 +67,9 @@ def pictures(paths: list[Path]) -> Iterator[Path]:
 
 def _faces(paths: list[Path]) -> Iterator[tuple[str, "np.ndarray | str"]]:
     """The name of each face, and its pixels or why there are none."""
-    from fer.faces import UndecodableError, decode, open_faces
-    from fer.landmarks import SIDE
+    from fer.core.store import open_faces
+    from fer.data.media.images import UndecodableError, decode
+    from fer.serving.landmarks import SIDE
 
     for path in paths:
         if path.suffix == ".npy":

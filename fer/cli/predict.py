@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fer.errors import InputError, in_one_line
-from fer.statuses import FAILED, MEANING
+from fer.runtime.errors import InputError, in_one_line
+from fer.serving.statuses import FAILED, MEANING
 
 SUFFIXES = (".csv", ".jsonl")
 TOLD = 10  # failures; the rest are counted
@@ -77,10 +77,10 @@ def look(args: argparse.Namespace) -> Counter[str]:
     # torch takes seconds to import: `fer --help` must not wait for it
     from tqdm import tqdm
 
-    from fer.annotation import annotating
-    from fer.inputs import Inputs
-    from fer.predictor import Predictor
-    from fer.rows import writing
+    from fer.serving.annotate import annotating
+    from fer.serving.inputs import Inputs
+    from fer.serving.outputs import writing
+    from fer.serving.predictor import Predictor
 
     predictor = Predictor.load(args.model, args.faces, args.detector)
     about = predictor.package.about

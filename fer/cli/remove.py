@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fer.cli.add import NAME, PARAMS, RAW, dvc, pointer_of
+from fer.cli.paths import PARAMS, RAW
+from fer.data.ingest.add_source import NAME, pointer_of
+from fer.experiments.dvc_experiments import dvc
+from fer.params import load_params
 
 
 def add_to(commands: Any) -> None:
@@ -23,12 +26,13 @@ def add_to(commands: Any) -> None:
 
 
 def remove(args: argparse.Namespace) -> None:
-    from fer import params
-    from fer.editing import without_entry
-    from fer.errors import InputError
-    from fer.tables import replacing
 
-    sources, name = params.load(PARAMS).sources, args.name
+    from fer.core.files import replacing
+    from fer.params.edit import with_values
+    from fer.runtime.errors import InputError
+
+    chosen, name = load_params(PARAMS), args.name
+    sources = chosen.sources
     if not re.fullmatch(NAME, name):
         raise InputError(f"{name!r}: must be the name of a source; there are {', '.join(sources)}")
     home, made = RAW / name, Path("data/sources") / name
@@ -42,11 +46,12 @@ def remove(args: argparse.Namespace) -> None:
     if not args.yes:
         raise InputError(f"would delete {', '.join(map(str, there)) or 'no file'} and {listed}; add --yes to do it")
     with replacing(PARAMS) as part:
-        text = PARAMS.read_bytes().decode()
-        for key in ("sources", "ingest.readers"):
-            text = without_entry(text, key, name)
-        part.write_bytes(text.encode())
-        params.load(part)
+        values = {
+            "sources": [source for source in sources if source != name],
+            "ingest.readers": {source: reader for source, reader in chosen.ingest.readers.items() if source != name},
+        }
+        part.write_bytes(with_values(PARAMS.read_bytes().decode(), values).encode())
+        load_params(part)
         if pointer.exists():
             dvc("remove", str(pointer))
     for folder in (home, made):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.cli.arguments import at_least
+from fer.params import load_params
 
 DATA = Path("data")
 REVIEWS = DATA / "reviews.csv"
@@ -40,18 +41,17 @@ def ask(args: argparse.Namespace) -> None:
     """Write the sheet."""
     import numpy as np
 
-    from fer import params
-    from fer.calibration import probabilities
-    from fer.doubts import first, influence, margin
-    from fer.ensembles import read_predictions, vote
-    from fer.errors import InputError
-    from fer.faces import open_faces
-    from fer.labels import read_table
-    from fer.review_sheet import doubtful, influential, write_sheet
-    from fer.reviews import answers, read_reviews
-    from fer.tables import read_array
+    from fer.core.files import read_array
+    from fer.core.labels import read_table
+    from fer.core.store import open_faces
+    from fer.predictions.calibration import probabilities
+    from fer.predictions.ensembles import read_predictions, vote
+    from fer.predictions.uncertainty import first, influence, margin
+    from fer.pseudo_labels.review.answers import answers, read_reviews
+    from fer.pseudo_labels.review.sheet import doubtful, influential, write_sheet
+    from fer.runtime.errors import InputError
 
-    chosen = params.load()
+    chosen = load_params()
     rounds, emotions = chosen.rounds.retrain, chosen.emotions
     if not rounds:
         raise InputError("no round learns from pseudo-labels; follow the comment at `rounds` in params.yaml")
@@ -95,10 +95,10 @@ def ask(args: argparse.Namespace) -> None:
 
 def check_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
     """Refuse to write over answers that were not read yet."""
-    from fer.corrections import COLUMNS
-    from fer.errors import InputError
-    from fer.reviews import answer
-    from fer.spreadsheets import read_rows
+    from fer.pseudo_labels.review.answers import answer
+    from fer.pseudo_labels.review.corrections import COLUMNS
+    from fer.pseudo_labels.review.spreadsheets import read_rows
+    from fer.runtime.errors import InputError
 
     if sheet.is_file():
         rows = [row for _, row in read_rows(sheet, COLUMNS) if row["correction"].strip()]
@@ -111,12 +111,12 @@ def check_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
 
 def read(files: list[Path]) -> None:
     """Put the answers of all files into data/reviews.csv, or none."""
-    from fer import params
-    from fer.corrections import merged, read_corrections
-    from fer.labels import read_table
-    from fer.reviews import answers, read_reviews, write_reviews
 
-    emotions, table = params.load().emotions, read_table(DATA / "unified/table.csv")
+    from fer.core.labels import read_table
+    from fer.pseudo_labels.review.answers import answers, read_reviews, write_reviews
+    from fer.pseudo_labels.review.corrections import merged, read_corrections
+
+    emotions, table = load_params().emotions, read_table(DATA / "unified/table.csv")
     reviews = before = read_reviews(REVIEWS)
     for file in files:
         found = read_corrections(file, emotions, table)

@@ -1,17 +1,13 @@
 """`fer rounds`: a number -> the lines of `rounds` in params.yaml; the best number, by running one after another."""
 
 import argparse
-import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-from fer.cli.add import PARAMS, dvc
-
-SUMMARY = Path("metrics/summary.json")
-MADE = tuple(Path("data") / name for name in ("models", "predictions", "pseudo_labels"))  # a folder for each round
+from fer.cli.paths import MADE, PARAMS, SUMMARY
+from fer.experiments.dvc_experiments import dvc, repro
+from fer.params import load_params
 
 
 def add_to(commands: Any) -> None:
@@ -33,7 +29,7 @@ def add_to(commands: Any) -> None:
 
 
 def rounds(args: argparse.Namespace) -> None:
-    from fer.errors import InputError
+    from fer.runtime.errors import InputError
 
     least = 1 if args.until_best else 0
     if args.count < least:
@@ -50,11 +46,11 @@ def rounds(args: argparse.Namespace) -> None:
 
 
 def until_best(most: int, patience: int) -> None:
-    from fer import params
-    from fer.errors import InputError
-    from fer.rounds import FIGURES, best, is_enough, standings
 
-    chosen = params.load(PARAMS)
+    from fer.experiments.rounds import FIGURES, best, is_enough, standings
+    from fer.runtime.errors import InputError
+
+    chosen = load_params(PARAMS)
     if chosen.package.round != "best":
         raise InputError(f"--until-best: package.round is {chosen.package.round} in params.yaml; write best")
     before = len(chosen.rounds.retrain)
@@ -73,7 +69,7 @@ def until_best(most: int, patience: int) -> None:
         repro()
     except (KeyboardInterrupt, subprocess.CalledProcessError) as error:
         what = "interrupted" if isinstance(error, KeyboardInterrupt) else "`dvc repro` failed, see above"
-        now = in_words(len(params.load(PARAMS).rounds.retrain))
+        now = in_words(len(load_params(PARAMS).rounds.retrain))
         again = "the same command goes on from DVC's cache"
         raise InputError(f"{what}; params.yaml now has {now} (it had {before}); {again}") from error
     print("", *standings(summary, kept), "", sep="\n")
@@ -85,12 +81,12 @@ def write(count: int) -> None:
 
     A folder that stays would be part of what `evaluate` and `package` depend on, and dvc.lock true in this place alone.
     """
-    from fer import params
-    from fer.errors import InputError
-    from fer.rounds import with_rounds
-    from fer.tables import replacing
 
-    shipped = params.load(PARAMS).package.round
+    from fer.core.files import replacing
+    from fer.experiments.rounds import with_rounds
+    from fer.runtime.errors import InputError
+
+    shipped = load_params(PARAMS).package.round
     if isinstance(shipped, int) and shipped > count:
         raise InputError(f"package.round is {shipped} in params.yaml, but would have to be at most {count}, or best")
     text = with_rounds(PARAMS.read_bytes().decode(), count)
@@ -102,29 +98,11 @@ def write(count: int) -> None:
                 shutil.rmtree(later)
 
 
-def repro(*stages: str) -> None:
-    """Run `dvc repro` in sight of the user, with the `python` that runs this.
-
-    Raises:
-        CalledProcessError: it fails.
-    """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    command = [sys.executable, "-m", "dvc", "repro", *stages]
-    process = subprocess.Popen(command, env=os.environ | {"PATH": path})
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:  # it reached DVC too; killed before its end DVC would leave a training running
-        process.wait()
-        raise
-    if code:
-        raise subprocess.CalledProcessError(code, command)
-
-
 def summary_of(count: int) -> dict[str, dict[str, Any]]:
     """`metrics/summary.json` as `dvc repro` wrote it with `count` rounds."""
-    from fer.errors import InputError
-    from fer.rounds import FIGURES
-    from fer.tables import read_json
+    from fer.core.files import read_json
+    from fer.experiments.rounds import FIGURES
+    from fer.runtime.errors import InputError
 
     summary = dict(read_json(SUMMARY))
     for round_ in range(count + 1):

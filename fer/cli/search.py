@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer.cli.add import dvc
+from fer.experiments.dvc_experiments import dvc
+from fer.params import load_params
 
 if TYPE_CHECKING:
-    from fer.experiments import Experiment
+    from fer.experiments.dvc_experiments import Experiment
 
 
 def add_to(commands: Any) -> None:
@@ -29,7 +30,7 @@ def add_to(commands: Any) -> None:
 
 
 def search(args: argparse.Namespace) -> None:
-    from fer.errors import InputError
+    from fer.runtime.errors import InputError
 
     if args.keys:
         queue(args)
@@ -42,12 +43,12 @@ def search(args: argparse.Namespace) -> None:
 def queue(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from fer import params, search
-    from fer.errors import InputError
+    from fer.experiments import search
+    from fer.runtime.errors import InputError
 
     if args.random is not None and args.random < 1:
         raise InputError(f"--random {args.random}: must be at least 1")
-    seed, asked = params.load().seed, search.asked(args.keys)
+    seed, asked = load_params().seed, search.asked(args.keys)
     points = search.grid(asked) if args.random is None else search.drawn(asked, args.random, seed)
     current, ran = shown()
     contents = search.contents(current, points, args.rounds)
@@ -67,9 +68,9 @@ def queue(args: argparse.Namespace) -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    from fer import search, search_plot
-    from fer.experiments import in_words, markdown, outcome
-    from fer.tables import replacing, write_csv
+    from fer.core.files import replacing, write_csv
+    from fer.experiments import search, search_plot
+    from fer.experiments.dvc_experiments import in_words, markdown, outcome
 
     current, found = shown()
     rounds = current["rounds"] if args.rounds else search.SUPERVISED
@@ -89,6 +90,6 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def shown() -> "tuple[dict[str, Any], list[Experiment]]":
-    from fer.experiments import experiments
+    from fer.experiments.dvc_experiments import experiments
 
     return experiments(json.loads(dvc("exp", "show", "--json")))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from fer.models.blocks import Stage, plain_head
+from fer.nn.layers import Stage, plain_head
 
 WIDTHS = (64, 128, 256, 512)
 HIDDEN = (512, 128)

@@ -7,7 +7,7 @@ convolutions. For 7 classes at 48 pixels: 4,474,759 parameters (4,478,727 as Ker
 
 from torch import nn
 
-from fer.models.blocks import conv_norm_relu
+from fer.nn.layers import conv_norm_relu
 
 WIDTHS = (64, 128, 512, 512)
 KERNELS = (3, 5, 3, 3)

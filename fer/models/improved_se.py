@@ -10,7 +10,7 @@ and variances of BN), 111.8 million multiply-adds a face.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fer.models.blocks import SEBlock, normed_head
+from fer.nn.layers import SEBlock, normed_head
 
 WIDTHS = (32, 64, 128, 128)
 HIDDEN = (1024, 256)

@@ -4,7 +4,7 @@ With ImageNet weights, those of Keras, and a new head. For 7 classes: 21,804,007
 of batch norm that Keras leaves out: without them 21,786,791, where the report counts 21,786,797.
 """
 
-from fer.models.transfer import Transfer, pooled_head
+from fer.nn.transfer import Transfer, pooled_head
 
 BACKBONE = "inception_v3.tf_in1k"
 

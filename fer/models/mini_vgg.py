@@ -7,7 +7,7 @@ The report gives no widths: 64, 128 and 256 channels and 512 hidden units are ou
 
 from torch import nn
 
-from fer.models.blocks import plain_head, vgg_stages
+from fer.nn.layers import plain_head, vgg_stages
 
 WIDTHS = (64, 128, 256)
 HIDDEN = (512,)

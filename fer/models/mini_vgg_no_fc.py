@@ -6,7 +6,7 @@ As the "FER applications performance evaluation" (Data 240, team 2) has it; the 
 
 from torch import nn
 
-from fer.models.blocks import vgg_stages
+from fer.nn.layers import vgg_stages
 
 WIDTHS = (64, 128, 256)
 

@@ -4,7 +4,7 @@ With ImageNet weights and the head of its `inception_v3`. For 7 classes: 3,216,1
 backbone, as in Keras.
 """
 
-from fer.models.transfer import Transfer, pooled_head
+from fer.nn.transfer import Transfer, pooled_head
 
 BACKBONE = "mobilenetv1_100.ra4_e3600_r224_in1k"
 

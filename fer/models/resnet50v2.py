@@ -9,7 +9,7 @@ the map in the last block of a stage, where ours does in the first.
 
 from torch import nn
 
-from fer.models.transfer import Transfer
+from fer.nn.transfer import Transfer
 
 BACKBONE = "resnetv2_50.a1h_in1k"
 

@@ -7,7 +7,7 @@ dense 512 · BN · dropout · dense, where block(c) is `blocks.SEBlock`; what th
 
 from torch import nn
 
-from fer.models.blocks import SEBlock, normed_head
+from fer.nn.layers import SEBlock, normed_head
 
 WIDTHS = (64, 128, 512, 512)
 HIDDEN = (256, 512)

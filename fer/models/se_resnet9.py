@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fer.models.blocks import SqueezeExcite
+from fer.nn.layers import SqueezeExcite
 
 
 def conv_norm(channels_in: int, channels: int) -> list[nn.Module]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fer.models.blocks import SqueezeExcite, conv_norm_relu
+from fer.nn.layers import SqueezeExcite, conv_norm_relu
 
 STEM = 32
 WIDTHS = (64, 128, 256, 512)

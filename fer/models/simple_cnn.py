@@ -6,7 +6,7 @@ The widths are ours. For 7 classes at 48 pixels: 683,527 parameters.
 
 from torch import nn
 
-from fer.models.blocks import plain_head
+from fer.nn.layers import plain_head
 
 WIDTHS = (32, 64, 128)
 HIDDEN = (128,)

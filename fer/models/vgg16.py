@@ -6,8 +6,8 @@ dense layers are made for maps of 7 × 7. Their width of 512 is ours. For 7 clas
 
 from torch import nn
 
-from fer.models.blocks import plain_head
-from fer.models.transfer import Transfer
+from fer.nn.layers import plain_head
+from fer.nn.transfer import Transfer
 
 BACKBONE = "vgg16.tv_in1k"
 HIDDEN = (512, 512)

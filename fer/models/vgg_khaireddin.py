@@ -7,7 +7,7 @@ For 7 classes at 48 pixels: 40,376,519 parameters.
 
 from torch import nn
 
-from fer.models.blocks import plain_head
+from fer.nn.layers import plain_head
 
 WIDTHS = (64, 128, 256, 512)
 HIDDEN = (4096, 4096)

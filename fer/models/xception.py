@@ -5,7 +5,7 @@ With ImageNet weights and the head of its `inception_v3`. The form is Xception-4
 classes: 24,938,999 parameters, 24,920,560 of them in the backbone; Keras', which is the first form, has 20,806,952.
 """
 
-from fer.models.transfer import Transfer, pooled_head
+from fer.nn.transfer import Transfer, pooled_head
 
 BACKBONE = "xception41.tf_in1k"
 

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from commands import fer, write_csv, write_pictures
 
-from fer import params
 from fer.cli import add
-from fer.errors import InputError
+from fer.experiments.dvc_experiments import dvc
+from fer.params import load_params
+from fer.runtime.errors import InputError
 
 
 @pytest.mark.parametrize("name", ["2013", "null", "yes", "1e3"])
@@ -21,8 +22,8 @@ def test_a_name_that_yaml_takes_for_something_else_is_still_a_name(
 ) -> None:
     write_csv(project / name / "fer2013.csv")
     assert fer(monkeypatch, "add", name, "--reader", "fer2013_csv") is None
-    assert params.load().sources[-1] == name
-    assert params.load().ingest.readers == {name: "fer2013_csv"}
+    assert load_params().sources[-1] == name
+    assert load_params().ingest.readers == {name: "fer2013_csv"}
 
 
 @pytest.mark.parametrize("move", [False, True])
@@ -101,10 +102,10 @@ def test_a_source_keeps_its_reader_and_can_be_put_first_later(
     assert "own was a source already" in said
     assert Path("params.yaml").read_bytes() == before
     assert fer(monkeypatch, "add", "data/raw/own", "--first") is None
-    assert params.load().sources[0] == "own"
+    assert load_params().sources[0] == "own"
     assert fer(monkeypatch, "add", "data/raw/own", "--replace") is None
-    assert params.load().sources == ["own"]
-    assert params.load().ingest.readers == {"own": "tree"}
+    assert load_params().sources == ["own"]
+    assert load_params().ingest.readers == {"own": "tree"}
 
 
 def test_drawn_faces_are_left_to_the_stage_that_draws_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +146,7 @@ def test_it_says_what_will_be_excluded_what_stops_the_run_and_what_disk_it_takes
 def test_what_dvc_says_went_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"^`dvc add x` failed: you are not inside of a DVC repository"):
-        add.dvc("add", "x")
+        dvc("add", "x")
 
 
 def test_what_is_added_outlives_the_deletion_of_older_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

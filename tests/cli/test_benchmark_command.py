@@ -10,10 +10,11 @@ from commands import fer
 from PIL import Image
 from torch import nn
 
-from fer import models, params
-from fer.labels import COLUMNS
-from fer.recipes import Recipe
-from fer.tables import write_csv
+from fer.core.files import write_csv
+from fer.core.labels import COLUMNS
+from fer.nn import weights
+from fer.params import load_params
+from fer.training.params import Recipe
 
 ARGUMENTS = ("--steps", "4", "--seeds", "0", "1", "--budgets", "2", "all")
 
@@ -21,7 +22,7 @@ ARGUMENTS = ("--steps", "4", "--seeds", "0", "1", "--budgets", "2", "all")
 @pytest.fixture
 def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with unified faces, where every network is a tiny one."""
-    n, emotions = 112, params.load().emotions
+    n, emotions = 112, load_params().emotions
     table = pd.DataFrame("", index=range(n), columns=list(COLUMNS))
     table["id"] = [f"{row}.png" for row in range(n)]
     table["emotion"] = [emotions[row // 4 % len(emotions)] for row in range(n)]
@@ -33,12 +34,12 @@ def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def untrained(
         name: str, recipe: Recipe, emotions: list[str], size: int, seed: int
-    ) -> tuple[nn.Module, models.Facts]:
+    ) -> tuple[nn.Module, weights.Facts]:
         torch.manual_seed(seed)
-        facts = models.Facts(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=None)
+        facts = weights.Facts(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=None)
         return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(392, len(emotions))), facts
 
-    monkeypatch.setattr("fer.benchmark.untrained", untrained)
+    monkeypatch.setattr("fer.experiments.benchmark.untrained", untrained)
     return project / "data" / "benchmark"
 
 

@@ -12,10 +12,11 @@ from commands import fer
 from PIL import Image
 from torch import nn
 
-from fer import comparison, params
-from fer.errors import InputError
-from fer.labels import COLUMNS
-from fer.tables import write_csv
+from fer.core.files import write_csv
+from fer.core.labels import COLUMNS
+from fer.experiments import comparison
+from fer.params import load_params
+from fer.runtime.errors import InputError
 
 ARGUMENTS = ("--seeds", "0", "1", "--steps", "4", "--faces", "20")
 
@@ -23,7 +24,7 @@ ARGUMENTS = ("--seeds", "0", "1", "--steps", "4", "--faces", "20")
 @pytest.fixture
 def compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with unified faces, where every network is a tiny one and `deeper` can't be made."""
-    n, emotions = 80, params.load().emotions
+    n, emotions = 80, load_params().emotions
     table = pd.DataFrame("", index=range(n), columns=list(COLUMNS))
     table["emotion"] = [emotions[row // 4 % len(emotions)] for row in range(n)]
     table["fold"] = [("train", "train", "valid", "test")[row % 4] for row in range(n)]
@@ -36,7 +37,7 @@ def compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         torch.manual_seed(len(name))
         return nn.Sequential(nn.Conv2d(1, len(name), 3), nn.Flatten(), nn.Linear(len(name) * 196, len(emotions))), None
 
-    monkeypatch.setattr("fer.comparison.untrained", untrained)
+    monkeypatch.setattr("fer.experiments.comparison.untrained", untrained)
     monkeypatch.setattr(comparison, "TIMED_SECONDS", 1e-9)
     return project / "data" / "comparison"
 

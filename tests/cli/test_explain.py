@@ -10,7 +10,7 @@ from bundles import write_package
 from commands import fer, write_pictures
 from PIL import Image
 
-from fer.explained_plot import WIDTH
+from fer.reporting.explanation.heatmaps import WIDTH
 
 PAGE = Path(__file__).parents[2] / "docs" / "explain.md"
 

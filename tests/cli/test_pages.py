@@ -13,8 +13,8 @@ from bundles import write_package
 from commands import fer, write_csv, write_pictures
 from PIL import Image
 
-from fer import params
-from fer.portraits import portrait
+from fer.data.synthetic.portraits import portrait
+from fer.params import load_params
 
 ROOT = Path(__file__).parents[2]
 OWN_DATA = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
@@ -68,11 +68,11 @@ def test_what_own_data_says_works(
         "talk": "photos",
         "portraits": "tree",
     }
-    assert params.load().sources == list(read)
+    assert load_params().sources == list(read)
     asked, done = commands(OWN_DATA, "remove")
     assert "would delete data/raw/pool" in str(fer(monkeypatch, *asked))
     assert fer(monkeypatch, *done) is None
-    assert params.load().sources == [name for name in read if name != "pool"]
+    assert load_params().sources == [name for name in read if name != "pool"]
 
 
 def test_a_list_of_labels_becomes_folders(home: Path) -> None:

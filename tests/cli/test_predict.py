@@ -19,10 +19,10 @@ from bundles import write_package
 from commands import fer, write_pictures
 from PIL import Image
 
-from fer import video
-from fer.looking import FACE_PX
-from fer.rows import columns
-from fer.statuses import MEANING
+from fer.data.media import video
+from fer.serving.face_finder import FACE_PX
+from fer.serving.outputs import columns
+from fer.serving.statuses import MEANING
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "predict.md"

@@ -16,11 +16,11 @@ import pytest
 from commands import fer
 from PIL import Image
 
-from fer import params
-from fer.labels import COLUMNS
-from fer.review_sheet import PAGE
-from fer.reviews import read_reviews, write_reviews
-from fer.tables import write_csv
+from fer.core.files import write_csv
+from fer.core.labels import COLUMNS
+from fer.params import load_params
+from fer.pseudo_labels.review.answers import read_reviews, write_reviews
+from fer.pseudo_labels.review.sheet import PAGE
 
 N, POOL, ASKED = 60, 40, 6
 EVIL = '<script>alert("1")</script>&\'</script>'
@@ -30,7 +30,7 @@ SHEET, REVIEWS = Path("data/review"), Path("data/reviews.csv")
 @pytest.fixture
 def finished(project: Path) -> Path:
     """A project with one round, whose first unlabelled faces have troublesome ids."""
-    chosen, random = params.load(), np.random.default_rng(0)
+    chosen, random = load_params(), np.random.default_rng(0)
     table = pd.DataFrame("", index=range(N), columns=list(COLUMNS)).assign(source="s", twin_in_train=False)
     table["id"] = [f"{row}.png" for row in range(N)]
     table.loc[:2, "id"] = [EVIL, '=HYPERLINK("x"),1', "'=1"]
@@ -86,7 +86,7 @@ def test_the_sheet_shows_every_face_once_in_all_its_files(finished: Path, monkey
     tasks = json.loads((SHEET / "label_studio.json").read_text())
     assert [task["data"]["face"] for task in tasks] == ids
     names = [choice.get("value") for choice in ElementTree.parse(SHEET / "label_studio.xml").iter("Choice")]
-    assert names == [*params.load().emotions, "unusable"]
+    assert names == [*load_params().emotions, "unusable"]
     for task, emotion in zip(tasks, rows["emotion"], strict=True):
         assert task["predictions"][0]["result"][0]["value"]["choices"] == [emotion]
 

@@ -13,9 +13,10 @@ import pytest
 import yaml
 from commands import fer
 
-from fer import params
 from fer.cli import rounds
-from fer.rounds import in_a_row
+from fer.cli.paths import MADE
+from fer.experiments.rounds import in_a_row
+from fer.params import load_params
 
 PROJECT = Path(__file__).parents[2]
 STAGE = """
@@ -72,17 +73,17 @@ def test_a_number_is_written_and_nothing_runs(
 ) -> None:
     assert fer(monkeypatch, "rounds", str(count)) is None
     assert now() == in_a_row(count)
-    assert len(params.load().rounds.retrain) == count
+    assert len(load_params().rounds.retrain) == count
     assert repro.ran == []
     assert "now run `dvc repro`" in capsys.readouterr().out
 
 
 def test_what_was_made_of_later_rounds_goes_and_the_rest_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in rounds.MADE:
+    for folder in MADE:
         for name in ("0", "1", "2", "10", "mine"):
             (folder / name / "improved_se").mkdir(parents=True)
     assert fer(monkeypatch, "rounds", "1") is None
-    for folder in rounds.MADE:
+    for folder in MADE:
         assert {path.name for path in folder.iterdir()} == {"0", "1", "mine"}
 
 

@@ -12,8 +12,8 @@ import yaml
 from commands import fer, write_csv
 from PIL import Image
 
-from fer import params
 from fer.cli import add, doctor
+from fer.params import load_params
 
 PROJECT = Path(__file__).parents[2]
 
@@ -33,12 +33,10 @@ def test_a_csv_is_described_copied_versioned_and_listed(
     assert path.exists()
     assert Path("data/raw/fer2013/fer2013.csv").read_bytes() == path.read_bytes()
     assert sorted(entry.name for entry in Path("data/raw").iterdir()) == ["fer2013", "fer2013.dvc"]
-    assert params.load().sources[-1] == "fer2013"
+    assert load_params().sources[-1] == "fer2013"
     assert "drawn faces (sample_" in said
     after = Path("params.yaml").read_text()
-    assert [line for line in before.splitlines() if line not in after.splitlines()] == [
-        line for line in before.splitlines() if line.startswith("sources:")
-    ]
+    assert after.replace("- fer2013\n", "") == before
 
 
 def test_an_archive_stays_an_archive_and_can_replace_all_sources(
@@ -48,7 +46,7 @@ def test_an_archive_stays_an_archive_and_can_replace_all_sources(
     with tarfile.open(path, "w:gz") as archive:
         archive.add(write_csv(tmp_path / "fer2013.csv"), "fer2013/fer2013.csv")
     assert fer(monkeypatch, "add", str(path), "--replace", "--move") is None
-    assert params.load().sources == ["fer_2013"]
+    assert load_params().sources == ["fer_2013"]
     assert Path("data/raw/fer_2013/fer 2013.tar.gz").is_file()
     assert not path.exists()
 
@@ -61,7 +59,7 @@ def test_a_folder_is_added_first_with_the_reader_that_was_named(
         pixels = np.random.default_rng(number).integers(0, 256, (500, 300), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"mine/{number}.png")
     assert fer(monkeypatch, "add", str(tmp_path / "mine"), "--reader", "tree", "--first", "--name", "own") is None
-    chosen = params.load()
+    chosen = load_params()
     assert chosen.sources[0] == "own"
     assert chosen.ingest.readers == {"own": "tree"}
     assert len(list(Path("data/raw/own").iterdir())) == len(list((tmp_path / "mine").iterdir())) == 3
@@ -73,7 +71,7 @@ def test_files_that_lie_in_data_raw_stay_there(
     write_csv(project / "data/raw/here/fer2013.csv")
     for _ in range(2):  # a second time changes nothing
         assert fer(monkeypatch, "add", "data/raw/here") is None
-        assert params.load().sources.count("here") == 1
+        assert load_params().sources.count("here") == 1
     assert [entry.name for entry in Path("data/raw/here").iterdir()] == ["fer2013.csv"]
 
 
@@ -107,7 +105,7 @@ def test_what_can_t_be_added_is_told_and_nothing_is_changed(
 def test_if_dvc_fails_everything_is_as_it_was(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move: bool
 ) -> None:
-    from fer.errors import InputError
+    from fer.runtime.errors import InputError
 
     def fail(*_: str) -> None:
         raise InputError("`dvc add` failed: no space")
@@ -124,7 +122,7 @@ def test_if_dvc_fails_everything_is_as_it_was(
 
 def test_a_source_is_removed_only_when_that_is_confirmed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_csv(project / "fer2013.csv")
-    before = Path("params.yaml").read_bytes()
+    before = Path("params.yaml").read_text()
     fer(monkeypatch, "add", "fer2013.csv", "--reader", "fer2013_csv")
     Path("data/sources/fer2013").mkdir(parents=True)
     ended = fer(monkeypatch, "remove", "fer2013")
@@ -132,7 +130,7 @@ def test_a_source_is_removed_only_when_that_is_confirmed(project: Path, monkeypa
     assert "would delete data/raw/fer2013, data/raw/fer2013.dvc, data/sources/fer2013" in ended
     assert Path("data/raw/fer2013").exists()
     assert fer(monkeypatch, "remove", "fer2013", "--yes") is None
-    assert Path("params.yaml").read_bytes() == before
+    assert Path("params.yaml").read_text().split() == before.split()  # a comment may stand further right
     assert list(Path("data/raw").iterdir()) == list(Path("data/sources").iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import markdown
-from fer.tables import read_json
+from fer.core.files import read_json
 
 HERE = Path(__file__).parent
 PAGE, RESULTS = HERE.parents[1] / "docs" / "reliability.md", HERE / "results"

@@ -12,10 +12,10 @@ from contextlib import redirect_stderr
 
 import numpy as np
 
-from fer.demo import Demo
-from fer.packaging import Package
-from fer.portraits import portrait
-from fer.predictor import Predictor
+from fer.data.synthetic.portraits import portrait
+from fer.serving.demo import Demo
+from fer.serving.package.bundle import Package
+from fer.serving.predictor import Predictor
 from tests.robustness.hostile_files import GOOD, encoded, pictures
 
 AT_ONCE, ROUNDS = 100, 5

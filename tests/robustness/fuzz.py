@@ -24,25 +24,27 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fer import packaging, params
 from fer.cli.predict import look
-from fer.corrections import read_corrections
-from fer.datasets import archives
-from fer.datasets.detect import READERS, recognise
-from fer.datasets.files import Folder
-from fer.errors import InputError
-from fer.extraction import extract
-from fer.faces import UndecodableError, decode, decode_colour, dimensions, open_faces, undigit
-from fer.inputs import Inputs
-from fer.labels import EMOTIONS
-from fer.models import read_facts
-from fer.reviews import read_reviews
+from fer.core.labels import EMOTIONS
+from fer.core.store import open_faces
+from fer.data.ingest.detect import READERS, recognise
+from fer.data.ingest.extraction import extract
+from fer.data.media import archives
+from fer.data.media.folders import Folder
+from fer.data.media.images import UndecodableError, decode, decode_colour, dimensions, undigit
+from fer.nn.weights import read_facts
+from fer.params import load_params
+from fer.pseudo_labels.review.answers import read_reviews
+from fer.pseudo_labels.review.corrections import read_corrections
+from fer.runtime.errors import InputError
+from fer.serving.inputs import Inputs
+from fer.serving.package import bundle
 from tests.robustness import harness
 from tests.robustness import hostile_files as files
 
 EXPECTED = (InputError, UndecodableError)
 TABLE = pd.DataFrame({"source": ["s"], "id": ["a.png"]})
-RULES = params.load().ingest
+RULES = load_params().ingest
 TEXT = Path("params.yaml").read_bytes()
 assert look  # the command is imported, so that the fuzzer sees its code
 
@@ -79,7 +81,7 @@ def labels(folder: Path, data: bytes) -> None:
 
 def parameters(folder: Path, data: bytes) -> None:
     (folder / "params.yaml").write_bytes(data)
-    params.load(folder / "params.yaml")
+    load_params(folder / "params.yaml")
 
 
 def sheets(folder: Path, data: bytes) -> None:
@@ -121,15 +123,15 @@ def manifests(folder: Path, data: bytes) -> None:
         read_facts(folder)
     import torch
 
-    packaging.load(folder, torch.device("cpu"))
+    bundle.load(folder, torch.device("cpu"))
 
 
 def weights(folder: Path, data: bytes) -> None:
     """Checkpoints, weights and arrays."""
     from torch import nn
 
-    from fer.checkpoints import Checkpoint
-    from fer.models import load_weights
+    from fer.nn.weights import load_weights
+    from fer.training.checkpoint import Checkpoint
 
     (folder / "weights.safetensors").write_bytes(data)
     (folder / "faces.npy").write_bytes(data)

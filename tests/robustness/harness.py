@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import yaml
 
-from fer.tables import write_json
+from fer.core.files import write_json
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("fer", "pipeline")
@@ -76,11 +76,16 @@ def counting_fsync(file, fsync=os.fsync):
     change()
     fsync(file)
 
-os.fsync = counting_fsync
+def set_handler(number, handler, set_signal=signal.signal):
+    before = set_signal(number, handler)
+    if number == signal.SIGTERM:
+        Path("begun").touch()
+    return before
+
+os.fsync, signal.signal = counting_fsync, set_handler
 if count_file:
     atexit.register(lambda: Path(count_file).write_text(str(count)))
 sys.argv = ["-m", *sys.argv[6:]]
-Path("begun").touch()
 sys.addaudithook(audit)
 if disk:
     resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
@@ -256,9 +261,9 @@ class StageTrials:
         begun = self.folder / "begun"
         begun.unlink(missing_ok=True)
         process = self.start()
-        while not begun.exists():
+        while not begun.exists() and process.poll() is None:
             time.sleep(0.01)
-        seconds = 0.2 + rng.uniform(0, 0.9 * self.seconds)
+        seconds = rng.uniform(0, 0.9 * self.seconds)
         when = f"{number.name} after {seconds:.1f} s"
         sent = send(number, process, seconds, alone=alone)
         since = time.monotonic()

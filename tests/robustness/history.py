@@ -4,8 +4,7 @@
 
 A small project is run, committed and pushed to a folder. In fresh clones everything is pulled, and files are
 damaged or deleted in the cache, among the results and on the remote: `dvc pull` with `verify`, or `fer doctor --files`,
-has to name them, and `dvc repro` to run the one stage that makes them. Every params.yaml that git
-has of the project is read.
+has to name them, and `dvc repro` to run the one stage that makes them.
 """
 
 import argparse
@@ -16,12 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from fer import migration, params
-from fer.errors import InputError
 from tests.robustness import harness
-from tests.robustness.harness import ROOT, call, commit_all, make_project, stages_run
+from tests.robustness.harness import call, commit_all, make_project, stages_run
 
 LOGITS = "data/predictions/0/simple_cnn.npy"
 WEIGHTS = "data/models/0/simple_cnn/weights.safetensors"
@@ -118,25 +113,6 @@ class Trials:
 
         return hashlib.md5((self.project / path).read_bytes()).hexdigest()
 
-    def old_params(self) -> None:
-        for version in call(ROOT, "git", "log", "--format=%h", "--", "params.yaml").split():
-            text = call(ROOT, "git", "show", f"{version}:params.yaml")
-            path, content = self.scratch / "params.yaml", yaml.safe_load(text)
-            path.write_text(text, encoding="utf-8")
-            lacking = migration.to_write(content)
-            try:
-                params.load(path)
-                told = not lacking
-            except InputError as error:
-                told = migration.in_words(lacking) in str(error) if lacking else "fer/models has" in str(error)
-            self.check(f"params.yaml of {version}: {len(lacking)} values to write are told", told)
-            for key, value in lacking.items():
-                section, _, name = key.rpartition(".")
-                (content[section] if section else content)[name] = value
-            content["networks"].pop("se_resnet18", None)  # for two hours there was a network of this name
-            path.write_text(yaml.safe_dump(content), encoding="utf-8")
-            params.load(path)
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -145,7 +121,6 @@ def main() -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         trials = Trials(Path(scratch))
-        trials.old_params()
         trials.a_clone_has_it_all()
         for path in MAKERS:
             for results, cache in ((True, False), (False, True), (True, True)):

@@ -32,9 +32,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from fer import cli, models, packaging, params, stages
-from fer.errors import run
-from fer.labels import COLUMNS
+from fer import cli
+from fer.core.labels import COLUMNS
+from fer.nn import weights
+from fer.params import load_params
+from fer.runtime import stage
+from fer.runtime.errors import run
+from fer.serving.package import bundle
 from pipeline import ingest
 from tests.robustness import harness
 from tests.robustness import hostile_files as files
@@ -57,7 +61,7 @@ def fer(*arguments: str) -> Call:
 
 def ingested(source: str = "good") -> Call:
     return partial(
-        _main, partial(stages.run, ingest.main), "ingest", source, "--root", f"data/raw/{source}", "--out", "out"
+        _main, partial(stage.run, ingest.main), "ingest", source, "--root", f"data/raw/{source}", "--out", "out"
     )
 
 
@@ -127,7 +131,7 @@ def cases(port: int, scratch: Path, doors: Sequence[str]) -> Iterator[Case]:
 
 def _resumed() -> None:
     """What a training does with a checkpoint; the parts take what they are given."""
-    from fer.checkpoints import Checkpoint
+    from fer.training.checkpoint import Checkpoint
 
     def resume() -> None:
         network = torch.nn.Linear(2, 2)
@@ -137,7 +141,7 @@ def _resumed() -> None:
 
 
 def _opened() -> None:
-    from fer.faces import open_faces
+    from fer.core.store import open_faces
 
     open_faces(Path("faces.npy"))
 
@@ -167,10 +171,10 @@ def prepared(folder: Path) -> Path:
     for each in (project / "data/unified", project / "package", trained):
         each.mkdir(parents=True)
     shutil.copy("params.yaml", project)
-    facts = models.Facts(network="simple_cnn", emotions=files.EMOTIONS, size=16, dropout=0.1, input_px=None)
-    models.save(models.build(facts), facts, trained)
+    facts = weights.Facts(network="simple_cnn", emotions=files.EMOTIONS, size=16, dropout=0.1, input_px=None)
+    weights.save(weights.build(facts), facts, trained)
     network = {"simple_cnn": 1.0}
-    about = packaging.Bundle(
+    about = bundle.Bundle(
         round=1,
         emotions=files.EMOTIONS,
         size=16,
@@ -180,11 +184,11 @@ def prepared(folder: Path) -> Path:
         vote=network,
         temperatures=network,
         thresholds=dict.fromkeys(files.EMOTIONS, 0.5),
-        weights_sha256={"simple_cnn": models.weights_sha256(trained)},
+        weights_sha256={"simple_cnn": weights.weights_sha256(trained)},
     )
-    packaging.write(about, trained.parent, project / "package")
+    bundle.write(about, trained.parent, project / "package")
     text = (project / "params.yaml").read_text(encoding="utf-8")
-    sources = ", ".join(params.load().sources)
+    sources = ", ".join(load_params().sources)
     (project / "params.yaml").write_text(text.replace(sources, "good"), encoding="utf-8")
     row = dict.fromkeys(COLUMNS, "") | {
         "source": "good",
@@ -333,7 +337,7 @@ def main() -> None:
             taken = f"{time.monotonic() - started:5.1f} s {used / 1e6:6,.0f} MB"
             print(f"{'LOST' if wrong else 'ok  '} {taken}  {door}: {name}", flush=True)
         if not args.doors or "demo" in args.doors:
-            counts["requests to the demo"], wrong = hammered(packaging.load(scratch / "package", torch.device("cpu")))
+            counts["requests to the demo"], wrong = hammered(bundle.load(scratch / "package", torch.device("cpu")))
             lost += [f"demo: {each}" for each in wrong]
     harness.report(args.out, "hostile", counts, lost, begun, peak_megabytes=round(peak / 1e6))
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save, save_file
 
-from fer.params import load
+from fer.params import load_params
 
 PWNED = "../pwned"  # what code that ran would leave; a path from the project's folder
 EMOTIONS = ("angry", "happy")
@@ -310,7 +310,7 @@ def _huge_npy() -> bytes:
 def parameters() -> dict[str, bytes]:
     """params.yaml."""
     text = Path("params.yaml").read_text(encoding="utf-8")
-    assert load()
+    assert load_params()
 
     def with_(key: str, value: str) -> bytes:
         lines = text.splitlines()

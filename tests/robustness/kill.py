@@ -25,7 +25,7 @@ from pathlib import Path
 
 import psutil
 
-from fer.processes import cores
+from fer.runtime.parallel import cores
 from tests.robustness import harness
 from tests.robustness.harness import GRACE_SECONDS, StageTrials, call, copy_code, files, send, start
 
@@ -37,8 +37,8 @@ SMALL = {
     "predict": {"batch": 32},
 }
 SAVED_OFTEN = [  # what is done lasts seconds, within which it would not be saved
-    ("fer/checkpoints.py", "EVERY_SECONDS = 60", "EVERY_SECONDS = 0"),
-    ("fer/prediction.py", "SLICE = 16_384", "SLICE = 32"),
+    ("fer/training/checkpoint.py", "EVERY_SECONDS = 60", "EVERY_SECONDS = 0"),
+    ("fer/nn/pool.py", "SLICE = 16_384", "SLICE = 32"),
 ]
 COMMAND = "python -m command predict data/raw/sample_rafdb --out data/seen.csv"  # `fer predict`
 OFTEN, KILLS, SELDOM = ("train", "predict", "unify"), 20, 5

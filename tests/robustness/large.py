@@ -25,12 +25,14 @@ import psutil
 import torch
 from torch import nn
 
-from fer import models, packaging, params
-from fer.labels import COLUMNS
-from fer.models import DEVIATION, MEAN
-from fer.prediction import predict
-from fer.sample import draw
-from fer.tables import write_json
+from fer.core.files import write_json
+from fer.core.labels import COLUMNS
+from fer.data.synthetic.sample import draw
+from fer.nn import weights
+from fer.nn.pool import predict
+from fer.nn.weights import DEVIATION, MEAN
+from fer.params import load_params
+from fer.serving.package import bundle
 from tests.robustness import harness
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +101,7 @@ def faces_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[st
 
 def faces_labelled(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
     shutil.copy(ROOT / "params.yaml", folder)
-    chosen, random = params.load(folder / "params.yaml"), np.random.default_rng(0)
+    chosen, random = load_params(folder / "params.yaml"), np.random.default_rng(0)
     emotions, labelled = np.array(chosen.emotions), count // 20
     truth = random.integers(len(emotions), size=count)
     fold = np.where(np.arange(count) < labelled, "valid", "unlabelled")
@@ -136,12 +138,12 @@ def faces_labelled(folder: Path, count: int) -> tuple[dict[str, float], list[str
 
 
 def frames_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
-    chosen = params.load(ROOT / "params.yaml")
-    facts = models.Facts(network="simple_cnn", emotions=tuple(chosen.emotions), size=SIDE, dropout=0.0, input_px=None)
+    chosen = load_params(ROOT / "params.yaml")
+    facts = weights.Facts(network="simple_cnn", emotions=tuple(chosen.emotions), size=SIDE, dropout=0.0, input_px=None)
     trained = folder / "trained" / facts.network
     trained.mkdir(parents=True)
-    models.save(models.build(facts), facts, trained)
-    about = packaging.Bundle(
+    weights.save(weights.build(facts), facts, trained)
+    about = bundle.Bundle(
         round=0,
         emotions=facts.emotions,
         size=SIDE,
@@ -151,10 +153,10 @@ def frames_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[s
         vote={facts.network: 1.0},
         temperatures={facts.network: 1.0},
         thresholds=dict.fromkeys(facts.emotions, 0.5),
-        weights_sha256={facts.network: models.weights_sha256(trained)},
+        weights_sha256={facts.network: weights.weights_sha256(trained)},
     )
     (folder / "package").mkdir()
-    packaging.write(about, trained.parent, folder / "package")
+    bundle.write(about, trained.parent, folder / "package")
     drawn = draw(64, 0, FACE)[0]
     writer = cv2.VideoWriter(str(folder / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (WIDTH, HEIGHT))
     for number in range(count):

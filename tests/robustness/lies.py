@@ -20,13 +20,16 @@ import pandas as pd
 import psutil
 import torch
 
-from fer import checkpoints, models, params, recipes, training
-from fer.examples import Examples
-from fer.inference import placed
+from fer.nn import weights
+from fer.nn.inference import placed
+from fer.params import load_params
+from fer.training import checkpoint, loop
+from fer.training.examples import Examples
+from fer.training.params import Recipe
 from tests.robustness import harness
 from tests.robustness.harness import ROOT, call, make_project, start
 
-NAMES = models.NAMES
+NAMES = weights.NAMES
 SIDE, FACES, EPOCHS = 48, 8, 2  # two steps an epoch
 STAGE = "train@simple_cnn"
 SELECTED = ("data/models", "data/pseudo_labels")  # what follows from selection, and from no test face
@@ -36,9 +39,9 @@ class PowerCutError(Exception):
     pass
 
 
-def recipe_for(name: str) -> recipes.Recipe:
+def recipe_for(name: str) -> Recipe:
     """That of params.yaml, shortened; transfer networks begin without ImageNet weights."""
-    chosen = params.load(ROOT / "params.yaml")
+    chosen = load_params(ROOT / "params.yaml")
     recipe = chosen.train.changed(chosen.networks[name]).model_copy(update={"epochs": EPOCHS, "batch": 4})
     if recipe.transfer is None:
         return recipe
@@ -49,7 +52,7 @@ def recipe_for(name: str) -> recipes.Recipe:
 
 def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
     """The hash of the weights after four steps; with `cut_at` the power goes in that one, and it is run again."""
-    chosen, recipe = params.load(ROOT / "params.yaml"), recipe_for(name)
+    chosen, recipe = load_params(ROOT / "params.yaml"), recipe_for(name)
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (FACES, SIDE, SIDE), dtype=np.uint8)
     targets = np.eye(7, dtype=np.float32)[np.arange(FACES) % 7]
@@ -58,10 +61,10 @@ def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
     def trained(path: Path, cut_at: int | None) -> torch.nn.Module:
         torch.manual_seed(seed)
         input_px = recipe.transfer.input_px if recipe.transfer else None
-        facts = models.Facts(
+        facts = weights.Facts(
             network=name, emotions=tuple(chosen.emotions), size=SIDE, dropout=recipe.dropout, input_px=input_px
         )
-        network, taken = placed(models.build(facts), torch.device("cpu")), 0
+        network, taken = placed(weights.build(facts), torch.device("cpu")), 0
 
         def count(module: torch.nn.Module, given: object) -> None:
             nonlocal taken
@@ -71,7 +74,7 @@ def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
                 taken += 1
 
         network.register_forward_pre_hook(count)
-        training.learn(
+        loop.learn(
             network,
             faces,
             faces,
@@ -86,15 +89,15 @@ def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
         return network
 
     with tempfile.TemporaryDirectory() as folder:
-        path, every = Path(folder) / "kept", checkpoints.EVERY_SECONDS
+        path, every = Path(folder) / "kept", checkpoint.EVERY_SECONDS
         if cut_at is not None:
-            checkpoints.EVERY_SECONDS = -1
+            checkpoint.EVERY_SECONDS = -1
             try:
                 trained(path, cut_at)
             except PowerCutError:
                 pass
             finally:
-                checkpoints.EVERY_SECONDS = every
+                checkpoint.EVERY_SECONDS = every
             if not path.is_file():
                 raise RuntimeError(f"{name}: no checkpoint was kept")
         state = trained(path, None).state_dict()
@@ -177,7 +180,7 @@ def main() -> None:
         folder = make_project(Path(scratch) / "project")
         lost += test_fold_replaced(folder)
         lost += edited(folder, "params.yaml", lambda text: text.replace("seed: 0", "seed: 1", 1), "seed in params.yaml")
-        lost += edited(folder, "fer/training.py", lambda text: text + "\n", "fer/training.py")
+        lost += edited(folder, "fer/training/loop.py", lambda text: text + "\n", "fer/training/loop.py")
         lost += edited(folder, "data/unified/table.csv", lambda text: text + "\n", "data/unified/table.csv")
         lost += two_at_once(folder)
     tried = {"networks": len(NAMES), "edits": 3, "runs at once": 1, "test folds replaced": 1}

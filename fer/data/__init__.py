@@ -1,0 +1,1 @@
+"""From a dataset, images or videos to one array of faces and one table."""

@@ -1,0 +1,1 @@
+"""Duplicates, folds, and one table for all sources."""

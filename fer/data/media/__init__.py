@@ -1,0 +1,1 @@
+"""From bytes to pixels: archives, folders, images, videos and face detection."""

@@ -1,0 +1,1 @@
+"""One file for each dataset layout, and the records that they yield."""

@@ -1,0 +1,33 @@
+"""AffectNet with a numbered folder for each label, as several programs write it: `{train,val,test}/{0..7}/`.
+
+It has to be named in ingest.readers: such folders also hold FER+ and CK+ (0 to 7) and FER-2013 (0 to 6), each in its
+own order, and names of files that are numbers tell nothing. Only their user knows whose order it is.
+"""
+
+from collections.abc import Iterator
+
+from fer.data.media import folders
+from fer.data.media.folders import File, Folder
+from fer.data.readers import affectnet_csv
+from fer.data.readers.affectnet_csv import EMOTIONS, NO_EMOTION
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Found
+
+LAYOUT = "train/, val/ or test/ with <0..7>/, numbered as AffectNet's owner does; only if named in ingest.readers"
+TERMS = affectnet_csv.TERMS
+
+_FOLDS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
+
+
+def recognises(root: Folder) -> bool:
+    for part in map(root.folder, _FOLDS):
+        numbers = {folder.name for folder in part.folders()} if part else set()
+        if "0" in numbers and numbers <= EMOTIONS.keys() | NO_EMOTION.keys():  # RAF-DB's begin at 1
+            return True
+    return False
+
+
+def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+    for name, fold in _FOLDS.items():
+        for item in folders.pictures(root.folder(name)):
+            yield affectnet_csv.face(item, item.parts[-2], fold) if isinstance(item, File) else item

@@ -1,0 +1,49 @@
+"""CK+ as one CSV file of 48 x 48 faces in the form of FER-2013's (Kaggle's ckextended.csv).
+
+920 faces of the 593 sequences of CK+ (Lucey et al., 2010): the neutral one of each, and that at the peak where it has
+an emotion. Contempt is code 7; which face is whose is not told.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from fer.core.labels import EMOTIONS
+from fer.data.media import folders
+from fer.data.media.folders import File, Folder
+from fer.data.media.issues import Note
+from fer.data.readers import fer2013_csv
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Found
+from fer.runtime.errors import InputError
+
+LAYOUT = "ckextended.csv, or a fer2013.csv of at most 920 faces with a code 7"
+TERMS = "for non-commercial research, by agreement with the owners of CK+; may not be passed on"
+
+_NAME = "ckextended.csv"
+_FACES = 920
+
+
+def recognises(root: Folder) -> bool:
+    return _table(root) is not None
+
+
+def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+    table = _table(root)
+    if table is None:
+        raise InputError(f"{root}: needs {LAYOUT}; put it there")
+    yield from fer2013_csv.faces(table, EMOTIONS)
+    yield Note(f"{table.name} names no subjects, and its folds share them, so tests on it flatter; prefer CK+ itself")
+    if table.name == _NAME and fer2013_csv.recognises(root):
+        yield Note(f"FER-2013 beside {_NAME} left out; put it in a source of its own")
+
+
+def _table(root: Folder) -> File | None:
+    if named := root.file(_NAME):
+        return named
+    other = root.file("fer2013.csv")
+    return other if other and _is_ck(other) else None
+
+
+def _is_ck(file: File) -> bool:
+    codes = [line.partition(",")[0] for _, line in islice(folders.lines(file), 1, _FACES + 2)]
+    return "7" in codes and len(codes) <= _FACES

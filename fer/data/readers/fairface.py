@@ -1,0 +1,35 @@
+"""FairFace, faces from Flickr balanced by race, gender and age (Kärkkäinen and Joo, 2021). An unlabelled pool.
+
+It comes with a margin of 0.25 or of 1.25 around each face, so that the largest face is looked for; where both are
+there, the closer one is taken. The tables tell nothing of emotions or of who is shown, and are not read.
+"""
+
+from collections.abc import Iterator
+
+from fer.data.media import folders
+from fer.data.media.folders import File, Folder
+from fer.data.media.issues import Note
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Found, Record
+
+LAYOUT = "fairface_label_train.csv with train/1.jpg and val/, or with fairface-img-margin025-trainval/"
+TERMS = "CC BY 4.0: free for any use, with attribution"
+
+_TABLES = ("fairface_label_train.csv", "fairface_label_val.csv")
+_MARGINS = ("fairface-img-margin025-trainval", "fairface-img-margin125-trainval")
+_PARTS = ("train", "val")
+
+
+def recognises(root: Folder) -> bool:
+    return any(map(root.file, _TABLES))
+
+
+def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+    parts = [part for name in _PARTS if (part := root.folder(name))]
+    margins = [margin for name in _MARGINS if (margin := root.folder(name))]
+    taken = parts or margins[:1]
+    for left_out in margins[0 if parts else 1 :]:
+        yield Note(f"{left_out.id} is left out: it shows the faces of {taken[0].id} again")
+    for folder in taken:
+        for item in folders.pictures(folder):
+            yield Record(item.id, item, faces="one") if isinstance(item, File) else item

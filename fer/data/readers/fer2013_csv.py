@@ -1,0 +1,115 @@
+"""FER-2013 as one or two CSV files, each row a face of 48 x 48 numbers.
+
+The files differ in the order of their columns and in blanks before names, so columns are found by name. As in the
+challenge (Goodfellow et al., 2013), usage Training is the training fold, PublicTest validation and PrivateTest test.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from fer.data.media import folders
+from fer.data.media.folders import File, Folder
+from fer.data.media.issues import Dropped, Note
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Digits, Found, Record
+from fer.runtime.errors import InputError
+
+LAYOUT = "fer2013.csv, icml_face_data.csv, or train.csv and test.csv with a column `pixels`"
+TERMS = "for research, by the rules of its challenge at Kaggle; it has no licence and may not be passed on"
+PIXELS = (129.4, 65.0)  # mean and standard deviation of the owner's pixels; a copy with others was processed
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FOLDS = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+SIDE = 48
+
+# The same faces in different files, the best first: train.csv and test.csv have no usage, test.csv no emotions.
+_EDITIONS = (("fer2013.csv",), ("fer2013/fer2013.csv",), ("icml_face_data.csv",), ("train.csv", "test.csv"))
+_NEEDED = {"train.csv": ("emotion", "pixels"), "test.csv": ("pixels",)}
+_MD5 = {
+    "fer2013.csv": "f8428a1edbd21e88f42c73edd2a14f95",
+    "icml_face_data.csv": "b114b9e04e6949e5fe8b6a98b3892b1d",
+    "train.csv": "3f0dfb3d3fd99c811a1299cb947e3131",
+    "test.csv": "b02c2298636a634e8c2faabbf3ea9a23",
+}
+
+
+def recognises(root: Folder) -> bool:
+    return bool(_editions(root))
+
+
+def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+    chosen, *others = _editions(root)
+    for file in chosen:
+        yield from faces(file, EMOTIONS)
+        with file.open() as content:
+            md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        owners = "the owner's file" if md5 == _MD5[file.name] else "not the owner's file as it was first handed out"
+        yield Note(f"{file.name} is {owners} (MD5 {md5})")
+    for edition in others:
+        names = " and ".join(file.id for file in edition)
+        yield Note(f"{names} left out: {' and '.join(file.name for file in chosen)} should hold the same faces")
+
+
+def faces(file: File, emotions: Sequence[str]) -> Iterator[Record | Dropped]:
+    """Each row as a face; its label is the place of its emotion in `emotions`.
+
+    Raises:
+        InputError: line 1 does not name the columns.
+    """
+    emotion_of = {str(code): emotion for code, emotion in enumerate(emotions)}
+    fold = "test" if file.name == "test.csv" else "train"  # of a labelled face without usage
+    for id, row in rows(file, _NEEDED.get(file.name, ("emotion", "pixels", "usage"))):
+        yield row if isinstance(row, Dropped) else _face(id, row, emotion_of, fold)
+
+
+def rows(file: File, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str] | Dropped]]:
+    """(id, the values by the names of their columns) of each row, in the order of the file.
+
+    Raises:
+        InputError: line 1 does not name each of the columns `needed` once.
+    """
+    columns = _columns(file)
+    if missing := [name for name in needed if columns.count(name) != 1]:
+        found = ", ".join(columns)[:200] or "nothing"
+        raise InputError(
+            f"{file}: line 1 must name {' and '.join(missing)} once, but has: {found}; restore the owner's file"
+        )
+    lines = folders.lines(file)
+    next(lines)
+    for number, line in lines:
+        id = f"{file.name}:{number}"
+        values = folders.fields(line)
+        if len(values) == len(columns):
+            yield id, dict(zip(columns, values, strict=True))
+        else:
+            yield id, Dropped(id, "number of columns", f"{len(values)}; allowed {len(columns)} as in line 1")
+
+
+def _editions(root: Folder) -> list[list[File]]:
+    """The files of each edition that is there."""
+    editions = ([file for name in names if (file := root.file(name)) and _holds_faces(file)] for names in _EDITIONS)
+    return [edition for edition in editions if edition]
+
+
+def _holds_faces(file: File) -> bool:
+    # train.csv and test.csv are everybody's names, so these must also have the column.
+    return file.name not in _NEEDED or "pixels" in _columns(file)
+
+
+def _columns(file: File) -> list[str]:
+    _, header = next(folders.lines(file), (0, ""))
+    return [name.casefold() for name in folders.fields(header)] if header else []
+
+
+def _face(id: str, row: Mapping[str, str], emotion_of: Mapping[str, str], fold: str) -> Record | Dropped:
+    emotion = None
+    if "emotion" in row:
+        if row["emotion"] not in emotion_of:
+            codes = ", ".join(f"{code} {name}" for code, name in emotion_of.items())
+            return Dropped(id, "unknown label", f"{row['emotion'][:20]!r}; allowed {codes}")
+        emotion = emotion_of[row["emotion"]]
+    if "usage" in row:
+        if row["usage"] not in FOLDS:
+            return Dropped(id, "unknown usage", f"{row['usage'][:20]!r}; allowed {', '.join(FOLDS)}")
+        fold = FOLDS[row["usage"]]
+    return Record(id, Digits(row["pixels"], SIDE), emotion, fold if emotion else None)

@@ -1,0 +1,35 @@
+"""JAFFE, seven expressions posed by ten Japanese women (Lyons, Akamatsu, Kamachi and Gyoba, 1998).
+
+The name has it all: `KA.AN1.39.tiff` is a subject, an expression with the number of the take, and a running number. The
+owners' folder is flat; copies with a folder for each emotion are read by the same names. There are no folds.
+"""
+
+import re
+from collections.abc import Iterator
+
+from fer.core.labels import emotion_named
+from fer.data.media import folders as media_folders
+from fer.data.media.folders import PICTURES, File, Folder
+from fer.data.media.issues import Dropped
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Found, Record
+
+LAYOUT = "KA.AN1.39.tiff: subject, expression (AN DI FE HA NE SA SU), number"
+TERMS = "for non-commercial research, by agreement with the owner; may not be passed on"
+
+_NAME = re.compile(r"(KA|KL|KM|KR|MK|NA|NM|TM|UY|YM)[.-](AN|DI|FE|HA|NE|SA|SU)\d*\.", re.IGNORECASE)
+
+
+def recognises(root: Folder) -> bool:
+    folders = (root, *(folder for folder in root.folders() if emotion_named(folder.name)))
+    return any(_NAME.match(file.name) for folder in folders for file in folder.files() if file.suffix in PICTURES)
+
+
+def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+    for item in media_folders.pictures(root):
+        if not isinstance(item, File):
+            yield item
+        elif name := _NAME.match(item.name):
+            yield Record(item.id, item, emotion_named(name[2]), group=name[1].upper(), faces="one")
+        else:
+            yield Dropped(item.id, "file name", "allowed names like KA.AN1.39.tiff: subject, expression, number")

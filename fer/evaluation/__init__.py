@@ -1,0 +1,1 @@
+"""Predictions and pseudo-labels compared with the truth."""

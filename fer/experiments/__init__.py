@@ -1,0 +1,1 @@
+"""Many trainings compared: networks, SSL methods, searches, rounds."""

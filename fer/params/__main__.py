@@ -1,0 +1,7 @@
+"""Check `params.yaml`, before DVC puts names from it into a command."""
+
+from fer.params import load_params
+from fer.runtime.errors import run
+
+if __name__ == "__main__":
+    run(load_params)

@@ -1,0 +1,78 @@
+"""Edits of `params.yaml` in the format in which DVC writes it for `dvc exp run -S`."""
+
+import io
+from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import CommentMark
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
+from ruamel.yaml.tokens import CommentToken
+
+
+def with_values(text: str, values: Mapping[str, Any]) -> str:
+    """Return `text` with other lists and mappings of scalars at the dotted keys of `values`.
+
+    Entries that stay keep their comments. Elsewhere comments, order, quotes and line ends stay. Only comments inside
+    brackets that span several lines are lost: ruamel.yaml does not keep them.
+    """
+    editor = YAML()
+    editor.preserve_quotes = True
+    content = editor.load(text.replace("\r\n", "\n"))
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        _replace(reduce(getitem, sections, content), name, value)
+    out = io.StringIO()
+    editor.dump(content, out)
+    return out.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n")
+
+
+def _replace(parent: Any, name: str, value: Any) -> None:
+    node = parent[name]
+    if not node:
+        node.fa.set_flow_style()  # ruamel.yaml would otherwise write each new entry on a line of its own
+    in_lines = not node.fa.flow_style()
+    tail = _cut_tail(node) if in_lines else ""
+    for entry in [entry for entry in node if entry not in value]:
+        node.remove(entry) if isinstance(node, list) else node.pop(entry)
+    for at, entry in enumerate(value):
+        if isinstance(node, dict):
+            node[_quoted(entry)] = _quoted(value[entry])
+        elif node[at : at + 1] != [entry]:
+            if entry in node:
+                node.remove(entry)
+            node.insert(at, _quoted(entry))
+    if in_lines and value:
+        _append_tail(*_last_comment(node), tail)
+    elif in_lines:  # ruamel.yaml would otherwise write the tail before the empty brackets
+        parent[name] = type(value)()
+        parent.ca.items[name] = [*parent.ca.items.get(name, [None] * 3)[:3], None]
+        _append_tail(parent.ca.items[name], 2, tail)
+
+
+def _cut_tail(node: Any) -> str:
+    """Remove and return the lines after the last entry, which ruamel.yaml keeps as part of that entry's comment."""
+    slots, slot = _last_comment(node)
+    line, _, tail = slots[slot].value.partition("\n") if slots[slot] else ("", "", "")
+    slots[slot] = CommentToken(f"{line}\n", slots[slot].start_mark) if line else None
+    return tail
+
+
+def _append_tail(slots: Any, slot: int, tail: str) -> None:
+    if tail:
+        line, mark = (slots[slot].value, slots[slot].start_mark) if slots[slot] else ("\n", CommentMark(0))
+        slots[slot] = CommentToken(line + tail, mark)
+
+
+def _last_comment(node: Any) -> tuple[Any, int]:
+    """Return the comments of the last entry and the index of the one that follows its value."""
+    last, slot = (len(node) - 1, 0) if isinstance(node, list) else (next(reversed(node)), 2)
+    return node.ca.items.setdefault(last, [None] * 4), slot
+
+
+def _quoted(value: Any) -> Any:
+    """Return `value`, quoted if it is a string that YAML 1.1 would read as another type."""
+    return SingleQuotedScalarString(value) if isinstance(value, str) and yaml.safe_load(value) != value else value

@@ -1,0 +1,1 @@
+"""Stored logits: calibration, ensembles, confidence, metrics and uncertainty. No torch."""

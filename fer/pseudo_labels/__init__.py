@@ -1,0 +1,1 @@
+"""Which unlabelled faces to learn from, and with what label and weight."""

@@ -1,0 +1,1 @@
+"""Results as plots, sheets, explanations and pages."""

@@ -1,0 +1,1 @@
+"""Saliency maps, heat maps and galleries of faces."""

@@ -1,0 +1,1 @@
+"""Plots of the figures in `metrics/`."""

@@ -1,0 +1,1 @@
+"""The package that `fer predict` loads, and its model card."""

@@ -1,0 +1,1 @@
+"""Augmentation, training sets, the training loop, optimisers, online pseudo-labels and checkpoints."""

@@ -1,0 +1,50 @@
+"""Faces, their table and the reports of the sources -> a sheet of each source, and a preview of augmentation."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fer.core.files import read_json, replacing_folder
+from fer.core.labels import codes, read_table
+from fer.core.store import open_faces
+from fer.params import load_params
+from fer.reporting.plots.plots import montage
+from fer.reporting.sheets.source_sheet import sheet
+from fer.runtime.stage import run
+from fer.training.augmentation import transform
+
+CHANGES = 8  # changed versions of each face in the preview
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sources", type=Path, required=True, help="folder with what ingest wrote for each source")
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    chosen = load_params()
+
+    faces, table = open_faces(args.faces), read_table(args.table)
+    label = np.where(table["fold"] == "train", codes(table["emotion"], chosen.emotions), -1)
+    codes_shown, rows = np.unique(label, return_index=True)
+    emotions = [chosen.emotions[code] for code in codes_shown if code >= 0]
+    originals = faces[rows[codes_shown >= 0]]
+    generator = torch.Generator().manual_seed(chosen.seed)
+    changed = transform(torch.from_numpy(originals.repeat(CHANGES, axis=0)), chosen.transforms, generator)
+    grid = (changed * 255).round().byte().numpy().reshape(len(originals), CHANGES, *originals.shape[1:])
+    grid = np.concatenate([originals[:, None], grid], axis=1)
+    columns = ["original", *(f"change {k}" for k in range(1, CHANGES + 1))]
+
+    with replacing_folder(args.out) as out:
+        (out / "sources").mkdir()
+        for source in chosen.sources:
+            report = read_json(args.sources / source / "report.json")
+            sheet(out / "sources" / f"{source}.png", source, faces, table[table["source"] == source], report)
+        montage(out / "preview.png", grid, emotions, columns, "What augmentation does to a face")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,78 @@
+import contextlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fer.core.files import guard, read_array, read_json, replacing, replacing_folder, unguarded, write_csv, write_json
+from fer.runtime.errors import InputError
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "kept.txt"
+    path.write_text("old")
+    with contextlib.suppress(RuntimeError), replacing(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "old").touch()
+    with contextlib.suppress(RuntimeError), replacing_folder(folder) as part:
+        (part / "half").touch()
+        raise RuntimeError
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_success_replaces_the_folder_whole_and_makes_its_parents(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    for name in ("old", "new"):
+        with replacing_folder(folder) as part:
+            (part / name).touch()
+    assert [file.name for file in folder.iterdir()] == ["new"]
+    assert list((tmp_path / "a").iterdir()) == [folder]
+
+
+def test_json_is_rounded_and_refuses_what_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"b": 1 / 3, "a": [2, None, "text"]})
+    assert path.read_text().index('"b"') < path.read_text().index('"a"')
+    assert read_json(path) == {"b": 0.333333, "a": [2, None, "text"]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert read_json(path)["b"] == 0.333333
+
+
+def test_csv_is_rounded(tmp_path: Path) -> None:
+    write_csv(tmp_path / "x.csv", pd.DataFrame({"name": ["a,b"], "share": [2 / 3]}))
+    assert (tmp_path / "x.csv").read_text() == 'name,share\n"a,b",0.666667\n'
+
+
+def test_what_is_nested_too_deeply_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"no array", b"\x80\x04K\x01."]
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_is_no_array_is_told(tmp_path: Path, content: bytes, mapped: bool) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npy: not an array \(.+\); write it anew"):
+        read_array(path, mapped)
+    with pytest.raises(InputError, match=r"y\.npy: no such file"):
+        read_array(tmp_path / "y.npy", mapped)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "plain", "it's", "", "1-1"])
+def test_what_a_spreadsheet_would_run_is_guarded_and_found_again(text: str) -> None:
+    assert guard(text) == ("'" + text if text.lstrip("'")[:1] in tuple("=+-@\t") else text)
+    assert unguarded(guard(text)) == text

@@ -1,0 +1,349 @@
+"""What becomes of each supplied face: its fold, its label, and why."""
+
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer.core.labels import EMOTIONS
+from fer.data.curation.duplicates import clusters
+from fer.data.curation.near_duplicates import alike
+from fer.data.curation.params import Unify
+from fer.data.curation.unify import unify
+from fer.evaluation.audit import LIKE_TRAINING
+from fer.runtime.errors import InputError
+
+SEVEN = EMOTIONS[:7]
+RULES = Unify(label_budget=None, valid=0.15, test=0.15, contradictions="exclude", leaks="exclude")
+
+
+def supplied(n: int, source: str = "mine", fold: str = "train", group: str = "") -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": [f"{source}/{fold}/{row}" for row in range(n)],
+            "source": source,
+            "emotion": [SEVEN[row % 7] if fold != "unlabelled" else "" for row in range(n)],
+            "votes": "",
+            "by_rule": "",
+            "fold": fold if fold != "unlabelled" else "",
+            "group": group,
+            "truth": "",
+        }
+    )
+
+
+def pictures(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, 16, 16), dtype=np.uint8)
+
+
+@pytest.fixture
+def everything() -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows 0–139 train, 140–209 valid, 210–279 test, 280–349 unlabelled; no twins."""
+    parts = [supplied(140), supplied(70, fold="valid"), supplied(70, fold="test"), supplied(70, fold="unlabelled")]
+    return pd.concat(parts, ignore_index=True), pictures(350)
+
+
+def test_the_owners_folds_are_kept(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    table, _, report = unify(*everything, SEVEN, RULES, 0)
+    assert report["folds"] == {"test": 70, "train": 140, "unlabelled": 70, "valid": 70}
+    assert (table["id"] == everything[0]["id"]).all()
+    assert not table["reason"].any()
+
+
+def test_of_twins_the_higher_fold_keeps_its_member(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    faces[0] = faces[210]  # train and test
+    faces[1] = faces[140]  # train and valid
+    faces[280] = faces[211]  # unlabelled and test
+    faces[281] = faces[2]  # unlabelled and train
+    faces[141] = faces[212]  # valid and test, both official: both stay
+    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["fold"][[210, 140, 211, 2, 141, 212]].tolist() == ["test", "valid", "test", "train", "valid", "test"]
+    assert table["fold"][[0, 1, 280, 281]].tolist() == ["excluded"] * 4
+    assert table["reason"][[0, 1, 280, 281]].tolist() == [
+        f"same picture as a {fold} face" for fold in ("test", "valid", "test", "train")
+    ]
+    assert table.index[table["twin_in_train"]].tolist() == [140, 210]
+    assert report["identical_twins_as_supplied"]["test_in_train"] == 1
+    assert report["identical_twins_as_supplied"]["test_in_valid"] == 1
+
+
+def test_copies_within_training_and_within_the_pool_are_excluded(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    faces[7] = faces[0]  # the same emotion
+    faces[290] = faces[289]
+    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["fold"][[0, 7, 289, 290]].tolist() == ["train", "excluded", "unlabelled", "excluded"]
+    assert report["excluded"] == {"copy of another train face": 1, "copy of another unlabelled face": 1}
+
+
+@pytest.mark.parametrize(
+    ("rule", "folds"),
+    [
+        ("exclude", ["excluded", "excluded", "excluded"]),
+        ("majority", ["train", "excluded", "excluded"]),  # row 7 agrees with row 0 and repeats it
+        ("keep", ["train", "excluded", "excluded"]),
+    ],
+)
+def test_contradictory_labels_follow_the_rule(
+    everything: tuple[pd.DataFrame, np.ndarray], rule: str, folds: list[str]
+) -> None:
+    rows, faces = everything
+    faces[7] = faces[8] = faces[0]
+    table, _, _ = unify(rows, faces, SEVEN, RULES.model_copy(update={"contradictions": rule}), 0)
+    assert table["fold"][[0, 7, 8]].tolist() == folds
+
+
+def test_blank_pictures_leave_training_and_the_pool_but_not_official_tests(
+    everything: tuple[pd.DataFrame, np.ndarray],
+) -> None:
+    rows, faces = everything
+    faces[[0, 210, 280]] = 0
+    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["fold"][[0, 210, 280]].tolist() == ["excluded", "test", "excluded"]
+    assert report["excluded"] == {"blank picture": 2}
+
+
+def test_a_validation_part_without_a_test_part_becomes_the_test_part() -> None:
+    rows = pd.concat([supplied(140), supplied(70, fold="valid")], ignore_index=True)
+    table, _, report = unify(rows, pictures(210), SEVEN, RULES, 0)
+    assert (table["fold"][140:] == "test").all()
+    assert (table["fold"][:140] == "valid").sum() == 21
+    assert not table["twin_in_train"].any(), "a face that is held out is no twin of itself"
+    assert report["notes"] == [
+        "mine has a validation but no test part: the former is the test part",
+        "mine has no valid part: 21 of its training faces are held out",
+    ]
+
+
+def test_a_source_without_parts_gets_both_carved_by_group() -> None:
+    rows = pd.concat([supplied(7, fold="", group=f"person {k}").assign(fold="") for k in range(40)], ignore_index=True)
+    rows["id"] = [str(row) for row in range(280)]
+    table, _, _ = unify(rows, pictures(280), SEVEN, RULES, 0)
+    assert set(table["fold"]) == {"train", "valid", "test"}
+    assert (table.groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_hidden_labels_are_in_the_truth_and_nowhere_else(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    rows.loc[280:, "truth"] = "happy"
+    rules = RULES.model_copy(update={"label_budget": 5})
+    table, truth, report = unify(rows, faces, SEVEN, rules, 0)
+    train, hidden = table["fold"] == "train", table["reason"] == "label hidden by unify.label_budget"
+    assert table.loc[train, "emotion"].value_counts().tolist() == [5] * 7
+    assert report["labels_hidden"] == hidden.sum() == 140 - 35
+    assert (table.loc[table["fold"] == "unlabelled", "emotion"] == "").all()
+    assert (truth.loc[hidden, "emotion"] == rows.loc[hidden, "emotion"]).all()
+    assert (truth["emotion"][280:] == "happy").all()
+    assert (truth.loc[table["fold"] != "unlabelled", "emotion"] == "").all()
+    assert (truth["id"] == table["id"]).all()
+
+
+def test_no_face_of_the_pool_shows_the_picture_of_a_labelled_one() -> None:
+    rows = pd.concat([supplied(280, group="one film"), supplied(70, "pool", "unlabelled")], ignore_index=True)
+    rows["group"] = [f"film {row // 2}" if row < 210 else "" for row in range(350)]
+    faces = np.random.default_rng(0).integers(0, 200, (350, 16, 16), dtype=np.uint8)
+    takes = np.arange(0, 210, 2)
+    rows.loc[takes + 1, "emotion"] = rows.loc[takes, "emotion"].to_numpy()
+    faces[takes + 1] = faces[takes] + 9  # takes of one film stay in training; some of their labels are hidden
+    faces[280:300] = faces[0:20] + 5
+    for budget in (None, 3, 10, 15):
+        table, truth, report = unify(rows, faces, SEVEN, RULES.model_copy(update={"label_budget": budget}), 0)
+        cluster = alike(faces, clusters(faces))
+        pool, train = (set(cluster[table["fold"] == fold]) for fold in ("unlabelled", "train"))
+        assert pool
+        assert not pool & train
+        left_out = table["reason"] == LIKE_TRAINING
+        assert report["excluded"][LIKE_TRAINING] == left_out.sum()
+        assert (table["fold"][left_out] == "excluded").all()
+        assert not truth["emotion"][left_out].any()
+        if budget:
+            assert left_out[:210].any()
+            assert report["labels_hidden"] == (table["fold"][:280] == "unlabelled").sum()
+
+
+def test_emotions_outside_the_set_are_excluded(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    rows.loc[3, "emotion"] = "contempt"
+    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["fold"][3] == "excluded"
+    assert table["emotion"][3] == ""
+    assert table["reason"][3] == "emotion is not among those of params.yaml"
+
+
+def test_the_seed_decides_what_is_carved_and_nothing_else() -> None:
+    rows, faces = supplied(280), pictures(280)
+    first, again, other = (unify(rows, faces, SEVEN, RULES, seed)[0]["fold"] for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+    assert sorted(first) == sorted(other)
+
+
+def test_a_fold_or_an_emotion_without_faces_is_told() -> None:
+    with pytest.raises(InputError, match="the train fold has no faces; add a labelled source"):
+        unify(supplied(70, fold="unlabelled"), pictures(70), SEVEN, RULES, 0)
+    angry_only = supplied(140).assign(emotion="angry")
+    with pytest.raises(InputError, match="no training face is labelled disgust, fear"):
+        unify(angry_only, pictures(140), SEVEN, RULES, 0)
+
+
+@pytest.fixture
+def two_sources() -> tuple[pd.DataFrame, np.ndarray]:
+    """Each source with 70 train, 35 valid and 35 test faces; the second's begin at row 140 and are other pictures."""
+    parts = [
+        part
+        for source in ("first", "second")
+        for part in (supplied(70, source), supplied(35, source, "valid"), supplied(35, source, "test"))
+    ]
+    return pd.concat(parts, ignore_index=True), pictures(280)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "left"),
+    [
+        (0, 140, 0),  # train and train: the source named first
+        (70, 210, 70),
+        (105, 245, 105),
+        (0, 245, 245),  # train and test: the test face, whichever source
+        (105, 140, 105),
+        (70, 245, 245),  # validation and another source's test
+        (105, 210, 105),
+        (0, 210, 210),
+    ],
+)
+def test_of_a_picture_in_two_sources_one_is_left(
+    two_sources: tuple[pd.DataFrame, np.ndarray], one: int, other: int, left: int
+) -> None:
+    rows, faces = two_sources
+    faces[other] = faces[one]
+    rows.loc[other, "emotion"] = "surprise"  # the sources disagree
+    rows.loc[one, "emotion"] = "happy"
+    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    gone = other if left == one else one
+    assert table.loc[left, ["fold", "emotion"]].tolist() == rows.loc[left, ["fold", "emotion"]].tolist()
+    assert table.loc[gone, "fold"] == "excluded"
+    assert report["excluded_by_source"] == {table.loc[gone, "source"]: {table.loc[gone, "reason"]: 1}}
+
+
+def test_what_the_first_source_says_holds_even_if_it_is_not_asked_for(
+    two_sources: tuple[pd.DataFrame, np.ndarray],
+) -> None:
+    rows, faces = two_sources
+    faces[140] = faces[0]
+    rows.loc[0, "emotion"] = "contempt"
+    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["reason"][[0, 140]].tolist() == [
+        "emotion is not among those of params.yaml",
+        "same picture as a face of first",
+    ]
+
+
+def test_a_nearly_identical_picture_is_a_twin_too_and_counted_apart(
+    everything: tuple[pd.DataFrame, np.ndarray],
+) -> None:
+    rows, faces = everything
+    faces[0] = faces[210]
+    faces[0, 3, 3] ^= 16
+    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["reason"][0] == "same picture as a test face"
+    assert table["twin_in_train"][210]
+    assert report["identical_twins_as_supplied"]["test_in_train"] == 0
+    assert report["similar_twins_as_supplied"]["test_in_train"] == 1
+
+
+def test_strictly_a_leak_stops_everything_and_is_named(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    strict = RULES.model_copy(update={"leaks": "stop"})
+    faces[7] = faces[0]  # both in training: no leak
+    unify(rows, faces, SEVEN, strict, 0)
+    faces[1], faces[281] = faces[210], faces[140]
+    expected = r"2 training or unlabelled .* first: mine/mine/train/1 and mine/mine/test/0; .* unify\.leaks"
+    with pytest.raises(InputError, match=expected):
+        unify(rows, faces, SEVEN, strict, 0)
+
+
+def test_labels_made_by_a_rule_are_for_training_alone(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    derived = supplied(70, "derived", "test").assign(by_rule="yes")
+    table, _, _ = unify(
+        pd.concat([rows, derived], ignore_index=True), np.concatenate([faces, pictures(420)[350:]]), SEVEN, RULES, 0
+    )
+    assert set(table.loc[table["source"] == "derived", "fold"]) == {"train"}
+    with pytest.raises(InputError, match="the valid fold has no faces"):
+        unify(derived, pictures(70), SEVEN, RULES, 0)
+
+
+def test_the_pool_holds_nobody_who_is_tested_on() -> None:
+    known = pd.concat([supplied(7, group=f"person {k}") for k in range(40)], ignore_index=True)
+    pool = pd.concat([supplied(2, fold="unlabelled", group=f"person {k}") for k in range(40)], ignore_index=True)
+    alone = supplied(5, fold="unlabelled")
+    rows = pd.concat([known, pool, alone], ignore_index=True)
+    rows["id"] = [str(row) for row in range(len(rows))]
+    table, _, _ = unify(rows, pictures(len(rows)), SEVEN, RULES, 0)
+    held_out = set(table.loc[table["fold"].isin(["test", "valid"]), "group"])
+    in_pool = table[table["fold"] == "unlabelled"]
+    assert held_out
+    assert not held_out & set(in_pool["group"])
+    assert len(in_pool) == 2 * (40 - len(held_out)) + 5
+    assert set(table["reason"]) == {"", "of one group with a held-out face"}
+
+
+def test_votes_stay_with_labels_and_go_with_them(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    rows["votes"] = "happy:7 sad:3"
+    rows.loc[3, "emotion"] = "contempt"
+    table, _, _ = unify(rows, faces, SEVEN, RULES.model_copy(update={"label_budget": 5}), 0)
+    assert ((table["votes"] != "") == (table["emotion"] != "")).all()
+    assert (table["votes"] != "").sum() == 35 + 140
+
+
+def test_an_id_that_occurs_twice_in_a_source_is_told(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    rows.loc[5, "id"] = rows.loc[4, "id"]
+    with pytest.raises(InputError, match="mine: two faces have the id 'mine/train/4'"):
+        unify(rows, faces, SEVEN, RULES, 0)
+
+
+def test_takes_of_one_person_are_no_copies_unless_identical(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = everything
+    rows.loc[[0, 1, 2, 280, 281], "group"] = "person 1"
+    faces[[1, 2, 281]] = faces[[0, 0, 280]]
+    faces[1, 3, 3] ^= 16  # another emotion, nearly the same picture
+    faces[281, 3, 3] ^= 16
+    rows.loc[2, "emotion"] = rows.loc[0, "emotion"]
+    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["fold"][[0, 1, 2, 280, 281]].tolist() == ["train", "train", "excluded", "unlabelled", "unlabelled"]
+    faces[1] = faces[210]  # and a test face is still shown to nobody
+    faces[1, 3, 3] ^= 16
+    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    assert table["reason"][1] == "same picture as a test face"
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(st.integers(0, 279), st.integers(0, 279)), max_size=12), st.randoms())
+def test_which_pictures_are_left_does_not_depend_on_the_order_within_a_source(
+    twins: list[tuple[int, int]], random: random.Random
+) -> None:
+    parts = [
+        supplied(35, source, fold)
+        for source in ("first", "second")
+        for fold in ("train", "valid", "test", "unlabelled")
+    ]
+    rows, faces = pd.concat(parts, ignore_index=True), pictures(280)
+    for one, other in twins:
+        faces[other] = faces[one]
+
+    def left(order: list[int]) -> list[tuple[str, str, str, bytes]]:
+        """Source, fold, emotion and picture of every face that is used."""
+        table, _, _ = unify(rows.iloc[order].reset_index(drop=True), faces[order], SEVEN, RULES, 0)
+        used = table[table["fold"] != "excluded"]
+        return sorted(
+            (face.source, face.fold, face.emotion, faces[order[row]].tobytes())
+            for row, face in zip(used.index, used.itertuples(), strict=True)
+        )
+
+    shuffled = random.sample(range(140), 140) + random.sample(range(140, 280), 140)
+    assert left(shuffled) == left(list(range(280)))

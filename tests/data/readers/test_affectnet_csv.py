@@ -1,0 +1,184 @@
+"""The reader of AffectNet's lists of 2017."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from trees import FUZZ, labels, lines_in, lines_told, packed, reasons, save, told, write
+
+from fer.data.media.folders import Folder
+from fer.data.media.issues import Note
+from fer.data.readers import affectnet_csv
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Record
+from fer.runtime.errors import InputError
+
+EIGHT = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"]  # in the owner's order
+HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
+LISTS, IMAGES = "Manually_Annotated_file_lists", "Manually_Annotated_Images"
+
+
+def line(path: str, code: object) -> str:
+    return f'{path},10,12,201,203,"{";".join(["101.5"] * 136)}",{code},-2,0.1\n'
+
+
+def lists(root: Path, training: str, validation: str, header: str = HEADER) -> Path:
+    """The 2017 form; a picture for each line."""
+    for name, rows in (("training", training), ("validation", validation)):
+        write(root / LISTS / f"{name}.csv", header + rows)
+        for row in rows.split("\n"):
+            if row:
+                save(root / IMAGES / row.partition(",")[0])
+    return root
+
+
+def test_lists_give_each_picture_its_emotion_and_fold(tmp_path: Path, rules: Ingest) -> None:
+    training = "".join(line(f"{code}/{code:056x}.jpg", code) for code in range(8))
+    root = Folder(lists(tmp_path, training, line("9/ab.png", 3)))
+    assert affectnet_csv.recognises(root)
+    assert labels(affectnet_csv.read(root, rules)) == [
+        *((f"{IMAGES}/{code}/{code:056x}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
+        (f"{IMAGES}/9/ab.png", "surprise", "valid"),
+    ]
+
+
+def test_a_face_of_the_lists_is_the_whole_picture(tmp_path: Path, rules: Ingest) -> None:
+    (record,) = affectnet_csv.read(Folder(lists(tmp_path, line("1/a.jpg", 1), "")), rules)
+    assert (record.faces, record.box, record.by_rule) == ("whole", None, False)
+
+
+def test_what_shows_no_single_emotion_is_left_out_and_no_defect(tmp_path: Path, rules: Ingest) -> None:
+    training = "".join(line(f"1/{code}.jpg", code) for code in (8, 9, 10))
+    lists(tmp_path, training, line("1/x.jpg", 8))
+    (tmp_path / IMAGES / "1/x.jpg").unlink()
+    items = list(affectnet_csv.read(Folder(tmp_path), rules))
+    assert {(item.reason, item.defect) for item in items} == {("no single emotion", False)}
+    assert len(items) == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.removeprefix(HEADER),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.rstrip("\n"),
+        lambda text: f"\n{text}\n  \n",
+        lambda text: text.replace('"', ""),
+        lambda text: text.replace("-2", '"-2"'),
+        lambda text: "".join(f"0,{row}\n" for row in text.splitlines()),
+    ],
+    ids=["no names", "CRLF", "mark", "no last end", "blank lines", "unquoted", "quoted", "with an index"],
+)
+def test_names_line_ends_marks_and_quotes_make_no_difference(tmp_path: Path, rules: Ingest, change) -> None:
+    rows = line("1/a.jpg", 1) + line("2/b.jpg", 4)
+    lists(tmp_path, rows, rows.replace(".jpg", ".bmp"))
+    for name in ("training", "validation"):
+        path = tmp_path / LISTS / f"{name}.csv"
+        path.write_bytes(change(path.read_text()).encode())
+    assert labels(affectnet_csv.read(Folder(tmp_path), rules)) == [
+        (f"{IMAGES}/1/a.bmp", "happy", "valid"),
+        (f"{IMAGES}/1/a.jpg", "happy", "train"),
+        (f"{IMAGES}/2/b.bmp", "fear", "valid"),
+        (f"{IMAGES}/2/b.jpg", "fear", "train"),
+    ]
+
+
+def test_bad_lines_and_strange_pictures_are_dropped_one_by_one(tmp_path: Path, rules: Ingest) -> None:
+    lists(tmp_path, line("1/a.jpg", 1) + line("1/b.jpg", 11) + line("1/c.jpg", ""), "")
+    save(tmp_path / IMAGES / "1/extra.jpg")
+    save(tmp_path / "1/outside.jpg")
+    unsafe = "".join(line(path, 1) for path in ("../1/outside.jpg", "/1/a.jpg", "1\\a.jpg", "C:/a.jpg", "1/../1/a.jpg"))
+    with (tmp_path / LISTS / "training.csv").open("ab") as file:
+        file.write((line("1/gone.jpg", 1) + unsafe + "1/a.jpg,1\n").encode() + b"1/\xff.jpg,,,,,,1,,\n")
+    items = list(affectnet_csv.read(Folder(tmp_path), rules))
+    training = f"{LISTS}/training.csv"
+    assert reasons(items) == [
+        *((f"{training}:{number}", "unsafe path") for number in range(6, 11)),
+        (f"{training}:11", "number of columns"),
+        (f"{IMAGES}/1/b.jpg", "unknown label"),
+        (f"{IMAGES}/1/c.jpg", "unknown label"),
+        (f"{IMAGES}/1/extra.jpg", "without label"),
+        (f"{IMAGES}/1/gone.jpg", "missing picture"),
+        (f"{IMAGES}/1/�.jpg", "missing picture"),
+    ]
+    assert [item.id for item in items if isinstance(item, Record)] == [f"{IMAGES}/1/a.jpg"]
+
+
+def test_a_picture_in_both_lists_is_held_out_and_one_with_two_labels_is_not_used(tmp_path: Path, rules: Ingest) -> None:
+    training = line("1/a.jpg", 1) + line("1/b.jpg", 1) + line("1/c.jpg", 1) + line("1/c.jpg", 2)
+    items = list(affectnet_csv.read(Folder(lists(tmp_path, training, line("1/a.jpg", 1) + line("1/b.jpg", 5))), rules))
+    assert reasons(items) == [
+        (f"{LISTS}/training.csv:2", "named twice"),
+        (f"{LISTS}/training.csv:3", "contradictory labels"),
+        (f"{LISTS}/training.csv:5", "contradictory labels"),
+        (f"{IMAGES}/1/b.jpg", "contradictory labels"),
+        (f"{IMAGES}/1/c.jpg", "contradictory labels"),
+    ]
+    assert labels([item for item in items if isinstance(item, Record)]) == [(f"{IMAGES}/1/a.jpg", "happy", "valid")]
+
+
+def automatic(root: Path) -> Path:
+    write(root / "Automatically_Annotated_file_lists/automatically_annotated.csv", HEADER + line("1/z.jpg", 2))
+    save(root / "Automatically_Annotated_Images/1/z.jpg")
+    return root
+
+
+def test_labels_of_a_network_are_for_training_and_only_where_there_are_no_others(tmp_path: Path, rules: Ingest) -> None:
+    assert affectnet_csv.recognises(Folder(automatic(tmp_path)))
+    (record,) = affectnet_csv.read(Folder(tmp_path), rules)
+    assert (record.emotion, record.fold, record.by_rule) == ("sad", "train", True)
+    note, record = affectnet_csv.read(Folder(lists(tmp_path, line("1/a.jpg", 1), "")), rules)
+    assert note == Note("Automatically_Annotated_Images/ is left out: its labels come from a network")
+    assert (record.emotion, record.by_rule) == ("happy", False)
+
+
+def test_a_list_without_emotions_and_lists_without_pictures_are_errors(tmp_path: Path, rules: Ingest) -> None:
+    lists(tmp_path / "one", "", line("1/a.jpg", 1).replace(",1,", ",", 1), HEADER.replace("expression,", ""))
+    with pytest.raises(InputError, match=r"validation\.csv: line 1 names no column expression"):
+        list(affectnet_csv.read(Folder(tmp_path / "one"), rules))
+    write(tmp_path / "two" / LISTS / "training.csv", HEADER)
+    with pytest.raises(InputError, match="no Manually_Annotated_Images beside Manually_Annotated_file_lists; unpack"):
+        list(affectnet_csv.read(Folder(tmp_path / "two"), rules))
+
+
+def test_folders_unpacked_into_ones_of_their_own_names_are_the_same(tmp_path: Path, rules: Ingest) -> None:
+    lists(tmp_path / "a", line("1/a.jpg", 1), line("1/b.jpg", 0))
+    lists(tmp_path / "b", line("1/a.jpg", 1), line("1/b.jpg", 0))
+    for name in (LISTS, IMAGES):
+        (tmp_path / "b" / name).rename(tmp_path / "b/x")
+        (tmp_path / "b" / name).mkdir()
+        (tmp_path / "b/x").rename(tmp_path / "b" / name / name)
+    assert affectnet_csv.recognises(Folder(tmp_path / "b"))
+    a, b = (labels(affectnet_csv.read(Folder(tmp_path / name), rules)) for name in "ab")
+    assert [(id.replace(IMAGES, f"{IMAGES}/{IMAGES}"), *rest) for id, *rest in a] == b
+
+
+@pytest.mark.parametrize("header", ["", HEADER])
+@FUZZ
+@given(
+    st.binary()
+    | st.lists(
+        st.sampled_from([line("1/a.jpg", 1), line("1/a.jpg", 2), line("1/b.jpg", 9), "../a.jpg", *',"\n\r\0�'])
+    ).map(lambda parts: "".join(parts).encode())
+)
+@example((line("1/a.jpg", 1) + line("1/a.jpg", 2)).encode())
+def test_whatever_bytes_a_list_holds_each_line_is_a_face_or_dropped(
+    tmp_path: Path, rules: Ingest, header: str, content: bytes
+) -> None:
+    write(tmp_path / LISTS / "training.csv", header.encode() + content)
+    for name in "ab":
+        save(tmp_path / IMAGES / f"1/{name}.jpg")
+    try:
+        items = list(affectnet_csv.read(Folder(tmp_path), rules))
+    except InputError:
+        return
+    assert lines_told(items) == lines_in(content)
+
+
+def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
+    root = lists(tmp_path / "there", line("1/a.jpg", 1) + line("1/b.jpg", 9), line("2/a.jpg", 7))
+    archive = packed(root, tmp_path / "packed.zip")
+    assert affectnet_csv.recognises(archive)
+    assert told(affectnet_csv.read(archive, rules)) == told(affectnet_csv.read(Folder(root), rules))

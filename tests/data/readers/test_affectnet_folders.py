@@ -1,0 +1,46 @@
+"""The reader of AffectNet in numbered folders."""
+
+from pathlib import Path
+
+import pytest
+from trees import labels, packed, reasons, save, told
+
+from fer.data.media.folders import Folder
+from fer.data.readers import affectnet_folders
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Record
+
+EIGHT = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"]  # in the owner's order
+
+
+def folders(root: Path, *names: str) -> Path:
+    for name in names:
+        save(root / name)
+    return root
+
+
+def test_numbered_folders_are_in_the_owners_order(tmp_path: Path, rules: Ingest) -> None:
+    names = [f"train/{code}/{code}.jpg" for code in range(9)]
+    root = Folder(folders(tmp_path, *names, "val/7/1.jpg", "test/0/1.jpg", "train/loose.jpg"))
+    assert affectnet_folders.recognises(root)
+    items = list(affectnet_folders.read(root, rules))
+    assert labels([item for item in items if isinstance(item, Record)]) == [
+        *((f"train/{code}/{code}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
+        ("val/7/1.jpg", "contempt", "valid"),
+        ("test/0/1.jpg", "neutral", "test"),
+    ]
+    assert reasons(items) == [("train/loose.jpg", "unknown label"), ("train/8/8.jpg", "no single emotion")]
+
+
+@pytest.mark.parametrize(
+    "stray", ["train/1/train_00001_aligned.jpg", "train/happy/1.jpg", "train/0/1.jpg train/11/1.jpg"]
+)
+def test_folders_that_begin_at_one_or_have_other_names_are_not_affectnets(tmp_path: Path, stray: str) -> None:
+    assert not affectnet_folders.recognises(Folder(folders(tmp_path, *stray.split())))
+
+
+def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
+    root = folders(tmp_path / "there", "train/0/1.jpg", "train/7/2.jpg", "val/1/3.jpg")
+    archive = packed(root, tmp_path / "packed.zip")
+    assert affectnet_folders.recognises(archive)
+    assert told(affectnet_folders.read(archive, rules)) == told(affectnet_folders.read(Folder(root), rules))

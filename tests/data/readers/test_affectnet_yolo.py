@@ -1,0 +1,121 @@
+"""The reader of AffectNet for detectors."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import FUZZ, labels, packed, reasons, save, told, write
+
+from fer.data.media.folders import Folder
+from fer.data.readers import affectnet_yolo
+from fer.data.readers.params import Ingest
+from fer.runtime.errors import InputError
+
+YOLO_NAMES = "names: [Anger, Contempt, Disgust, Fear, Happy, Neutral, Sad, Surprise]\nnc: 8\ntrain: ../train/images\n"
+
+
+def yolo(root: Path, texts: dict[str, str], names: str = YOLO_NAMES) -> Path:
+    write(root / "data.yaml", names)
+    for name, text in texts.items():
+        part, stem = name.split("/")
+        save(root / part / "images" / f"{stem}.png")
+        write(root / part / "labels" / f"{stem}.txt", text)
+    return root
+
+
+def test_text_files_give_the_emotion_that_data_yaml_says(tmp_path: Path, rules: Ingest) -> None:
+    texts = {f"train/{code}": f"{code} 0.5 0.5 0.9 0.9\n" for code in range(8)}
+    texts |= {"valid/a": "4 .5 .5 1 1", "test/b": "\ufeff6 .5 .5 1 1\r\n\r\n6 .1 .1 .2 .2\r\n"}
+    root = Folder(yolo(tmp_path, texts))
+    assert affectnet_yolo.recognises(root)
+    alphabetical = ["angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+    assert labels(affectnet_yolo.read(root, rules)) == [
+        *((f"train/images/{code}.png", emotion, "train") for code, emotion in enumerate(alphabetical)),
+        ("valid/images/a.png", "happy", "valid"),
+        ("test/images/b.png", "sad", "test"),
+    ]
+
+
+@pytest.mark.parametrize("names", ["names: {0: happy, 7: Sadness}", "names:\n  0: happy\n  7: Sadness\n"])
+def test_the_names_may_be_numbered_and_a_validation_part_called_val(tmp_path: Path, rules: Ingest, names: str) -> None:
+    root = Folder(yolo(tmp_path, {"val/a": "0 0 0 1 1", "val/b": "7 0 0 1 1", "val/c": "1 0 0 1 1"}, names))
+    assert affectnet_yolo.recognises(root)
+    items = list(affectnet_yolo.read(root, rules))
+    assert labels(items[:2]) == [("val/images/a.png", "happy", "valid"), ("val/images/b.png", "sad", "valid")]
+    assert (items[2].reason, items[2].detail) == ("unknown label", "'1'; allowed 0 happy, 7 sad")
+
+
+def test_of_text_files_each_bad_one_is_dropped(tmp_path: Path, rules: Ingest) -> None:
+    texts = {"train/a": "", "train/b": "4 0 0 1", "train/c": "4 0 0 1 1\n5 0 0 1 1", "train/d": "8 0 0 1 1"}
+    yolo(tmp_path, texts | {"train/e": "4 0 0 1 1", "train/f": "4 0 0 1 1"})
+    write(tmp_path / "train/labels/d.txt", b"\xff 0 0 1 1")
+    (tmp_path / "train/labels/e.txt").unlink()
+    (tmp_path / "train/images/f.png").unlink()
+    assert reasons(affectnet_yolo.read(Folder(tmp_path), rules)) == [
+        ("train/images/a.png", "without label"),
+        ("train/images/b.png", "number of columns"),
+        ("train/images/c.png", "contradictory labels"),
+        ("train/images/d.png", "unknown label"),
+        ("train/images/e.png", "without label"),
+        ("train/labels/f.txt", "missing picture"),
+    ]
+
+
+LAUGHS = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]\n" for k in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: [cone, bus]",
+        "names: [happy, cone]",
+        "names: happy",
+        "names: []",
+        "nc: 8",
+        "[1]",
+        "",
+        "names: [happy",
+        "names: !!python/object/apply:os.system [ls]",
+        "names: 2026-99-99",
+        "a0: &a0 happy\n" + LAUGHS + "names: [*a39]",
+        "[" * 5000,
+        "names: [happy]\n" + "#" * (1 << 16),
+        b"\xff\xfe\xff",
+    ],
+)
+def test_a_data_yaml_that_names_no_emotions_is_another_layout(tmp_path: Path, names: str) -> None:
+    yolo(tmp_path, {"train/a": "0 0 0 1 1"})
+    write(tmp_path / "data.yaml", names)
+    assert not affectnet_yolo.recognises(Folder(tmp_path))
+
+
+@FUZZ
+@given(
+    st.binary() | st.lists(st.sampled_from(["4", "5", " ", "0.5", "\n", "\r", "\0", "�"])).map("".join).map(str.encode)
+)
+def test_whatever_a_text_file_holds_its_picture_is_a_face_or_dropped(
+    tmp_path: Path, rules: Ingest, content: bytes
+) -> None:
+    yolo(tmp_path, {"train/a": ""})
+    write(tmp_path / "train/labels/a.txt", content)
+    try:
+        (item,) = affectnet_yolo.read(Folder(tmp_path), rules)
+    except InputError:
+        return
+    assert item.id == "train/images/a.png"
+
+
+@FUZZ
+@given(st.binary() | st.text().map(lambda text: f"names: {text}".encode()))
+def test_whatever_data_yaml_holds_it_names_emotions_or_is_another_layout(tmp_path: Path, content: bytes) -> None:
+    yolo(tmp_path, {"train/a": "0 0 0 1 1"})
+    write(tmp_path / "data.yaml", content)
+    affectnet_yolo.recognises(Folder(tmp_path))
+
+
+def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
+    root = yolo(tmp_path / "there", {"train/a": "4 0 0 1 1", "train/b": "", "valid/b": "6 0 0 1 1"})
+    archive = packed(root, tmp_path / "packed.zip")
+    assert affectnet_yolo.recognises(archive)
+    assert told(affectnet_yolo.read(archive, rules)) == told(affectnet_yolo.read(Folder(root), rules))

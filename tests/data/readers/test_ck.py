@@ -1,0 +1,228 @@
+"""The readers of CK+: the owners' sequences, the cut faces and the table."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import FUZZ, packed, reasons, save, told
+
+from fer.data.media.folders import Folder
+from fer.data.media.issues import Dropped, Note
+from fer.data.readers import ck48, ckextended, ckplus, fer2013_csv
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Digits, Found, Record
+from fer.runtime.errors import InputError
+
+CODES = ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")
+
+
+def sequence(
+    root: Path, label: bytes | None, frames: int = 6, subject: str = "S005", take: str = "001", labelled: int = 0
+) -> Path:
+    """A sequence as the owners have it; its label is named like the frame `labelled`, or the last."""
+    for frame in range(1, frames + 1):
+        save(root / "cohn-kanade-images" / subject / take / f"{subject}_{take}_{frame:08}.png")
+    folder = root / "Emotion" / subject / take
+    folder.mkdir(parents=True, exist_ok=True)  # the owners' folder is there, and empty, without a label
+    if label is not None:
+        (folder / f"{subject}_{take}_{labelled or frames:08}_emotion.txt").write_bytes(label)
+    return root
+
+
+def emotions(items: list[Found]) -> dict[str, str | None]:
+    return {item.id[-10:-4].lstrip("0"): item.emotion for item in items if isinstance(item, Record)}
+
+
+def test_a_labelled_sequence_begins_neutral_and_ends_with_its_emotion(tmp_path: Path, rules: Ingest) -> None:
+    root = Folder(sequence(tmp_path, b"   7.0000000e+00\n"))
+    assert ckplus.recognises(root)
+    items = list(ckplus.read(root, rules))
+    assert emotions(items) == {"1": "neutral", "4": "surprise", "5": "surprise", "6": "surprise"}
+    between = [item for item in items if isinstance(item, Dropped)]
+    assert [item.id[-6:] for item in between] == ["02.png", "03.png"]
+    assert {(item.reason, item.defect) for item in between} == {("between neutral and peak", False)}
+    faces = [item for item in items if isinstance(item, Record)]
+    assert {(face.group, face.fold, face.faces, face.by_rule) for face in faces} == {("S005", None, "one", False)}
+
+
+@pytest.mark.parametrize(
+    ("frames", "last", "wanted"),
+    [
+        (4, 1, ["neutral", "fear"]),
+        (4, 3, ["neutral", "fear", "fear", "fear"]),
+        (4, 5, ["neutral", "fear", "fear", "fear"]),
+        (2, 3, ["neutral", "fear"]),
+        (1, 3, ["fear"]),
+    ],
+)
+def test_as_many_last_frames_as_wanted_show_the_emotion_but_never_the_first(
+    tmp_path: Path, rules: Ingest, frames: int, last: int, wanted: list[str]
+) -> None:
+    root = Folder(sequence(tmp_path, b"4.0e+00", frames))
+    items = list(ckplus.read(root, rules.model_copy(update={"ckplus_frames": last})))
+    assert list(emotions(items).values()) == wanted
+    assert len(items) == frames
+
+
+def test_the_codes_are_the_owners(tmp_path: Path, rules: Ingest) -> None:
+    for code in range(8):
+        sequence(tmp_path, f"\r\n   {code}.0000000e+00\r\n".encode(), 2, take=f"{code:03}")
+    items = list(ckplus.read(Folder(tmp_path), rules))
+    assert tuple(item.emotion for item in items if isinstance(item, Record))[1::2] == CODES
+
+
+def test_frames_are_in_order_wherever_they_lie(tmp_path: Path, rules: Ingest) -> None:
+    first = sequence(tmp_path, b"6.0", 3) / "cohn-kanade-images/S005/001/S005_001_00000001.png"
+    (tmp_path / "cohn-kanade-images/zone").mkdir()
+    first.rename(tmp_path / "cohn-kanade-images/zone" / first.name)
+    assert emotions(list(ckplus.read(Folder(tmp_path), rules))) == {"1": "neutral", "2": "sad", "3": "sad"}
+
+
+def test_a_sequence_without_emotion_is_not_labelled_at_all(tmp_path: Path, rules: Ingest) -> None:
+    items = list(ckplus.read(Folder(sequence(tmp_path, None, 3)), rules))
+    assert emotions(items) == {"1": None, "2": None, "3": None}
+
+
+@pytest.mark.parametrize(
+    "label", [b"", b"8.0", b"-1", b"3.5", b"nan", b"inf", b"happy", b"3 3", b"3\n3", b"\xff", b"1e999"]
+)
+def test_another_label_is_dropped_and_its_sequence_is_unlabelled(tmp_path: Path, rules: Ingest, label: bytes) -> None:
+    items = list(ckplus.read(Folder(sequence(tmp_path, label, 3)), rules))
+    assert reasons(items) == [("Emotion/S005/001/S005_001_00000003_emotion.txt", "unknown label")]
+    assert set(emotions(items).values()) == {None}
+
+
+def test_what_does_not_fit_together_is_dropped(tmp_path: Path, rules: Ingest) -> None:
+    sequence(tmp_path, b"3", 3, labelled=2)
+    sequence(tmp_path, b"3", 2, take="002")
+    (tmp_path / "Emotion/S005/002/S005_002_00000001_emotion.txt").write_bytes(b"4")
+    (tmp_path / "Emotion/S005/002/notes.txt").write_bytes(b"4")
+    sequence(tmp_path, b"3", 0, take="003", labelled=9)
+    save(tmp_path / "cohn-kanade-images/S005/004/S005_004_1.png")
+    save(tmp_path / "cohn-kanade-images/again/S005_001_00000001.png")
+    items = list(ckplus.read(Folder(tmp_path), rules))
+    assert reasons(items) == [
+        ("Emotion/S005/002/notes.txt", "file name"),
+        ("cohn-kanade-images/S005/004/S005_004_1.png", "file name"),
+        ("cohn-kanade-images/again/S005_001_00000001.png", "file twice"),
+        ("Emotion/S005/001/S005_001_00000002_emotion.txt", "not the last frame"),
+        ("Emotion/S005/002/S005_002_00000001_emotion.txt", "labelled twice"),
+        ("Emotion/S005/002/S005_002_00000002_emotion.txt", "labelled twice"),
+        ("Emotion/S005/003/S005_003_00000009_emotion.txt", "no such picture"),
+    ]
+    assert {item.emotion for item in items if isinstance(item, Record)} == {None}
+
+
+def test_pictures_without_the_labels_are_an_error_that_says_what_is_missing(tmp_path: Path, rules: Ingest) -> None:
+    shutil.rmtree(sequence(tmp_path, b"3") / "Emotion")
+    with pytest.raises(InputError, match=r"has no folder Emotion; put the owners' Emotion_labels\.zip there"):
+        list(ckplus.read(Folder(tmp_path), rules))
+
+
+def test_the_owners_archives_give_the_same_faces_as_their_folders(tmp_path: Path, rules: Ingest) -> None:
+    plain = sequence(tmp_path / "plain", b"3.0")
+    sequence(plain, None, 2, subject="S010")
+    wanted = told(ckplus.read(Folder(plain), rules))
+    assert told(ckplus.read(packed(plain, tmp_path / "whole.zip"), rules)) == wanted
+    parts = tmp_path / "parts"
+    for name, folder in (("extended-cohn-kanade-images", "cohn-kanade-images"), ("Emotion_labels", "Emotion")):
+        shutil.move(plain / folder, tmp_path / name / folder)
+        packed(tmp_path / name, parts / f"{name}.zip")
+    assert ckplus.recognises(Folder(parts))
+    found = str(told(ckplus.read(Folder(parts), rules)))
+    assert found.replace("extended-cohn-kanade-images.zip/", "").replace("Emotion_labels.zip/", "") == str(wanted)
+
+
+@FUZZ
+@given(st.binary() | st.floats().map(str).map(str.encode) | st.text("0123456789.e+- \n").map(str.encode))
+def test_whatever_a_label_holds_each_frame_is_a_face_or_dropped(tmp_path: Path, rules: Ingest, content: bytes) -> None:
+    try:
+        items = list(ckplus.read(Folder(sequence(tmp_path, content, 3)), rules))
+    except InputError:
+        return
+    assert sum(isinstance(item, Record) for item in items) == 3
+    assert len(reasons(items)) == (set(emotions(items).values()) == {None})
+
+
+def test_the_cut_faces_have_the_emotion_of_their_folder_and_the_subject_of_their_name(
+    tmp_path: Path, rules: Ingest
+) -> None:
+    for folder in ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"):
+        save(tmp_path / "plain" / folder / "S010_004_00000017.png")
+    save(tmp_path / "plain/bored/S010_004_00000018.png")
+    save(tmp_path / "plain/sadness/1.png")
+    save(tmp_path / "plain/S010_004_00000018.png")
+    root = Folder(tmp_path / "plain")
+    assert ck48.recognises(root)
+    items = list(ck48.read(root, rules))
+    assert [(item.id, item.emotion) for item in items if isinstance(item, Record)] == [
+        ("anger/S010_004_00000017.png", "angry"),
+        ("contempt/S010_004_00000017.png", "contempt"),
+        ("disgust/S010_004_00000017.png", "disgust"),
+        ("fear/S010_004_00000017.png", "fear"),
+        ("happy/S010_004_00000017.png", "happy"),
+        ("sadness/S010_004_00000017.png", "sad"),
+        ("surprise/S010_004_00000017.png", "surprise"),
+    ]
+    faces = [item for item in items if isinstance(item, Record)]
+    assert {(face.group, face.fold, face.faces) for face in faces} == {("S010", None, "whole")}
+    assert reasons(items) == [
+        ("S010_004_00000018.png", "unknown emotion"),
+        ("bored/S010_004_00000018.png", "unknown emotion"),
+        ("sadness/1.png", "file name"),
+    ]
+    zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
+    assert ck48.recognises(zipped)
+    assert told(ck48.read(zipped, rules)) == told(items)
+
+
+def test_folders_of_emotions_with_other_names_and_the_owners_folders_are_not_the_cut_faces(tmp_path: Path) -> None:
+    save(tmp_path / "sadness/1.png")
+    assert not ck48.recognises(Folder(tmp_path))
+    assert not ck48.recognises(Folder(sequence(tmp_path / "ck", b"3")))
+
+
+def table(root: Path, codes: list[int], name: str) -> Folder:
+    root.mkdir(exist_ok=True)
+    rows = [f"{code},1 2 3,Training" for code in codes]
+    (root / name).write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    return Folder(root)
+
+
+def test_the_table_has_contempt_and_says_that_its_folds_share_subjects(tmp_path: Path, rules: Ingest) -> None:
+    text = "emotion,pixels,Usage\n7,1 2,Training\n0,3 4,PublicTest\n6,5 6,PrivateTest\n8,5 6,Training\n"
+    (tmp_path / "ckextended.csv").write_text(text)
+    assert ckextended.recognises(Folder(tmp_path))
+    assert not fer2013_csv.recognises(Folder(tmp_path))
+    *items, note = ckextended.read(Folder(tmp_path), rules)
+    assert items[:3] == [
+        Record("ckextended.csv:2", Digits("1 2", 48), "contempt", "train"),
+        Record("ckextended.csv:3", Digits("3 4", 48), "angry", "valid"),
+        Record("ckextended.csv:4", Digits("5 6", 48), "neutral", "test"),
+    ]
+    assert reasons(items) == [("ckextended.csv:5", "unknown label")]
+    assert isinstance(note, Note)
+    assert "folds share" in note.text
+
+
+def test_fer_2013_beside_the_table_is_left_out_with_a_note(tmp_path: Path, rules: Ingest) -> None:
+    table(tmp_path, [0, 7], "ckextended.csv")
+    *items, _, note = ckextended.read(table(tmp_path, [0] * 3, "fer2013.csv"), rules)
+    assert [item.id for item in items if isinstance(item, Record)] == ["ckextended.csv:2", "ckextended.csv:3"]
+    assert note == Note("FER-2013 beside ckextended.csv left out; put it in a source of its own")
+
+
+def test_the_table_under_another_name_is_told_by_its_contempt_and_its_size(tmp_path: Path) -> None:
+    assert ckextended.recognises(table(tmp_path / "ck", [0] * 902 + [7] * 18, "fer2013.csv"))
+    assert not ckextended.recognises(table(tmp_path / "small", [0] * 10, "fer2013.csv"))
+    assert not ckextended.recognises(table(tmp_path / "large", [7] * 921, "fer2013.csv"))
+    assert not ckextended.recognises(table(tmp_path / "other", [7], "train.csv"))
+
+
+def test_the_table_in_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
+    plain = table(tmp_path / "plain", [0, 7, 9], "ckextended.csv")
+    assert list(ckextended.read(packed(tmp_path / "plain", tmp_path / "zipped.zip"), rules)) == list(
+        ckextended.read(plain, rules)
+    )

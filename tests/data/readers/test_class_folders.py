@@ -1,0 +1,87 @@
+"""The reader of folders that are named like emotions."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fer.core.labels import ALIASES
+from fer.data.media.folders import File, Folder
+from fer.data.media.issues import Dropped, Note
+from fer.data.readers import class_folders
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Record
+
+
+def save(root: Path, *names: str, size: tuple[int, int] = (8, 8)) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size).save(root / name)
+    return root
+
+
+def labels(root: Path, rules: Ingest) -> dict[str, tuple[str | None, str | None]]:
+    return {item.id: (item.emotion, item.fold) for item in class_folders.read(Folder(root), rules)}
+
+
+def test_the_folder_is_the_emotion_and_the_picture_the_face(tmp_path: Path, rules: Ingest) -> None:
+    save(tmp_path, "Happiness/1.jpg", "SAD/1.jpg", "sad/deeper/2.png")
+    assert class_folders.recognises(Folder(tmp_path))
+    assert list(class_folders.read(Folder(tmp_path), rules)) == [
+        Record(name, File(name, tmp_path / name), emotion)
+        for name, emotion in (("Happiness/1.jpg", "happy"), ("SAD/1.jpg", "sad"), ("sad/deeper/2.png", "sad"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "test"),
+    [("train", "val", "test"), ("Training", "validation", "testing"), ("TRAIN", "valid", "Test")],
+)
+def test_a_folder_of_a_fold_is_the_fold(tmp_path: Path, rules: Ingest, train: str, valid: str, test: str) -> None:
+    save(tmp_path, f"{train}/fear/1.jpg", f"{train}/angry/1.jpg", f"{valid}/disgust/1.jpg", f"{test}/surprise/1.jpg")
+    assert class_folders.recognises(Folder(tmp_path))
+    assert labels(tmp_path, rules) == {
+        f"{train}/fear/1.jpg": ("fear", "train"),
+        f"{train}/angry/1.jpg": ("angry", "train"),
+        f"{valid}/disgust/1.jpg": ("disgust", "valid"),
+        f"{test}/surprise/1.jpg": ("surprise", "test"),
+    }
+
+
+def test_every_name_of_an_emotion_is_taken(tmp_path: Path, rules: Ingest) -> None:
+    save(tmp_path, *(f"{name}/1.png" for name in ALIASES))
+    assert labels(tmp_path, rules) == {f"{name}/1.png": (emotion, None) for name, emotion in ALIASES.items()}
+
+
+def test_pictures_elsewhere_are_dropped(tmp_path: Path, rules: Ingest) -> None:
+    save(tmp_path, "train/happy/1.jpg", "train/sad/1.jpg", "train/bored/1.jpg", "train/3/1.jpg", "example.jpg")
+    (tmp_path / "train/happy/notes.txt").write_text("x")
+    items = list(class_folders.read(Folder(tmp_path), rules))
+    assert {item.id: item.reason for item in items if isinstance(item, Dropped)} == {
+        "example.jpg": "unknown emotion",
+        "train/3/1.jpg": "unknown emotion",
+        "train/bored/1.jpg": "unknown emotion",
+    }
+    assert "in train/bored; allowed folders angry, " in next(i.detail for i in items if i.id == "train/bored/1.jpg")
+    assert sum(isinstance(item, Record) for item in items) == 2
+    assert sum(isinstance(item, Note) for item in items) == 1
+
+
+@pytest.mark.parametrize("size", [(640, 480), (562, 762)])
+def test_of_photographs_the_largest_face_is_taken(tmp_path: Path, rules: Ingest, size: tuple[int, int]) -> None:
+    save(tmp_path, "happy/1.jpg", "sad/1.jpg", size=size)
+    assert [item.faces for item in class_folders.read(Folder(tmp_path), rules)] == ["one", "one"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("1/a.jpg", "2/a.jpg", "3/a.jpg"),
+        ("Joy/a.jpg",),
+        ("Joy/a.jpg", "Happy/a.jpg"),
+        ("sad/a.jpg", "fear/a.jpg", "1/a.jpg", "2/a.jpg", "3/a.jpg"),
+        ("pool/sad/a.jpg", "pool/fear/a.jpg"),
+    ],
+)
+def test_other_trees_are_not_taken(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert not class_folders.recognises(Folder(save(tmp_path, *names)))

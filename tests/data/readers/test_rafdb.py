@@ -1,0 +1,226 @@
+"""The reader of RAF-DB as its owners hand it out, of its compound emotions and of RAF-CE."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from trees import FUZZ, labels, lines_in, lines_told, packed, reasons, save, told, write
+
+from fer.data.media.folders import Folder
+from fer.data.readers import rafdb
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Record
+from fer.runtime.errors import InputError
+
+TABLE = "EmoLabel/list_patition_label.txt"
+LINES = "train_00001.jpg 5\ntrain_00002.jpg 1\ntest_0001.jpg 6\n"
+STEMS = ("train_00001", "train_00002", "test_0001")
+
+
+def official(root: Path, lines: str | bytes = LINES, images: str = "Image/aligned", ending: str = "_aligned") -> Path:
+    write(root / TABLE, lines)
+    for stem in STEMS:
+        save(root / images / f"{stem}{ending}.jpg")
+    return root
+
+
+def numbered(root: Path, numbers: range, name: str = "train_{:05}") -> str:
+    """A list with a line for each number, whose pictures are there."""
+    for number in numbers:
+        save(root / f"{name.format(number)}_aligned.jpg")
+    return "".join(f"{name.format(number)}.jpg {number}\r\n" for number in numbers)
+
+
+def records(root: Path, rules: Ingest) -> list[Record]:
+    return [item for item in rafdb.read(Folder(root), rules) if isinstance(item, Record)]
+
+
+@pytest.mark.parametrize("wrapper", ["", "basic"])
+@pytest.mark.parametrize("aligned", ["Image/aligned", "Image/aligned/aligned"])
+def test_the_list_gives_the_emotion_and_the_name_the_fold(
+    tmp_path: Path, rules: Ingest, wrapper: str, aligned: str
+) -> None:
+    official(tmp_path / wrapper, images=aligned)
+    assert rafdb.recognises(Folder(tmp_path))
+    items = list(rafdb.read(Folder(tmp_path), rules))
+    folder = f"{wrapper}/{aligned}".strip("/")
+    assert labels(items) == [
+        (f"{folder}/train_00001_aligned.jpg", "sad", "train"),
+        (f"{folder}/train_00002_aligned.jpg", "surprise", "train"),
+        (f"{folder}/test_0001_aligned.jpg", "angry", "test"),
+    ]
+    assert [item.picture.path for item in items] == [tmp_path / item.id for item in items]
+    assert {item.faces for item in items} == {"whole"}
+
+
+def test_the_seven_numbers_are_the_owners(tmp_path: Path, rules: Ingest) -> None:
+    official(tmp_path, numbered(tmp_path / "Image/aligned", range(1, 8)))
+    emotions = [item.emotion for item in records(tmp_path, rules)]
+    assert emotions == ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"]
+
+
+@pytest.mark.parametrize("text", [LINES.replace("\n", "\r\n"), "\ufeff" + LINES, LINES.rstrip(), f"\n{LINES}\n \n"])
+def test_line_ends_marks_and_blank_lines_make_no_difference(tmp_path: Path, rules: Ingest, text: str) -> None:
+    assert [item.emotion for item in records(official(tmp_path, text), rules)] == ["sad", "surprise", "angry"]
+
+
+def test_a_bad_line_is_dropped_once_with_its_number(tmp_path: Path, rules: Ingest) -> None:
+    lines = (
+        "train_00001.jpg 9\ntrain_00002.jpg 1 1\ntest_0001.jpg 6\ntest_0001.jpg 5\ntest_0002.jpg 5\nvalid_1.jpg 5\n"
+        "../../train_1.jpg 5\n/train_2.jpg 5\n..\\train_3.jpg 5\ntrain_4\xff.jpg 5\n"
+    )
+    save(tmp_path / "train_1_aligned.jpg")
+    items = list(rafdb.read(Folder(official(tmp_path / "raf", lines.encode("latin-1"))), rules))
+    assert reasons(items) == [
+        (f"{TABLE}:1", "unknown label"),
+        (f"{TABLE}:2", "number of columns"),
+        (f"{TABLE}:4", "named twice"),
+        (f"{TABLE}:5", "missing picture"),
+        (f"{TABLE}:6", "unknown fold"),
+        (f"{TABLE}:7", "unsafe path"),
+        (f"{TABLE}:8", "unsafe path"),
+        (f"{TABLE}:9", "unsafe path"),
+        (f"{TABLE}:10", "missing picture"),
+    ]
+    assert sum(isinstance(item, Record) for item in items) == 1
+
+
+def test_a_picture_that_the_list_does_not_name_is_dropped(tmp_path: Path, rules: Ingest) -> None:
+    root = official(tmp_path, "train_00001.jpg 5\ntest_0001.jpg 6\n")
+    assert reasons(rafdb.read(Folder(root), rules)) == [("Image/aligned/train_00002_aligned.jpg", "without label")]
+
+
+def test_a_picture_that_is_there_twice_is_dropped_once(tmp_path: Path, rules: Ingest) -> None:
+    save(official(tmp_path) / "Image/aligned/aligned/test_0001_aligned.jpg")
+    items = list(rafdb.read(Folder(tmp_path), rules))
+    assert [reason for _, reason in reasons(items)] == ["picture twice"]
+    assert sum(isinstance(item, Record) for item in items) == 3
+
+
+@pytest.mark.parametrize("inside", ["", "aligned"])
+def test_the_owners_archive_of_aligned_pictures_need_not_be_unpacked(
+    tmp_path: Path, rules: Ingest, inside: str
+) -> None:
+    official(tmp_path, images=f"elsewhere/{inside}")
+    packed(tmp_path / "elsewhere", tmp_path / "Image/aligned.zip")
+    found = records(tmp_path, rules)
+    names = [f"{inside}/{stem}_aligned.jpg".removeprefix("/") for stem in STEMS]
+    assert [item.id for item in found] == [f"Image/aligned.zip/{name}" for name in names]
+    assert [item.emotion for item in found] == ["sad", "surprise", "angry"]
+
+
+def test_an_archive_of_everything_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
+    official(tmp_path / "there/basic")
+    official(tmp_path / "there/compound")
+    archive = packed(tmp_path / "there", tmp_path / "packed.zip")
+    assert rafdb.recognises(archive)
+    items = told(rafdb.read(archive, rules))
+    assert items == told(rafdb.read(Folder(tmp_path / "there"), rules))
+    assert len(items) == 6
+
+
+def test_where_nothing_is_aligned_the_face_is_looked_for_in_the_original(tmp_path: Path, rules: Ingest) -> None:
+    official(tmp_path, images="Image/original", ending="")
+    found = records(tmp_path, rules)
+    assert labels(found)[0] == ("Image/original/train_00001.jpg", "sad", "train")
+    assert {item.faces for item in found} == {"one"}
+    official(tmp_path)
+    assert {item.faces for item in records(tmp_path, rules)} == {"whole"}
+
+
+def test_without_pictures_the_error_says_what_to_unpack(tmp_path: Path, rules: Ingest) -> None:
+    official(tmp_path, images="elsewhere")
+    with pytest.raises(InputError, match=r"no Image/aligned; unpack the owners' aligned\.zip there"):
+        list(rafdb.read(Folder(tmp_path), rules))
+    (tmp_path / "Image/aligned").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"Image/aligned: no pictures; unpack the owners' archive there"):
+        list(rafdb.read(Folder(tmp_path), rules))
+
+
+def test_compound_emotions_are_unlabelled_and_keep_their_names(tmp_path: Path, rules: Ingest) -> None:
+    official(tmp_path / "compound", numbered(tmp_path / "compound/Image/aligned", range(1, 12)))
+    assert rafdb.recognises(Folder(tmp_path))
+    found = records(tmp_path, rules)
+    assert {(item.emotion, item.fold) for item in found} == {(None, None)}
+    assert [item.raw for item in found] == [
+        "happily surprised",
+        "happily disgusted",
+        "sadly fearful",
+        "sadly angry",
+        "sadly surprised",
+        "sadly disgusted",
+        "fearfully angry",
+        "fearfully surprised",
+        "angrily surprised",
+        "angrily disgusted",
+        "disgustedly surprised",
+    ]
+
+
+def test_basic_and_compound_emotions_are_read_together(tmp_path: Path, rules: Ingest) -> None:
+    official(tmp_path / "basic")
+    official(tmp_path / "compound")
+    found = records(tmp_path, rules)
+    assert [(item.emotion, item.fold, item.raw) for item in found] == [
+        ("sad", "train", ""),
+        ("surprise", "train", ""),
+        ("angry", "test", ""),
+        (None, None, "sadly surprised"),
+        (None, None, "happily surprised"),
+        (None, None, "sadly disgusted"),
+    ]
+    assert len({item.id for item in found}) == 6
+
+
+@pytest.mark.parametrize("folder", ["compound", "Compound", "anything"])
+def test_a_compound_list_is_never_taken_for_one_of_basic_emotions(tmp_path: Path, rules: Ingest, folder: str) -> None:
+    root = tmp_path / folder
+    official(root, numbered(root / "Image/aligned", range(1, 12)))
+    assert rafdb.recognises(Folder(root))
+    assert [item.emotion for item in records(root, rules)] == [None] * 11
+
+
+def test_rafce_has_its_own_numbers(tmp_path: Path, rules: Ingest) -> None:
+    write(tmp_path / "RAFCE_emolabel.txt", numbered(tmp_path / "aligned", range(15), "{:04}"))
+    assert rafdb.recognises(Folder(tmp_path))
+    *found, dropped = rafdb.read(Folder(tmp_path), rules)
+    assert reasons([dropped]) == [("RAFCE_emolabel.txt:15", "unknown label")]
+    assert labels(found) == [(f"aligned/{number:04}_aligned.jpg", None, None) for number in range(14)]
+    assert [item.raw for item in found] == [
+        "happily surprised",
+        "happily disgusted",
+        "sadly fearful",
+        "sadly angry",
+        "sadly surprised",
+        "sadly disgusted",
+        "fearfully angry",
+        "fearfully surprised",
+        "fearfully disgusted",
+        "angrily surprised",
+        "angrily disgusted",
+        "disgustedly surprised",
+        "happily fearful",
+        "happily sad",
+    ]
+
+
+@FUZZ
+@given(
+    st.binary()
+    | st.lists(st.sampled_from([*LINES.split(), " ", "\n", "\r", "�", "\0", "9", "10 11 8", "../"]))
+    .map("".join)
+    .map(str.encode)
+)
+@example(LINES.encode() * 2)
+def test_whatever_bytes_the_list_holds_each_line_and_picture_is_a_face_or_dropped(
+    tmp_path: Path, rules: Ingest, content: bytes
+) -> None:
+    official(tmp_path, content)
+    try:
+        items = list(rafdb.read(Folder(tmp_path), rules))
+    except InputError:
+        return
+    ids = [item.id for item in items]
+    assert len(set(ids)) == len(ids)
+    assert lines_told(items) == lines_in(content)

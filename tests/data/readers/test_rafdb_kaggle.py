@@ -1,0 +1,89 @@
+"""The reader of RAF-DB in Kaggle's form."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import FUZZ, labels, packed, reasons, save, told, write
+
+from fer.data.media.folders import Folder
+from fer.data.media.issues import Note
+from fer.data.readers import rafdb_kaggle
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Record
+from fer.runtime.errors import InputError
+
+
+def kaggle(root: Path) -> Path:
+    for name in ("train/5/train_00001_aligned.jpg", "train/1/train_00002_aligned.jpg", "test/6/test_0001_aligned.jpg"):
+        save(root / name)
+    return root
+
+
+def test_the_folders_are_the_owners_numbers(tmp_path: Path, rules: Ingest) -> None:
+    kaggle(tmp_path / "DATASET")
+    assert rafdb_kaggle.recognises(Folder(tmp_path))
+    assert labels(rafdb_kaggle.read(Folder(tmp_path), rules)) == [
+        ("DATASET/test/6/test_0001_aligned.jpg", "angry", "test"),
+        ("DATASET/train/1/train_00002_aligned.jpg", "surprise", "train"),
+        ("DATASET/train/5/train_00001_aligned.jpg", "sad", "train"),
+    ]
+    inner = rafdb_kaggle.read(Folder(tmp_path / "DATASET"), rules)
+    assert [item.emotion for item in inner] == ["angry", "surprise", "sad"]
+
+
+def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
+    kaggle(tmp_path / "there/DATASET")
+    archive = packed(tmp_path / "there", tmp_path / "packed.zip")
+    assert rafdb_kaggle.recognises(archive)
+    assert told(rafdb_kaggle.read(archive, rules)) == told(rafdb_kaggle.read(Folder(tmp_path / "there"), rules))
+
+
+def test_the_tables_are_only_compared(tmp_path: Path, rules: Ingest) -> None:
+    kaggle(tmp_path / "DATASET")
+    rows = "image,label\ntrain_00001_aligned.jpg,5\ntrain_00002_aligned.jpg,4\ntrain_00003_aligned.jpg,4\n"
+    write(tmp_path / "train_labels.csv", rows)
+    write(tmp_path / "test_labels.csv", "name,code\ntest_0001_aligned.jpg,6\n")
+    items = list(rafdb_kaggle.read(Folder(tmp_path), rules))
+    assert reasons(items) == [("DATASET/train/1/train_00002_aligned.jpg", "contradictory labels")]
+    first, second = (item.text for item in items if isinstance(item, Note))
+    assert first == "test_labels.csv is not compared with the folders: its columns are name, code, not image,label"
+    assert second == "train_labels.csv names 1 pictures that are not there: train_00003_aligned.jpg"
+    assert sum(isinstance(item, Record) for item in items) == 2
+
+
+@pytest.mark.parametrize("stray", ["train/8/a.jpg", "train/a.jpg"])
+def test_a_picture_outside_the_seven_folders_is_dropped(tmp_path: Path, rules: Ingest, stray: str) -> None:
+    save(kaggle(tmp_path) / stray)
+    assert reasons(rafdb_kaggle.read(Folder(tmp_path), rules)) == [(stray, "unknown label")]
+
+
+@pytest.mark.parametrize("stray", ["train/0/train_1.jpg", "train/8/train_1.jpg"])
+def test_numbers_beyond_rafdbs_are_another_layout(tmp_path: Path, stray: str) -> None:
+    save(kaggle(tmp_path) / stray)
+    assert not rafdb_kaggle.recognises(Folder(tmp_path))
+
+
+def test_numbers_over_files_that_are_not_rafdbs_are_another_layout(tmp_path: Path) -> None:
+    save(tmp_path / "train/1/image0000001.jpg")
+    assert not rafdb_kaggle.recognises(Folder(tmp_path))
+
+
+@FUZZ
+@given(
+    st.binary()
+    | st.lists(st.sampled_from(["image,label\n", "train_00001_aligned.jpg", ",", "5", '"', "\n", "\r", "\0"]))
+    .map("".join)
+    .map(str.encode)
+)
+def test_whatever_bytes_a_table_holds_each_picture_is_a_face_or_dropped(
+    tmp_path: Path, rules: Ingest, content: bytes
+) -> None:
+    kaggle(tmp_path)
+    write(tmp_path / "train_labels.csv", content)
+    try:
+        items = list(rafdb_kaggle.read(Folder(tmp_path), rules))
+    except InputError:
+        return
+    assert sum(not isinstance(item, Note) for item in items) == 3

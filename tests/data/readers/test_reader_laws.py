@@ -1,0 +1,149 @@
+"""What holds for every reader, on a small tree as the owner has it."""
+
+import random
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import trees
+from PIL import Image
+
+from fer.data.ingest.detect import GENERAL, READERS
+from fer.data.media.folders import PICTURES, Folder
+from fer.data.media.issues import Note
+from fer.data.readers import (
+    afew,
+    celeba,
+    class_folders,
+    disfa,
+    fairface,
+    ffhq,
+    jaffe,
+    kdef,
+    lfw,
+    photos,
+    sfew,
+    tree,
+    utkface,
+    wider,
+)
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Record
+
+TREES: dict[ModuleType, dict[str, str]] = {  # name: content, "" of pictures and videos
+    afew: {"Train_AFEW/Angry/000046280.avi": "", "Val_AFEW/Sad/000046281.avi": "", "Test_AFEW/000046282.avi": ""},
+    celeba: {"img_align_celeba/000001.jpg": "", "identity_CelebA.txt": "000001.jpg 2880\n"},
+    disfa: {
+        "Videos_LeftCamera/LeftVideoSN001_comp.avi": "",
+        "Videos_RightCamera/RightVideoSN001_comp.avi": "",
+        **{f"ActionUnit_Labels/SN001/SN001_au{unit}.txt": "1,0\n2,3\n" for unit in disfa.UNITS},
+    },
+    fairface: {"train/1.jpg": "", "val/1.jpg": "", "fairface_label_train.csv": "file,age,gender,race,service_test\n"},
+    ffhq: {"thumbnails128x128/00000/00000.png": "", "thumbnails128x128/69000/69999.png": ""},
+    jaffe: {"KA.AN1.39.tiff": "", "YM.SU2.9.tiff": "", "KA.NE3.28.tiff": "", "README": "by Lyons"},
+    kdef: {"AF01/AF01ANS.JPG": "", "BF01/BF01HAHL.JPG": "", "AM35/AM35AFS.JPG": ""},
+    lfw: {"A_B/A_B_0001.jpg": "", "C_D/C_D_0001.jpg": "", "C_D/C_D_0002.jpg": ""},
+    sfew: {
+        "Train/Angry/Airheads_000519240_00000005.png": "",
+        "Train_Aligned_Faces/Angry/Airheads_000519240_00000005.png": "",
+        "Val/Happy/21_000143560_00000012.png": "",
+        "Test/HangOver_001234567_00000001.png": "",
+    },
+    utkface: {"26_0_2_20170104023102422.jpg": "", "1_1_20170109142408075.jpg.chip.jpg": ""},
+    wider: {
+        "WIDER_train/images/0--Parade/0_1.jpg": "",
+        "WIDER_test/images/1--March/1_2.jpg": "",
+        "wider_face_split/wider_face_train_bbx_gt.txt": "0--Parade/0_1.jpg\n1\n4 3 22 14 0 0 0 0 0 0\n",
+    },
+    class_folders: {"train/angry/1.jpg": "", "train/sad/1.jpg": "", "test/HAPPY/1.jpg": "", "train/bored/2.jpg": ""},
+    photos: {"a/1.jpg": "", "b/c/film.mp4": ""},
+    tree: {"a/1.jpg": "", "b/c/2.png": "", "truth.csv": "file,emotion\na/1.jpg,happy\n"},
+}
+BY_PICTURE = (class_folders, photos, tree)  # they take what no other reader knows
+readers = pytest.mark.parametrize("reader", TREES, ids=lambda reader: reader.__name__.rpartition(".")[2])
+
+
+def write(root: Path, reader: ModuleType, order: random.Random | None = None) -> Path:
+    names = list(TREES[reader])
+    if order:
+        order.shuffle(names)
+    for name in names:
+        if name.lower().endswith(PICTURES):
+            trees.save(root / name)
+        else:
+            trees.write(root / name, TREES[reader][name])
+    return root
+
+
+def contents(reader: ModuleType, root: Folder, rules: Ingest) -> list[object]:
+    """All that a reader says but where the pictures lie."""
+    found: list[object] = []
+    for item in reader.read(root, rules):
+        if isinstance(item, Record):
+            said = (item.emotion, item.fold, item.group, item.truth, item.faces, item.box, item.by_rule)
+            found.append((item.id, *said, tuple((item.frames or {}).items())))
+        elif isinstance(item, Note):
+            found.append(item)
+        else:
+            found.append((item.id, item.reason, item.defect))
+    return found
+
+
+@readers
+def test_a_reader_knows_its_own_layout_and_says_what_it_is(tmp_path: Path, rules: Ingest, reader: ModuleType) -> None:
+    root = Folder(write(tmp_path, reader))
+    assert reader.recognises(root)
+    assert any(isinstance(item, Record) for item in reader.read(root, rules))
+    assert reader.LAYOUT
+    assert reader.TERMS
+
+
+@readers
+def test_no_other_reader_takes_its_layout(tmp_path: Path, reader: ModuleType) -> None:
+    root = Folder(write(tmp_path, reader))
+    others = {*TREES, *READERS} - {reader, *BY_PICTURE, *GENERAL}
+    assert [other.__name__ for other in others if other.recognises(root)] == []
+
+
+@readers
+@pytest.mark.parametrize("disfa_rules", [False, True])
+def test_an_archive_gives_what_the_folder_gives(
+    tmp_path: Path, rules: Ingest, reader: ModuleType, disfa_rules: bool
+) -> None:
+    rules = rules.model_copy(update={"disfa_rules": disfa_rules})
+    root = write(tmp_path / "folder", reader)
+    archive = trees.packed(root, tmp_path / "packed.zip")
+    assert reader.recognises(archive)
+    assert contents(reader, archive, rules) == contents(reader, Folder(root), rules)
+
+
+@readers
+def test_neither_the_order_of_writing_nor_litter_changes_anything(
+    tmp_path: Path, rules: Ingest, reader: ModuleType
+) -> None:
+    first = write(tmp_path / "first", reader)
+    second = write(tmp_path / "second", reader, random.Random(0))
+    for name in ("__MACOSX/1.jpg", ".DS_Store", "Thumbs.db", "._1.jpg", "._2.avi"):
+        (second / name).parent.mkdir(exist_ok=True)
+        (second / name).write_bytes(b"")
+    assert contents(reader, Folder(first), rules) == contents(reader, Folder(second), rules)
+
+
+@readers
+def test_every_picture_is_accounted_for_once(tmp_path: Path, rules: Ingest, reader: ModuleType) -> None:
+    root = write(tmp_path, reader)
+    ids = [item.id.partition("#")[0] for item in reader.read(Folder(root), rules) if not isinstance(item, Note)]
+    files = (
+        path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix.lower() in (*PICTURES, ".avi")
+    )
+    assert sorted(id for id in ids if not id.endswith(".mp4")) == sorted(files)
+
+
+@readers
+def test_reading_opens_no_picture_whole(
+    tmp_path: Path, rules: Ingest, reader: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path, reader)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("a picture was decoded"))
+    assert reader.recognises(Folder(root))
+    list(reader.read(Folder(root), rules))

@@ -1,0 +1,153 @@
+"""The reader of SEP-CVDL's sets."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import FUZZ, labels, packed, reasons, save, told, write
+
+from fer.data.media.folders import Folder
+from fer.data.media.issues import Note
+from fer.data.readers import fer2013_folder, sepcvdl
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import Record
+from fer.runtime.errors import InputError
+
+FER = (
+    "train/Training_10131352_anger.jpg",
+    "train/Training_1_disgust.jpg",
+    "train/Training_2_fear.jpg",
+    "train/Training_3_happiness.jpg",
+    "train/Training_4_sadness.jpg",
+    "train/Training_5_surprise.jpg",
+    "test/PrivateTest_6_anger.jpg",
+    "test/PublicTest_7_fear.jpg",
+)
+FER_LIST = (
+    "Training_10131352_anger.jpg,3\nTraining_1_disgust.jpg,4\nTraining_2_fear.jpg,5\n"
+    "Training_3_happiness.jpg,0\nTraining_4_sadness.jpg,2\nTraining_5_surprise.jpg,1\n"
+)
+
+
+def pictures(root: Path, *names: str) -> Path:
+    for name in names:
+        save(root / name)
+    return root
+
+
+def texts(items: list) -> list[str]:
+    return [item.text for item in items if isinstance(item, Note)]
+
+
+@pytest.mark.parametrize("header", ["", "image,label\n", "\ufefffilename,code\r\n"])
+def test_the_end_of_the_name_is_the_emotion_and_the_folder_the_fold(tmp_path: Path, rules: Ingest, header: str) -> None:
+    pictures(tmp_path, *FER)
+    write(tmp_path / "train_FER_labels.csv", header + FER_LIST)
+    assert sepcvdl.recognises(Folder(tmp_path))
+    assert labels(sepcvdl.read(Folder(tmp_path), rules)) == [
+        ("test/PrivateTest_6_anger.jpg", "angry", "test"),
+        ("test/PublicTest_7_fear.jpg", "fear", "test"),
+        ("train/Training_10131352_anger.jpg", "angry", "train"),
+        ("train/Training_1_disgust.jpg", "disgust", "train"),
+        ("train/Training_2_fear.jpg", "fear", "train"),
+        ("train/Training_3_happiness.jpg", "happy", "train"),
+        ("train/Training_4_sadness.jpg", "sad", "train"),
+        ("train/Training_5_surprise.jpg", "surprise", "train"),
+    ]
+
+
+def test_a_list_must_not_contradict_the_names(tmp_path: Path, rules: Ingest) -> None:
+    pictures(
+        tmp_path, "valid/img496_sadness.jpg", "valid/img1_fear.jpg", "valid/img2_fear.jpg", "valid/img3_neutral.jpg"
+    )
+    write(
+        tmp_path / "valid_labels.csv",
+        "img496_sadness.jpg,3\nimg1_fear.jpg,5\nimg2_fear.jpg,1\nimg2_fear.jpg,5\nimg3_neutral.jpg,6\n"
+        'gone_fear.jpg,5\nimage,label\nimg1_fear.jpg,5,5\n"img1_fear.jpg\n',
+    )
+    items = list(sepcvdl.read(Folder(tmp_path), rules))
+    assert reasons(items) == [
+        ("valid/img2_fear.jpg", "contradictory labels"),
+        ("valid/img496_sadness.jpg", "contradictory labels"),
+    ]
+    assert labels(item for item in items if isinstance(item, Record)) == [
+        ("valid/img1_fear.jpg", "fear", "valid"),
+        ("valid/img3_neutral.jpg", "neutral", "valid"),
+    ]
+    odd, gone = texts(items)
+    assert odd.startswith("2 lines on ")
+    assert odd.endswith("/valid are no name and number, such as 'img1_fear.jpg,5,5'")
+    assert gone.endswith("/valid names 2 pictures that are not there: gone_fear.jpg, image")
+
+
+def test_the_list_of_one_fold_says_nothing_of_another(tmp_path: Path, rules: Ingest) -> None:
+    pictures(tmp_path, "train/a_fear.jpg", "test/a_fear.jpg")
+    write(tmp_path / "train_RAF_labels.csv", "a_fear.jpg,0\n")
+    assert reasons(list(sepcvdl.read(Folder(tmp_path), rules))) == [("train/a_fear.jpg", "contradictory labels")]
+
+
+def test_a_name_without_an_emotion_is_dropped(tmp_path: Path, rules: Ingest) -> None:
+    pictures(tmp_path, *(f"train/{number}_fear.jpg" for number in range(10, 20)), "train/9.jpg", "train/fear.jpg")
+    pictures(tmp_path, "train/img_boredom.jpg")
+    items = list(sepcvdl.read(Folder(tmp_path), rules))
+    names = ("train/9.jpg", "train/fear.jpg", "train/img_boredom.jpg")
+    assert reasons(items) == [(name, "unknown emotion") for name in names]
+
+
+def test_a_folder_of_sets_is_read_whole_and_others_in_it_are_named(tmp_path: Path, rules: Ingest) -> None:
+    pictures(tmp_path / "FER2013", *FER[:1])
+    pictures(tmp_path / "RAF-DB", "train/train_00001_aligned_sadness.jpg", "test/test_0524_aligned_happiness.jpg")
+    pictures(tmp_path / "AffectNet", "anger/image0000006_anger.jpg")
+    assert sepcvdl.recognises(Folder(tmp_path))
+    items = list(sepcvdl.read(Folder(tmp_path), rules))
+    assert labels(items) == [
+        ("FER2013/train/Training_10131352_anger.jpg", "angry", "train"),
+        ("RAF-DB/test/test_0524_aligned_happiness.jpg", "happy", "test"),
+        ("RAF-DB/train/train_00001_aligned_sadness.jpg", "sad", "train"),
+        Note("left out, being laid out otherwise: AffectNet"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train/anger/Training_1.jpg",
+        "train/anger/Training_1_anger.jpg",
+        "train/Training_1.jpg",
+        "train/anger.jpg",
+        "train/person_1.jpg",
+        "Training_1_anger.jpg",
+    ],
+)
+def test_folders_of_emotions_and_other_names_are_another_layout(tmp_path: Path, name: str) -> None:
+    assert not sepcvdl.recognises(Folder(pictures(tmp_path, name)))
+
+
+def test_folders_of_fer2013_are_not_confused_with_it(tmp_path: Path) -> None:
+    assert not fer2013_folder.recognises(Folder(pictures(tmp_path, *FER)))
+
+
+def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
+    pictures(tmp_path / "there/FER2013", *FER)
+    write(tmp_path / "there/FER2013/train_FER_labels.csv", FER_LIST)
+    archive = packed(tmp_path / "there", tmp_path / "packed.zip")
+    assert sepcvdl.recognises(archive)
+    assert told(sepcvdl.read(archive, rules)) == told(sepcvdl.read(Folder(tmp_path / "there"), rules))
+
+
+@FUZZ
+@given(
+    st.binary()
+    | st.lists(st.sampled_from(["a_fear.jpg", ",", "5", '"', "\n", "\r", "\0", "�"])).map("".join).map(str.encode)
+)
+def test_whatever_bytes_a_list_holds_each_picture_is_a_face_or_dropped(
+    tmp_path: Path, rules: Ingest, content: bytes
+) -> None:
+    pictures(tmp_path, "train/a_fear.jpg", "train/b_fear.jpg")
+    write(tmp_path / "train_labels.csv", content)
+    try:
+        items = list(sepcvdl.read(Folder(tmp_path), rules))
+    except InputError:
+        return
+    assert [item.id for item in items if not isinstance(item, Note)] == ["train/a_fear.jpg", "train/b_fear.jpg"]

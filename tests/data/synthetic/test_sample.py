@@ -1,0 +1,194 @@
+"""The drawn faces and the three layouts they are written in."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+from fer.core.labels import EMOTIONS
+from fer.data.synthetic import sample
+from fer.data.synthetic.portraits import portrait
+from fer.data.synthetic.sample import draw, write
+
+SEVEN = set(EMOTIONS[:7])
+LABELLED, TESTS, PHOTOS = 105, 100, 60
+TRAINING = 70 + sample.TWINS_IN_VALID + sample.TWINS_IN_TEST + sample.REPEATS
+TRAINING += sample.CONTRADICTIONS + sample.BLACK_IN_TRAIN
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("raw")
+    write(out, seed=0, labelled=LABELLED, tests=TESTS, photos=PHOTOS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def rows(raw: Path) -> pd.DataFrame:
+    return pd.read_csv(raw / "sample_fer2013" / "fer2013.csv")
+
+
+@pytest.fixture(scope="module")
+def rafdb(raw: Path) -> pd.Series:
+    """Code of each picture of the list, by name."""
+    lines = (raw / "sample_rafdb/basic/EmoLabel/list_patition_label.txt").read_text().splitlines()
+    names, codes = zip(*(line.split(" ") for line in lines), strict=True)
+    return pd.Series([int(code) for code in codes], index=names)
+
+
+@pytest.fixture(scope="module")
+def photos(raw: Path) -> dict[str, bytes]:
+    folder = raw / "sample_photos"
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.jpg"))}
+
+
+def fingerprints(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def readable(picture: bytes, path: Path) -> bool:
+    path.write_bytes(picture)
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError:
+        return False
+    return True
+
+
+def pixels_in(rows: pd.DataFrame, usage: str) -> Counter[str]:
+    return Counter(rows.pixels[rows.Usage == usage])
+
+
+BLACK = " ".join(["0"] * 48 * 48)
+
+
+def test_a_seed_always_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("again", 1), ("two", 2)):
+        write(tmp_path / name, seed, labelled=70, tests=70, photos=10)
+    one, again, two = (fingerprints(tmp_path / name) for name in ("one", "again", "two"))
+    assert one == again
+    assert one["sample_fer2013/fer2013.csv"] != two["sample_fer2013/fer2013.csv"]
+    assert one["sample_rafdb/basic/Image/aligned/train_00001_aligned.jpg"] not in two.values()
+    assert one["sample_photos/truth.csv"] != two["sample_photos/truth.csv"]
+
+
+def test_fer2013_has_the_columns_the_counts_and_48_pixels_a_side(rows: pd.DataFrame) -> None:
+    assert list(rows.columns) == ["emotion", "pixels", "Usage"]
+    counts = {"Training": TRAINING, "PublicTest": 40 + sample.BLACK_IN_VALID, "PrivateTest": TESTS}
+    assert rows.Usage.value_counts().to_dict() == counts
+    values = np.array([row.split(" ") for row in rows.pixels], dtype=int)
+    assert values.shape[1] == 48 * 48
+    assert values.min() >= 0
+    assert values.max() <= 255
+
+
+def test_rafdb_lists_pictures_of_100_pixels_a_side_that_are_there(raw: Path, rafdb: pd.Series) -> None:
+    assert Counter(name.split("_")[0] for name in rafdb.index) == {"train": 35, "test": 50}
+    folder = raw / "sample_rafdb/basic/Image/aligned"
+    listed = {name.replace(".jpg", "_aligned.jpg") for name in rafdb.index}
+    assert listed == {path.name for path in folder.iterdir()}
+    assert {"train_00001_aligned.jpg", "test_0001_aligned.jpg"} <= listed
+    for name in listed:
+        with Image.open(folder / name) as image:
+            assert (image.size, image.mode, image.format) == ((100, 100), "RGB", "JPEG")
+
+
+def test_every_part_shows_every_emotion(raw: Path, rows: pd.DataFrame, rafdb: pd.Series) -> None:
+    for usage, part in rows.groupby("Usage"):
+        assert set(part.emotion) == set(range(7)), usage
+    for part in ("train", "test"):
+        assert set(rafdb[rafdb.index.str.startswith(part)]) == set(range(1, 8)), part
+    assert set(pd.read_csv(raw / "sample_photos/truth.csv").emotion) == SEVEN
+
+
+def test_the_small_csv_plants_exactly_the_stated_duplicates(rows: pd.DataFrame) -> None:
+    training = pixels_in(rows, "Training")
+    assert training[BLACK] == sample.BLACK_IN_TRAIN
+    assert pixels_in(rows, "PublicTest")[BLACK] == sample.BLACK_IN_VALID
+    assert len((training.keys() & pixels_in(rows, "PublicTest").keys()) - {BLACK}) == sample.TWINS_IN_VALID
+    assert len(training.keys() & pixels_in(rows, "PrivateTest").keys()) == sample.TWINS_IN_TEST
+    twice = {pixels for pixels, count in training.items() if count > 1} - {BLACK}
+    labels = rows[rows.Usage == "Training"].groupby("pixels").emotion.nunique()
+    assert sum(labels[pixels] == 1 for pixels in twice) == sample.REPEATS
+    assert sum(labels[pixels] == 2 for pixels in twice) == sample.CONTRADICTIONS
+
+
+def test_wrong_labels_are_a_stated_share_of_the_training_faces_and_always_wrong() -> None:
+    emotions = sample._emotions(0, sample._RAFDB_TRAIN, 1000)
+    labels = sample._with_mistakes(emotions, 0, sample._RAFDB_TRAIN)
+    assert (labels != emotions).sum() == round(1000 * sample.MISTAKES)
+
+
+def test_photographs_hold_the_stated_copies_leaks_and_broken_files(
+    raw: Path, photos: dict[str, bytes], tmp_path: Path
+) -> None:
+    planted = sample.COPIES + sample.LEAKS + sample.TRUNCATED + sample.EMPTY + sample.OBJECTS
+    assert len(photos) == PHOTOS + planted
+    tests = {path.read_bytes() for path in (raw / "sample_rafdb/basic/Image/aligned").glob("test_*.jpg")}
+    assert sum(photo in tests for photo in photos.values()) == sample.LEAKS
+    assert sum(not photo for photo in photos.values()) == sample.EMPTY
+    broken = [photo for photo in photos.values() if photo and not readable(photo, tmp_path / "photo.jpg")]
+    assert len(broken) == sample.TRUNCATED
+    assert len(photos) - len(set(photos.values())) == sample.COPIES
+
+
+def test_the_truth_names_every_readable_face_and_nothing_else(
+    raw: Path, photos: dict[str, bytes], tmp_path: Path
+) -> None:
+    truth = pd.read_csv(raw / "sample_photos/truth.csv")
+    assert list(truth.columns) == ["file", "emotion"]
+    assert truth.file.is_unique
+    unlisted = set(photos) - set(truth.file)
+    assert set(truth.file) <= set(photos)
+    assert len(unlisted) == sample.TRUNCATED + sample.EMPTY + sample.OBJECTS
+    assert sum(readable(photos[name], tmp_path / "photo.jpg") for name in unlisted) == sample.OBJECTS
+
+
+def test_photographs_are_in_colour_and_of_many_sizes(raw: Path) -> None:
+    folder = raw / "sample_photos"
+    sizes = set()
+    for name in pd.read_csv(folder / "truth.csv").file:
+        with Image.open(folder / name) as image:
+            assert image.mode == "RGB"
+            sizes.add(image.size)
+    assert len(sizes) > 10
+    assert all(64 <= side <= 120 for size in sizes for side in size)
+
+
+def test_draw_gives_grey_faces_of_the_size_asked_for_and_their_emotions() -> None:
+    faces, emotions = draw(40, seed=3, size=32)
+    assert (faces.shape, faces.dtype) == ((40, 32, 32), np.uint8)
+    assert set(emotions) == set(range(7))
+    np.testing.assert_array_equal(faces, draw(40, seed=3, size=32)[0])
+    assert not np.array_equal(faces, draw(40, seed=4, size=32)[0])
+
+
+def test_the_emotion_changes_only_the_face_and_not_who_it_is_or_where() -> None:
+    angry, neutral = (
+        np.asarray(portrait(emotion, 1.0, np.random.default_rng(5))).astype(int) for emotion in ("angry", "neutral")
+    )
+    changed = np.abs(angry - neutral).max(axis=2) > 0
+    assert changed.any()
+    edge = 8
+    assert not changed[:edge].any()
+    assert not changed[:, :edge].any()
+    assert not changed[:, -edge:].any()
+
+
+def test_clear_emotions_can_be_told_apart_on_strangers_far_better_than_by_chance() -> None:
+    emotions = np.arange(840) % 7
+    portraits = [portrait(EMOTIONS[code], 1.0, np.random.default_rng((9, row))) for row, code in enumerate(emotions)]
+    faces = np.stack([np.asarray(face.convert("L").resize((48, 48)), dtype=float) for face in portraits])
+    edges = np.diff(faces, axis=1)[:, :45, :45]  # lines across the face, whatever the light
+    both = np.stack([edges.clip(0), (-edges).clip(0)], axis=1)
+    cells = both.reshape(len(faces), 2, 15, 3, 15, 3).mean(axis=(3, 5)).reshape(len(faces), -1)
+    cells /= np.linalg.norm(cells, axis=1, keepdims=True)
+    model = LogisticRegression(C=3, max_iter=500).fit(cells[:630], emotions[:630])
+    assert model.score(cells[630:], emotions[630:]) > 0.35  # chance is 0.14

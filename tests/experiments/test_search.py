@@ -1,0 +1,184 @@
+"""What a search tries: every combination, or different points within the ranges, and only what makes a difference."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer.experiments import search
+from fer.experiments.search import Range
+from fer.runtime.errors import InputError
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def current() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    content["train"]["optimizer"]["lr"] = 3e-3
+    content["networks"] |= {"improved_se": {}, "shallow": {"batch": 64}}
+    return content | {"ensemble": ["improved_se"]}
+
+
+def test_values_are_read_as_params_yaml_is() -> None:
+    assert search.asked(["a=null,5,1e-4,.5,true,adam,[fer2013, rafdb],8"]) == {
+        "a": [None, 5, 1e-4, 0.5, True, "adam", ["fer2013", "rafdb"], 8]
+    }
+
+
+def test_a_value_that_is_there_twice_is_tried_once() -> None:
+    assert search.grid(search.asked(["a=1,2,1.0,2"])) == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.batch"], "must be KEY=VALUES"),
+        (["=8"], "must be KEY=VALUES"),
+        (["train.batch="], "must be KEY=VALUES"),
+        (["a=1", "a=2"], "a is there twice"),
+        (["a=9..1"], "must begin with the lower number"),
+        (["a=[8"], "not readable"),
+        (["a={b: 1}"], "search its keys"),
+    ],
+)
+def test_what_is_no_key_with_values_is_told(arguments: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message.replace("[", "\\[")):
+        search.asked(arguments)
+
+
+def test_a_grid_has_every_combination_once() -> None:
+    keys = ["lr=.1,.01,.001,.0001", "batch=8,16,32,64", "epochs=10,20,30,40", "patience=null,5", "dropout=.5"]
+    points = search.grid(search.asked(keys))
+    assert len({tuple(point.values()) for point in points}) == len(points) == 128
+
+
+def test_a_grid_of_a_range_is_refused() -> None:
+    with pytest.raises(InputError, match="lr has a range"):
+        search.grid(search.asked(["batch=8,16", "lr=1e-4..1e-1"]))
+
+
+@given(st.integers(1, 40), st.integers(0, 9))
+def test_points_are_different_and_within_what_is_asked(count: int, seed: int) -> None:
+    of = search.asked(["lr=1e-4..1e-1", "dropout=0..0.5", "batch=8..64", "epochs=1..100", "kind=adam,sgd"])
+    points = search.drawn(of, count, seed)
+    assert len({str(point) for point in points}) == len(points) == count
+    for point in points:
+        assert 1e-4 <= point["lr"] <= 1e-1
+        assert 0 <= point["dropout"] <= 0.5
+        assert type(point["batch"]) is type(point["epochs"]) is int
+        assert 8 <= point["batch"] <= 64
+        assert 1 <= point["epochs"] <= 100
+        assert point["kind"] in ("adam", "sgd")
+
+
+def test_a_longer_search_begins_with_the_shorter_one() -> None:
+    of = search.asked(["lr=1e-4..1e-1", "batch=8,16,32"])
+    assert search.drawn(of, 30, seed=1)[:10] == search.drawn(of, 10, seed=1)
+    assert search.drawn(of, 10, seed=2) != search.drawn(of, 10, seed=1)
+
+
+def test_all_of_a_few_combinations_can_be_drawn_and_no_more() -> None:
+    of = search.asked(["a=1,2,3", "b=0..1"])
+    assert len(search.drawn(of, 6, seed=0)) == 6
+    with pytest.raises(InputError, match="only 6 different"):
+        search.drawn(of, 7, seed=0)
+
+
+def test_wide_ranges_are_drawn_on_a_logarithmic_scale_and_narrow_ones_evenly() -> None:
+    rng = np.random.default_rng(0)
+    wide = [Range(1e-4, 1.0).draw(rng) for _ in range(2000)]
+    whole = [Range(1, 10_000).draw(rng) for _ in range(2000)]
+    narrow = [Range(1.0, 2.0).draw(rng) for _ in range(2000)]
+    assert np.mean(np.log10(wide) < -2) == pytest.approx(0.5, abs=0.05)
+    assert np.mean(np.array(whole) <= 100) == pytest.approx(0.55, abs=0.05)
+    assert np.mean(narrow) == pytest.approx(1.5, abs=0.03)
+
+
+def test_the_ends_of_a_whole_range_are_as_likely_as_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.bincount([int(Range(2, 5).draw(rng)) for _ in range(4000)])[2:]
+    assert counts == pytest.approx(1000, rel=0.15)
+
+
+def test_a_point_changes_its_keys_and_switches_the_rounds_off(current: dict[str, Any]) -> None:
+    (content,) = search.contents(current, [{"train.optimizer.lr": 0.1, "networks.improved_se.dropout": 0.5}], False)
+    assert content["train"] == current["train"] | {"optimizer": current["train"]["optimizer"] | {"lr": 0.1}}
+    assert content["networks"]["improved_se"] == {"dropout": 0.5}
+    assert content["rounds"] == {"predict": [0], "retrain": [], "teacher": {}}
+    assert current["networks"]["improved_se"] == {}
+
+
+def test_rounds_stay_where_they_are_asked_for(current: dict[str, Any]) -> None:
+    points: list[search.Point] = [{"pseudo_label.policies.fixed.threshold": share} for share in (0.7, 0.9)]
+    contents = search.contents(current, points, rounds=True)
+    assert [content["rounds"] for content in contents] == [current["rounds"]] * 2
+    with pytest.raises(InputError, match="--rounds"):
+        search.contents(current, points, rounds=False)
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"train.bach": 8}, "train.bach is not a key; did you mean batch?"),
+        ({"nothing.at.all": 8}, "nothing is not a key"),
+        ({"train.batch.size": 8}, "train.batch.size is not a key"),
+        ({"train.batch": 1}, "train.batch is 1; it should be greater than or equal to 2"),
+        ({"train.batch": "many"}, "train.batch is 'many'"),
+        ({"ensemble": ["nobody"]}, "ensemble names nobody"),
+    ],
+)
+def test_a_point_that_params_yaml_would_not_allow_is_told(
+    current: dict[str, Any], point: search.Point, message: str
+) -> None:
+    with pytest.raises(InputError) as told:
+        search.contents(current, [{"train.epochs": 9}, point], rounds=False)
+    assert str(told.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "key"),
+    [
+        (["improved_se"], "networks.shallow.dropout"),  # is not trained
+        (["shallow"], "train.batch"),  # has its own
+        (["improved_se"], "package.round"),  # comes after the figures
+    ],
+)
+def test_a_key_that_makes_no_difference_is_told(current: dict[str, Any], ensemble: list[str], key: str) -> None:
+    values = ["best", 0] if key == "package.round" else [0.5, 0.1] if key.endswith("dropout") else [8, 16]
+    with pytest.raises(InputError, match=f"{key} would make no difference"):
+        search.contents(current | {"ensemble": ensemble}, [{key: value} for value in values], rounds=False)
+
+
+def test_a_key_that_one_of_two_networks_uses_is_searched(current: dict[str, Any]) -> None:
+    both = current | {"ensemble": ["improved_se", "shallow"]}
+    assert len(search.contents(both, [{"train.batch": 8}, {"train.batch": 16}], rounds=False)) == 2
+
+
+def test_overrides_are_written_as_dvc_reads_them(current: dict[str, Any]) -> None:
+    point = {"train.patience": None, "train.optimizer.lr": 1e-5, "train.class_weights": "balanced", "sources": ["a"]}
+    arguments = search.overrides(current | {"rounds": {"teacher": {"1": 0, "2": 1}}}, point, rounds=False)
+    assert arguments[::2] == ["-S"] * 9
+    assert arguments[1::2] == [
+        "++train.patience=null",
+        "++train.optimizer.lr=1e-05",
+        '++train.class_weights="balanced"',
+        '++sources=["a"]',
+        "~rounds.teacher.1",
+        "~rounds.teacher.2",
+        "rounds.predict=[0]",
+        "rounds.retrain=[]",
+        "package.round=best",
+    ]
+    assert search.overrides(current, {"seed": 1}, rounds=True) == ["-S", "++seed=1"]
+
+
+def test_a_range_never_leaves_its_bounds_by_rounding() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [Range(0.12345, 0.12349).draw(rng) for _ in range(50)]
+    assert min(drawn) >= 0.12345
+    assert max(drawn) <= 0.12349

@@ -1,0 +1,325 @@
+"""The stage `pseudo_label`, without a process of its own."""
+
+import io
+import json
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from fer.core.labels import COLUMNS
+from fer.params import load_params
+from fer.pseudo_labels.review.answers import Reviews, write_reviews
+from fer.runtime.stage import run
+from pipeline import pseudo_label
+
+ROOT = Path(__file__).parents[2]
+EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+NETWORKS = ["improved_se", "shallow"]
+ARGUMENTS = ["--round", "1", "--teacher", "0", "--table", "table.csv", "--predictions", "predictions"]
+ARGUMENTS += ["--reviews", "reviews.csv", "--out", "pseudo_labels/1"]
+FOLDS = ["train"] * 20 + ["valid"] * 60 + ["test"] * 20 + ["unlabelled"] * 40 + ["excluded"] * 5
+
+
+class Project:
+    """A folder with params.yaml, a table and two networks' predictions."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.out = root / "pseudo_labels" / "1"
+        self.params: Any = yaml.safe_load((ROOT / "params.yaml").read_text())
+        self.params["ensemble"] = NETWORKS
+        self.reviews: Reviews = {}
+        generator = np.random.default_rng(0)
+        true = generator.integers(0, 7, len(FOLDS))
+        labelled = ~np.isin(FOLDS, ["unlabelled"])
+        self.table = pd.DataFrame(
+            {
+                "id": [f"{row}.png" for row in range(len(FOLDS))],
+                "source": "faces",
+                "fold": FOLDS,
+                "emotion": np.where(labelled, np.array(EMOTIONS)[true], ""),
+                "votes": "",
+                "group": "",
+                "twin_in_train": False,
+                "reason": "",
+            }
+        )[list(COLUMNS)]
+        self.logits = {}
+        for network in NETWORKS:
+            said = generator.normal(size=(len(FOLDS), 2, 7)) * 2
+            said[np.arange(len(FOLDS)), :, true] += 4
+            self.logits[network] = said.astype(np.float32)
+
+    def run(self) -> tuple[str, str]:
+        """Return what the stage prints, and the message with which it ends, if any."""
+        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
+        self.table.to_csv(self.root / "table.csv", index=False)
+        (self.root / "predictions").mkdir(exist_ok=True)
+        write_reviews(self.root / "reviews.csv", self.reviews)
+        for network, logits in self.logits.items():
+            np.save(self.root / "predictions" / f"{network}.npy", logits)
+            facts = {
+                "network": network,
+                "weights_sha256": network * 2,
+                "views": ["plain", "flip"],
+                "emotions": EMOTIONS,
+            }
+            (self.root / "predictions" / f"{network}.json").write_text(json.dumps(facts))
+        with redirect_stdout(io.StringIO()) as printed:
+            try:
+                run(pseudo_label.main)
+            except SystemExit as end:
+                return printed.getvalue(), str(end.code)
+        return printed.getvalue(), ""
+
+    def succeed(self) -> tuple[str, pd.DataFrame, dict[str, Any]]:
+        printed, error = self.run()
+        assert not error
+        labels = pd.read_csv(self.out / "labels.csv", keep_default_na=False)
+        return printed, labels, json.loads((self.out / "summary.json").read_text())
+
+    def fail(self) -> str:
+        _, error = self.run()
+        assert error.startswith("error: ")
+        assert "\n" not in error
+        return error
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pseudo_label", *ARGUMENTS])
+    return Project(tmp_path)
+
+
+def test_the_files_say_the_same_of_every_face(project):
+    printed, labels, summary = project.succeed()
+    accepted, weights = np.load(project.out / "accepted.npy"), np.load(project.out / "weights.npy")
+    probs = np.load(project.out / "probs.npy")
+    pool = (project.table["fold"] == "unlabelled").to_numpy()
+
+    assert (accepted.dtype, weights.dtype, probs.dtype) == (bool, np.float32, np.float32)
+    assert probs.shape == (len(FOLDS), 7)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+    assert not accepted[~pool].any()
+    assert 0 < accepted.sum() < pool.sum()
+    np.testing.assert_array_equal(weights, accepted)
+
+    assert list(labels) == ["id", "source", "emotion", "confidence", "threshold", "accepted", "weight", "reason"]
+    assert labels["id"].tolist() == project.table["id"][pool].tolist()
+    assert labels["accepted"].tolist() == accepted[pool].tolist()
+    assert labels["emotion"].tolist() == [EMOTIONS[code] for code in probs[pool].argmax(axis=1)]
+    np.testing.assert_allclose(labels["confidence"], probs[pool].max(axis=1), atol=1e-6)
+    assert ((labels["confidence"] >= labels["threshold"]) == labels["accepted"]).all()
+
+    assert (summary["round"], summary["teacher"]) == (1, 0)
+    assert summary["policy"] == {"name": "fixed", "threshold": 0.8}
+    assert list(summary["temperatures"]) == NETWORKS
+    assert summary["weights_sha256"] == {network: network * 2 for network in NETWORKS}
+    assert (summary["unlabelled"], summary["accepted"]) == (pool.sum(), accepted.sum())
+    assert sum(summary["per_emotion"].values()) == accepted.sum()
+    assert f"accepted {accepted.sum()} of {pool.sum()} unlabelled faces" in printed
+
+
+def test_the_estimate_is_read_off_validation_at_the_same_thresholds(project):
+    printed, _, summary = project.succeed()
+    probs, valid = np.load(project.out / "probs.npy"), (project.table["fold"] == "valid").to_numpy()
+    emotion = np.array(EMOTIONS)[probs.argmax(axis=1)]
+    taken = valid & (probs.max(axis=1) >= [summary["thresholds"][name] for name in emotion])
+    right = taken & (emotion == project.table["emotion"])
+    found = summary["estimate"]
+    for name, figures in found["per_emotion"].items():
+        assert figures["estimated_from"] == taken[emotion == name].sum()
+        if figures["estimated_from"]:
+            assert figures["estimated_precision"] == pytest.approx(right[taken & (emotion == name)].mean(), abs=1e-6)
+    assert f"an estimate from {found['estimated_from']} validation faces: " in printed
+
+
+def test_a_pool_unlike_validation_is_warned_of(project):
+    printed, _, summary = project.succeed()
+    assert not summary["shift"]["shifted"]
+    assert "warning" not in printed
+    for logits in project.logits.values():
+        logits[100:140] *= 0.1
+        logits[100:110] *= 100
+    printed, _, summary = project.succeed()
+    assert summary["shift"]["shifted"]
+    assert "warning: the pool is unlike validation" in printed
+
+
+def test_networks_vote_by_their_weights(project):
+    project.params["ensemble"] = {"improved_se": 0, "shallow": 2}
+    _, _, summary = project.succeed()
+    weighed = np.load(project.out / "probs.npy")
+    assert summary["ensemble"] == {"improved_se": 0, "shallow": 2}
+    project.params["ensemble"] = ["shallow"]
+    project.succeed()
+    np.testing.assert_array_equal(np.load(project.out / "probs.npy"), weighed)
+
+
+def test_a_second_run_writes_the_same_bytes(project):
+    project.succeed()
+    before = {path.name: path.read_bytes() for path in project.out.iterdir()}
+    project.succeed()
+    assert {path.name: path.read_bytes() for path in project.out.iterdir()} == before
+    assert list(project.out.parent.iterdir()) == [project.out]
+
+
+def test_the_labels_of_training_test_and_excluded_faces_change_nothing(project):
+    _, before, _ = project.succeed()
+    project.table.loc[project.table["fold"].isin(["train", "test", "excluded"]), "emotion"] = "sad"
+    _, after, _ = project.succeed()
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_another_seed_cross_fits_validation_anew_and_changes_no_other_face(project):
+    project.succeed()
+    before = np.load(project.out / "probs.npy")
+    project.params["seed"] += 1
+    project.succeed()
+    changed = (np.load(project.out / "probs.npy") != before).any(axis=1)
+    assert set(project.table["fold"][changed]) == {"valid"}
+
+
+def test_a_threshold_for_each_emotion_is_obeyed(project):
+    project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = dict.fromkeys(EMOTIONS, 0.0) | {"happy": 1.0}
+    _, labels, _ = project.succeed()
+    assert labels["accepted"][labels["emotion"] != "happy"].all()
+    assert not labels["accepted"][labels["emotion"] == "happy"].any()
+
+
+@pytest.mark.parametrize("policy", list(load_params(ROOT / "params.yaml").pseudo_label.policies.model_dump()))
+def test_every_policy_of_the_file_labels_by_the_thresholds_it_tells(project, policy):
+    project.params["pseudo_label"] |= {"policy": policy, "alignment": "valid"}
+    _, labels, summary = project.succeed()
+    assert summary["policy"] == {"name": policy} | project.params["pseudo_label"]["policies"][policy]
+    assert labels["threshold"].tolist() == [summary["thresholds"][emotion] for emotion in labels["emotion"]]
+    assert labels["accepted"].tolist() == (labels["confidence"] >= labels["threshold"]).tolist()
+    assert (labels["accepted"] == (labels["weight"] > 0)).all()
+
+
+def test_alignment_makes_the_pools_emotions_as_frequent_as_in_validation(project):
+    pool, valid = project.table["fold"] == "unlabelled", project.table["fold"] == "valid"
+    wanted = project.table["emotion"][valid].value_counts(normalize=True).reindex(EMOTIONS, fill_value=0).to_numpy()
+    apart = []
+    for alignment in ("none", "valid"):
+        project.params["pseudo_label"]["alignment"] = alignment
+        project.succeed()
+        apart.append(np.abs(np.load(project.out / "probs.npy")[pool].mean(axis=0) - wanted).sum())
+    assert apart[1] < apart[0] / 2
+
+
+def test_only_what_every_view_agrees_on_is_accepted(project):
+    project.params["pseudo_label"] |= {"agreement": ["views"], "policy": "softmatch"}
+    project.logits[NETWORKS[0]][:, 1] = np.roll(project.logits[NETWORKS[0]][:, 0], 1, axis=1)
+    _, labels, _ = project.succeed()
+    assert set(labels["reason"]) == {"accepted", "not agreed on"}
+    assert ((labels["reason"] == "accepted") == labels["accepted"]).all()
+
+
+def test_a_policy_that_accepts_nothing_writes_its_files_and_says_what_follows(project):
+    project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = 1.0
+    printed, labels, summary = project.succeed()
+    assert len(labels) == 40
+    assert summary["accepted"] == 0
+    assert not np.load(project.out / "accepted.npy").any()
+    assert printed.count("\n") == 1
+    assert "accepted none of 40" in printed
+
+
+def test_a_pool_without_faces_writes_a_header_and_says_what_follows(project):
+    project.table.loc[project.table["fold"] == "unlabelled", "fold"] = "excluded"
+    printed, labels, summary = project.succeed()
+    assert len(labels) == 0
+    assert list(labels)[:2] == ["id", "source"]
+    assert summary["unlabelled"] == 0
+    assert "no unlabelled faces" in printed
+
+
+def test_ids_that_look_like_formulas_are_made_safe(project):
+    project.table.loc[100, "id"] = '=HYPERLINK("x")'
+    _, labels, _ = project.succeed()
+    assert labels["id"][0] == '\'=HYPERLINK("x")'
+
+
+def test_without_validation_faces_it_stops_and_says_what_to_do(project):
+    project.table.loc[project.table["fold"] == "valid", "fold"] = "train"
+    assert "unify.valid" in project.fail()
+
+
+def test_predictions_of_another_table_are_named_and_what_was_written_stays(project):
+    project.succeed()
+    before = (project.out / "labels.csv").read_bytes()
+    project.logits["shallow"] = project.logits["shallow"][:-1]
+    assert "predictions/shallow.npy: has shape (144, 2, 7)" in project.fail()
+    assert (project.out / "labels.csv").read_bytes() == before
+    assert list(project.out.parent.iterdir()) == [project.out]
+
+
+def test_predictions_that_are_not_finite_are_named(project):
+    project.logits["improved_se"][110, 1, 3] = np.nan
+    assert "predictions/improved_se.npy: row 110 is not finite" in project.fail()
+
+
+def test_a_network_without_predictions_is_named(project):
+    del project.logits["shallow"]
+    assert "predictions/shallow.npy: no such file" in project.fail()
+
+
+def test_faces_that_people_reviewed_are_learnt_as_they_say_and_leave_the_pool(project):
+    _, before, untouched = project.succeed()
+    at_first = {name: np.load(project.out / f"{name}.npy") for name in ("accepted", "probs", "weights")}
+    project.reviews = {("faces", "100.png"): "sad", ("faces", "101.png"): "unusable", ("faces", "139.png"): "happy"}
+    printed, labels, summary = project.succeed()
+    accepted, reviewed = np.load(project.out / "accepted.npy"), np.load(project.out / "reviewed.npy")
+    probs, weights = np.load(project.out / "probs.npy"), np.load(project.out / "weights.npy")
+
+    assert np.flatnonzero(reviewed).tolist() == [100, 101, 139]
+    assert accepted[reviewed].tolist() == [True, False, True]
+    assert weights[reviewed].tolist() == [1, 0, 1]
+    assert probs[100].tolist() == [float(emotion == "sad") for emotion in EMOTIONS]
+    assert (accepted.dtype, weights.dtype, probs.dtype) == (bool, np.float32, np.float32)
+    for name, now in (("accepted", accepted), ("probs", probs), ("weights", weights)):
+        np.testing.assert_array_equal(now[~reviewed], at_first[name][~reviewed])
+
+    assert labels["reason"][[0, 1, 39]].tolist() == ["reviewed", "set aside in review", "reviewed"]
+    assert labels["emotion"][[0, 1, 39]].tolist() == ["sad", before["emotion"][1], "happy"]
+    assert labels["confidence"].tolist() == before["confidence"].tolist()
+    assert (summary["reviewed"], summary["set_aside"]) == (3, 1)
+    assert (untouched["reviewed"], untouched["set_aside"]) == (0, 0)
+    assert summary["unlabelled"] == untouched["unlabelled"] - 3
+    assert summary["accepted"] == accepted[~reviewed].sum() == sum(summary["per_emotion"].values())
+    assert "people decided 3 more, and set 1 of them aside" in printed
+
+
+def test_policies_that_look_at_the_pool_do_not_look_at_reviewed_faces(project):
+    project.params["pseudo_label"] |= {"policy": "top_k", "alignment": "uniform"}
+    project.params["pseudo_label"]["policies"]["top_k"]["faces"] = 2
+    project.reviews = {("faces", "105.png"): "sad"}
+    _, reviewed, _ = project.succeed()
+    project.reviews = {}
+    project.table.loc[105, "fold"] = "excluded"
+    _, without, _ = project.succeed()
+    pd.testing.assert_frame_equal(reviewed.drop(5).reset_index(drop=True), without)
+
+
+def test_reviews_that_no_face_answers_to_are_counted_and_change_nothing(project):
+    _, before, _ = project.succeed()
+    project.reviews = {("faces", "gone.png"): "sad", ("old", "100.png"): "sad", ("faces", "3.png"): "sad"}
+    printed, after, _ = project.succeed()
+    assert "note: 2 of 3 reviewed faces, such as faces/gone.png, are not in the table" in printed
+    assert "note: 1 of 3 reviewed faces, such as faces/3.png, are not unlabelled" in printed
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_a_review_of_an_emotion_that_is_not_in_use_sets_the_face_aside_and_says_so(project):
+    project.reviews = {("faces", "100.png"): "contempt"}
+    printed, labels, _ = project.succeed()
+    assert labels["reason"][0] == "set aside in review"
+    assert "not in `emotions` of params.yaml" in printed

@@ -1,0 +1,44 @@
+"""What `retrain` hands to the training loop."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from torch import nn
+
+from fer.training.examples import Examples
+from pipeline import retrain
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("steps", [1.0, 2.5])
+def test_the_steps_follow_from_the_labelled_faces_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: float
+) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["retrain"] |= {"steps": steps, "start": "scratch"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {}
+
+    def examples(n: int) -> Examples:
+        return Examples(np.zeros((n, 16, 16), np.uint8), np.eye(7, dtype=np.float32)[[0] * n], np.ones(n, np.float32))
+
+    def learn(network: object, train: Examples, valid: Examples, **options: Any) -> list[dict[str, float]]:
+        given.update(options, learnt=len(train))
+        return [{"epoch": 1}]
+
+    monkeypatch.setattr(retrain, "read_labelled", lambda *_: (examples(20), examples(5)))
+    monkeypatch.setattr(retrain, "read_pseudo_labelled", lambda *_: examples(30))
+    monkeypatch.setattr(retrain, "read_unlabelled", lambda *_: None)
+    monkeypatch.setattr(retrain, "untrained", lambda *_: (nn.Identity(), None))
+    monkeypatch.setattr(retrain, "learn", learn)
+    monkeypatch.setattr(retrain.models, "save", lambda *_: None)
+    paths = [part for name in ("faces", "table", "augmented", "pseudo-labels", "models") for part in (f"--{name}", "x")]
+    network = next(iter(content["networks"]))
+    monkeypatch.setattr("sys.argv", ["retrain", network, *paths, "--out", str(tmp_path / "out")])
+    retrain.main()
+    assert (given["learnt"], given["epoch_faces"]) == (50, 20 * steps)

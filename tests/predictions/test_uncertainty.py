@@ -1,0 +1,47 @@
+"""Which faces people are asked about."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer.predictions.uncertainty import first, influence, margin
+
+
+def test_the_margin_is_between_the_two_likeliest_wherever_they_stand() -> None:
+    probs = np.array([[0.1, 0.5, 0.4], [0.4, 0.1, 0.5], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    np.testing.assert_allclose(margin(probs), [0.1, 0.1, 1, 0])
+
+
+def test_a_label_pulls_by_its_weight_and_by_how_far_the_network_is_from_it() -> None:
+    learnt = np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])
+    said = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    np.testing.assert_allclose(influence(learnt, np.array([1.0, 1.0, 1.0, 0.5]), said), np.sqrt([2, 0, 0, 0.5]))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.booleans()), max_size=30), st.integers(1, 12), st.randoms()
+)
+def test_the_choice_is_the_same_in_any_order_and_of_the_asked_faces_alone(faces, count, random) -> None:
+    names = [(f"source{row % 2}", f"{row // 2}.png") for row in range(len(faces))]
+
+    def chosen(order: list[int]) -> list[tuple[str, str]]:
+        table = pd.DataFrame([names[row] for row in order], columns=["source", "id"], dtype=str)
+        score = np.array([faces[row][0] for row in order], dtype=float)
+        among = np.array([faces[row][1] for row in order], dtype=bool)
+        return [names[order[row]] for row in first(score, among, table, count)]
+
+    order = list(range(len(faces)))
+    found = chosen(order)
+    wanted = sorted((score, *names[row]) for row, (score, asked) in enumerate(faces) if asked)
+    assert found == [(source, id) for _, source, id in wanted[:count]]
+    random.shuffle(order)
+    assert chosen(order) == found
+
+
+@pytest.mark.parametrize("count", [1, 3, 100])
+def test_the_lowest_come_first(count: int) -> None:
+    table = pd.DataFrame({"source": "s", "id": [str(row) for row in range(5)]})
+    score = np.array([3.0, 1.0, 2.0, 0.0, 4.0])
+    assert first(score, np.ones(5, dtype=bool), table, count).tolist() == [3, 1, 2, 0, 4][:count]

@@ -1,0 +1,106 @@
+"""A stage fails if what it reads is changed while it runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fer.runtime import stage as runtime_stage
+from fer.runtime.errors import InputError
+
+STAGES = """
+stages:
+  train:
+    matrix: {network: [a]}
+    params: [seed, "networks.${item.network}"]
+  ingest:
+    foreach: [a]
+    do: {params: [ingest]}
+"""
+PARAMS = "seed: 0\nnetworks: {a: 1}\ningest: {size: 48}\nother: 1\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text(STAGES)
+    Path("params.yaml").write_text(PARAMS)
+    Path("given").mkdir()
+    Path("given/one").write_text("1")
+    monkeypatch.setenv("DVC_STAGE", "train@a")
+    monkeypatch.setattr(sys, "argv", ["train.py", "a", "--faces", "given", "--models", "models", "--out", "models/a"])
+    return tmp_path
+
+
+def rewrite(before: str, after: str) -> None:
+    Path("params.yaml").write_text(PARAMS.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("stage", "edit", "named"),
+    [
+        (
+            "train@a",
+            lambda: Path("params.yaml").write_text(PARAMS.replace("seed: 0", "seed: 1")),
+            "seed in params.yaml",
+        ),
+        ("train@a", lambda: Path("params.yaml").write_text(PARAMS.replace("a: 1", "a: 2")), "networks in params.yaml"),
+        ("ingest@a", lambda: Path("params.yaml").write_text(PARAMS.replace("48", "64")), "ingest in params.yaml"),
+        ("train@a", lambda: Path("given/one").write_text("22"), "given"),
+        ("train@a", lambda: Path("given/two").write_text("1"), "given"),
+        ("train@a", lambda: Path("given/one").unlink(), "given"),
+    ],
+)
+def test_what_is_changed_meanwhile_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, stage: str, edit: Callable[[], object], named: str
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", stage)
+    with pytest.raises(InputError, match=f"^{named}: changed while this stage ran; run `dvc repro` again"):
+        runtime_stage.unless_changed(edit)
+
+
+def test_what_the_stage_does_not_read_may_change(project: Path) -> None:
+    def edit() -> None:
+        Path("params.yaml").write_text(PARAMS.replace("other: 1", "other: 2").replace("48", "64"))
+        for name in ("a", "b"):
+            Path("models", name).mkdir(parents=True)
+            Path("models", name, "weights").write_text("1")
+
+    runtime_stage.unless_changed(edit)
+
+
+def test_without_dvc_parameters_may_change(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_STAGE")
+    runtime_stage.unless_changed(lambda: Path("params.yaml").write_text("seed: 1\n"))
+
+
+def test_only_code_that_is_loaded_counts(tmp_path: Path) -> None:
+    shutil.copytree(runtime_stage.ROOT / "fer", tmp_path / "fer", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pipeline").mkdir()
+    for name in ("fer/used.py", "fer/unused.py", "pipeline/__init__.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "pipeline" / "stage.py").write_text(
+        "import os\nfrom pathlib import Path\nimport fer.used\nfrom fer.runtime.stage import run\n"
+        "run(lambda: Path(os.environ['EDITED']).write_text('x = 1'))\n"
+    )
+
+    def done(edited: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline.stage"]
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "EDITED": edited}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert done("fer/unused.py").stderr == ""
+    found = done("fer/used.py")
+    assert found.returncode == 1
+    assert found.stderr == "error: fer/used.py: changed while this stage ran; run `dvc repro` again\n"
+
+
+def test_the_history_that_evaluate_writes_may_have_been_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = tmp_path / "history.csv"
+    history.write_text("earlier")
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--history", str(history), "--out", str(tmp_path / "metrics")])
+    runtime_stage.unless_changed(lambda: history.write_text("written by it"))

@@ -1,0 +1,125 @@
+"""The bundle that is shipped gives what its networks vote, and no other bundle is loaded in its place."""
+
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fer.nn import weights as nn_weights
+from fer.nn.inference import logits
+from fer.predictions.calibration import probabilities
+from fer.predictions.ensembles import vote
+from fer.runtime.errors import InputError
+from fer.serving.package import bundle
+
+EMOTIONS = ("angry", "happy")
+NETWORKS = ("simple_cnn", "mini_vgg_no_fc")
+CPU = torch.device("cpu")
+FACES = np.random.default_rng(0).integers(0, 256, (5, 16, 16), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A package of two networks, of which the second has three times the weight."""
+    for seed, name in enumerate(NETWORKS):
+        torch.manual_seed(seed)
+        facts = nn_weights.Facts(network=name, emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
+        (tmp_path / "trained" / name).mkdir(parents=True)
+        nn_weights.save(nn_weights.build(facts), facts, tmp_path / "trained" / name)
+    about = bundle.Bundle(
+        round=1,
+        emotions=EMOTIONS,
+        size=16,
+        align=False,
+        views=("plain", "flip"),
+        precision="fp32",
+        vote=dict(zip(NETWORKS, (1.0, 3.0), strict=True)),
+        temperatures=dict(zip(NETWORKS, (0.5, 2.0), strict=True)),
+        thresholds={"angry": 0.5, "happy": 0.9},
+        weights_sha256={name: nn_weights.weights_sha256(tmp_path / "trained" / name) for name in NETWORKS},
+    )
+    (tmp_path / "package").mkdir()
+    bundle.write(about, tmp_path / "trained", tmp_path / "package")
+    return tmp_path / "package"
+
+
+def test_a_package_gives_the_weighted_vote_of_its_calibrated_networks(folder: Path) -> None:
+    predictor = bundle.load(folder, CPU)
+    each = {
+        name: probabilities(
+            logits(network, FACES, views=("plain", "flip"), batch=2, precision="fp32"),
+            {"simple_cnn": 0.5, "mini_vgg_no_fc": 2.0}[name],
+        )
+        for name, network in predictor.networks.items()
+    }
+    np.testing.assert_allclose(predictor(FACES), vote(each, {"simple_cnn": 1.0, "mini_vgg_no_fc": 3.0}), atol=1e-6)
+    assert predictor(FACES[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"views": []},
+        {"views": ["sideways"]},
+        {"vote": {}},
+        {"vote": ["simple_cnn"]},
+        {"vote": {"simple_cnn": 0.0, "mini_vgg_no_fc": 1.0}},
+        {"vote": {"simple_cnn": 1.0}},
+        {"temperatures": {"simple_cnn": 0.0, "mini_vgg_no_fc": 1.0}},
+        {"temperatures": {"simple_cnn": "x", "mini_vgg_no_fc": 1.0}},
+        {"weights_sha256": {}},
+        {"thresholds": {"angry": 0.5}},
+        {"size": -16},
+        {"size": 10**6},
+        {"precision": "fp8"},
+        {"vote": {"../simple_cnn": 1.0, "mini_vgg_no_fc": 1.0}},
+        {"emotions": 3},
+    ],
+)
+def test_a_tampered_description_is_told(folder: Path, wrong: dict[str, Any]) -> None:
+    path = folder / "package.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(InputError, match=r"package\.json: damaged; write it again with `dvc repro package`"):
+        bundle.load(folder, CPU)
+
+
+def test_weights_that_were_not_packaged_are_refused(folder: Path) -> None:
+    weights = folder / "simple_cnn" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match="simple_cnn: not the weights that were packaged"):
+        bundle.load(folder, CPU)
+
+
+def test_a_folder_without_a_package_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no package there; `dvc repro package` writes one"):
+        bundle.load(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "model.json"])
+def test_a_half_written_package_is_told(folder: Path, file: str) -> None:
+    (folder / "mini_vgg_no_fc" / file).unlink()
+    with pytest.raises(InputError, match=rf"{file}: No such file or directory; write it again with"):
+        bundle.load(folder, CPU)
+
+
+def test_two_packages_have_two_names(folder: Path) -> None:
+    about = bundle.load(folder, CPU).about
+    assert about.id == bundle.load(folder, CPU).about.id
+    assert about.id != about.model_copy(update={"thresholds": {"angry": 0.5, "happy": 0.8}}).id
+
+
+def test_a_network_larger_than_its_weights_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    facts = nn_weights.Facts(
+        network="shallow", emotions=("angry", "happy"), size=512, dropout=0.1, input_px=None
+    )  # 8 GB
+    nn_weights.save(torch.nn.Linear(2, 2), facts, tmp_path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="not the weights of this network"):
+        nn_weights.load(tmp_path, facts.emotions, facts.size)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes

@@ -1,0 +1,104 @@
+"""What a network learns from."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fer.core.labels import COLUMNS
+from fer.params import load_params
+from fer.runtime.errors import InputError
+from fer.training.examples import read_labelled, read_pseudo_labelled, read_unlabelled
+
+EMOTIONS = ("happy", "sad")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four faces, two to train on, of which one has votes and a copy."""
+    np.save(tmp_path / "faces.npy", np.arange(4, dtype=np.uint8)[:, None, None].repeat(9, 1).reshape(4, 3, 3))
+    (tmp_path / "augmented").mkdir()
+    np.save(tmp_path / "augmented/faces.npy", np.full((1, 3, 3), 9, dtype=np.uint8))
+    np.save(tmp_path / "augmented/parents.npy", np.array([0]))
+    table = pd.DataFrame({"id": list("abcd"), "fold": ["train", "unlabelled", "valid", "train"]})
+    table = table.assign(emotion=["sad", "", "sad", "happy"], votes=["sad:6 happy:2 NF:2", "", "sad:6 happy:4", ""])
+    table = table.assign(source="mine", group="", twin_in_train=False, reason="")
+    table[list(COLUMNS)].to_csv(tmp_path / "table.csv", index=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("targets", "first"), [("labels", [0, 1]), ("votes", [0.25, 0.75])])
+def test_a_face_is_learnt_as_its_label_or_its_votes_and_validated_as_its_label(
+    folder: Path, targets: str, first: list[float]
+) -> None:
+    paths = folder / "faces.npy", folder / "table.csv", folder / "augmented"
+    train, valid = read_labelled(*paths, EMOTIONS, targets)
+    assert train.pixels[:, 0, 0].tolist() == [0, 3, 9]
+    assert train.targets.tolist() == [first, [1, 0], first]
+    assert train.weights.tolist() == [1, 1, 1]
+    assert valid.pixels[:, 0, 0].tolist() == [2]
+    assert valid.targets.tolist() == [[0, 1]]
+
+
+RETRAIN = load_params(Path(__file__).parents[2] / "params.yaml").retrain
+
+
+@pytest.mark.parametrize(
+    ("labels", "weight", "targets", "weights"),
+    [("soft", 0.5, [[0.25, 0.75]], [0.5]), ("hard", 1.0, [[0, 1]], [1]), ("soft", 0.0, [], [])],
+)
+def test_accepted_faces_are_learnt_as_they_were_labelled(
+    folder: Path, labels: str, weight: float, targets: list[list[float]], weights: list[float]
+) -> None:
+    np.save(folder / "accepted.npy", np.array([False, True, False, False]))
+    np.save(folder / "probs.npy", np.full((4, 2), [0.25, 0.75], dtype=np.float32))
+    np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
+    np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
+    rules = RETRAIN.model_copy(update={"labels": labels, "weight": weight})
+    found = read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, rules)
+    assert (found.targets.tolist(), found.weights.tolist()) == (targets, weights)
+    assert found.pixels[:, 0, 0].tolist() == [1] * len(weights)
+    np.save(folder / "reviewed.npy", np.array([False, True, False, False]))
+    assert read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, rules).weights.tolist() == [1], (
+        "as a label counts"
+    )
+
+
+@pytest.mark.parametrize("fold", ["test", "valid", "train", "excluded"])
+def test_a_label_for_a_face_outside_the_pool_is_refused(folder: Path, fold: str) -> None:
+    table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
+    table.loc[1, ["fold", "emotion"]] = fold, "sad"
+    table.to_csv(folder / "table.csv", index=False)
+    np.save(folder / "accepted.npy", np.array([False, True, False, False]))
+    np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
+    np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
+    with pytest.raises(InputError, match=f"row 1, a face of the fold {fold}, .* only unlabelled ones may be"):
+        read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, RETRAIN)
+
+
+@pytest.mark.parametrize(("alignment", "wanted"), [("none", None), ("valid", [0, 1]), ("uniform", [0.5, 0.5])])
+def test_the_pool_is_labelled_in_every_step_where_that_is_asked_for(
+    folder: Path, alignment: str, wanted: list[float] | None
+) -> None:
+    paths = folder / "faces.npy", folder / "table.csv"
+    np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
+    _, valid = read_labelled(*paths, folder / "augmented", EMOTIONS, "labels")
+    online = RETRAIN.online.model_copy(update={"policy": "fixmatch", "alignment": alignment})
+    found = read_unlabelled(*paths, folder, RETRAIN.model_copy(update={"online": online}), valid)
+    assert found is not None
+    assert found.pixels[:, 0, 0].tolist() == [1]
+    assert (None if found.wanted is None else found.wanted.tolist()) == wanted
+    assert found.classes == 2
+    assert read_unlabelled(*paths, folder, RETRAIN, valid) is None, "as params.yaml has it"
+
+
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_a_pool_that_is_empty_or_was_reviewed_is_none(folder: Path, unlabelled: bool) -> None:
+    faces, table = folder / "faces.npy", folder / "table.csv"
+    np.save(folder / "reviewed.npy", np.full(4, unlabelled))
+    if not unlabelled:
+        table.write_text(table.read_text().replace("unlabelled", "excluded"))
+    _, valid = read_labelled(faces, table, None, EMOTIONS, "labels")
+    online = RETRAIN.online.model_copy(update={"policy": "fixmatch"})
+    assert read_unlabelled(faces, table, folder, RETRAIN.model_copy(update={"online": online}), valid) is None
