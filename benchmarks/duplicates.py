@@ -19,23 +19,23 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.memory import peak_megabytes
-from fer.data.curation.duplicates import clusters
-from fer.data.curation.near_duplicates import alike
+from fer.data.curation.duplicates import cluster_exact_duplicates
+from fer.data.curation.near_duplicates import cluster_near_duplicates
 
-SIZE, COARSE, CHUNK = 48, 12, 10_000
+SIZE, COARSE_SIZE, CHUNK_FACES = 48, 12, 10_000
 
 
 def write_faces(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the (copies, originals) and of the (altered, originals), two rows each."""
     random = np.random.default_rng(0)
     faces = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIZE, SIZE))
-    spread = np.kron(np.eye(COARSE, dtype=np.float32), np.ones((1, SIZE // COARSE), dtype=np.float32))
+    spread = np.kron(np.eye(COARSE_SIZE, dtype=np.float32), np.ones((1, SIZE // COARSE_SIZE), dtype=np.float32))
     smooth = np.ones(9, dtype=np.float32) / 9
     spread = np.array([np.convolve(row, smooth, mode="same") for row in spread])
-    mean = random.normal(0, 40, (COARSE, COARSE)).astype(np.float32)
-    for start in range(0, count, CHUNK):
-        n = min(CHUNK, count - start)
-        coarse = mean + random.normal(0, 30, (n, COARSE, COARSE)).astype(np.float32)
+    mean = random.normal(0, 40, (COARSE_SIZE, COARSE_SIZE)).astype(np.float32)
+    for start in range(0, count, CHUNK_FACES):
+        n = min(CHUNK_FACES, count - start)
+        coarse = mean + random.normal(0, 30, (n, COARSE_SIZE, COARSE_SIZE)).astype(np.float32)
         noise = random.normal(0, 4, (n, SIZE, SIZE)).astype(np.float32)
         faces[start : start + n] = (128 + spread.T @ coarse @ spread + noise).clip(0, 255)
     late = random.permutation(np.arange(count // 2, count))[: count // 50]
@@ -52,15 +52,15 @@ def write_faces(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     return copies, altered
 
 
-def measure(count: int) -> dict[str, float]:
+def measure_search(count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "faces.npy"
         copies, altered = write_faces(path, count)
         faces = np.load(path, mmap_mode="r")
         start = time.perf_counter()
-        identical = clusters(faces)
+        identical = cluster_exact_duplicates(faces)
         middle = time.perf_counter()
-        similar = alike(faces, identical)
+        similar = cluster_near_duplicates(faces, identical)
         end = time.perf_counter()
     return {
         "faces": count,
@@ -80,14 +80,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.only:
-        print(json.dumps(measure(args.only)))
+        print(json.dumps(measure_search(args.only)))
         return
     from benchmarks import measuring  # with torch, which would count as memory above
 
     command = [sys.executable, "-m", "benchmarks.duplicates", "--only"]
     found = (subprocess.run([*command, str(count)], check=True, capture_output=True) for count in args.faces)
     tables = {"a search of all faces": [json.loads(run.stdout) for run in found]}
-    measuring.tell(args.out, "duplicates", "Identical and nearly identical faces", {}, tables)
+    measuring.write_results(args.out, "duplicates", "Identical and nearly identical faces", {}, tables)
 
 
 if __name__ == "__main__":

@@ -25,17 +25,17 @@ from fer.data.ingest.ingest import ingest
 from fer.data.media.folders import Folder
 from fer.data.readers import tree
 from fer.params import load_params
-from fer.runtime.parallel import cores
+from fer.runtime.parallel import worker_count
 
 SIDES = (48, 224)  # FER-2013's and AffectNet's
-DISTINCT = 500
+DISTINCT_IMAGES = 500
 
 
 def write_tree(root: Path, pictures: int, side: int) -> Path:
     """JPEG files of smooth noise, in folders of a thousand."""
     generator = np.random.default_rng(0)
     contents = []
-    for _ in range(DISTINCT):
+    for _ in range(DISTINCT_IMAGES):
         coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         buffer = io.BytesIO()
         coarse.resize((side, side), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
@@ -44,28 +44,28 @@ def write_tree(root: Path, pictures: int, side: int) -> Path:
         folder = root / f"{number // 1000:04}"
         if number % 1000 == 0:
             folder.mkdir(parents=True)
-        (folder / f"{number:07}.jpg").write_bytes(contents[number % DISTINCT])
+        (folder / f"{number:07}.jpg").write_bytes(contents[number % DISTINCT_IMAGES])
     return root
 
 
-def plain(path: Path) -> np.ndarray:
+def read_with_pillow(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("L").resize((48, 48), Image.Resampling.LANCZOS))
 
 
-def with_plain_pillow(root: Path) -> int:
+def ingest_with_pillow(root: Path) -> int:
     paths = sorted(root.rglob("*.jpg"))
-    with multiprocessing.get_context("spawn").Pool(cores()) as pool:
-        return sum(1 for _ in pool.imap(plain, paths, chunksize=64))
+    with multiprocessing.get_context("spawn").Pool(worker_count()) as pool:
+        return sum(1 for _ in pool.imap(read_with_pillow, paths, chunksize=64))
 
 
-def with_ours(root: Path, out: Path) -> int:
+def ingest_with_fer(root: Path, out: Path) -> int:
     out.mkdir(exist_ok=True)
     ingest("benchmark", tree, Folder(root), load_params().ingest, out)
     return len(open_faces(out / "faces.npy"))
 
 
-def peak_megabytes(pictures: int) -> dict[str, float]:
+def measure_memory(pictures: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         root = write_tree(Path(folder) / "tree", pictures, SIDES[0])
         command = [sys.executable, "-m", "benchmarks.ingest", "--only", str(root), "--out", str(Path(folder) / "out")]
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--only", type=Path, help=argparse.SUPPRESS)  # one measured run in a process of its own
     args = parser.parse_args()
     if args.only:
-        with_ours(args.only, args.out)
+        ingest_with_fer(args.only, args.out)
         print(memory.peak_megabytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
         return
     from benchmarks import measuring  # with torch, which would count as memory above and in every process
@@ -92,13 +92,13 @@ def main() -> None:
     for side in SIDES:
         with tempfile.TemporaryDirectory() as folder:
             root, out = write_tree(Path(folder) / "tree", args.pictures, side), Path(folder) / "out"
-            ways = {"plain Pillow": lambda: with_plain_pillow(root), "ours": lambda: with_ours(root, out)}  # noqa: B023
-            found = measuring.rates(ways, args.repeats)
-        tables[f"pictures of {side} pixels a second"] = measuring.compared(found, "plain Pillow")
+            ways = {"plain Pillow": lambda: ingest_with_pillow(root), "ours": lambda: ingest_with_fer(root, out)}  # noqa: B023
+            found = measuring.measure_rates(ways, args.repeats)
+        tables[f"pictures of {side} pixels a second"] = measuring.summarize_rates(found, "plain Pillow")
     if args.sizes:
-        tables["megabytes of memory"] = [peak_megabytes(size) for size in args.sizes]
-    facts = {"processes": cores(), "pictures": args.pictures}
-    measuring.tell(args.out, "ingest", "Reading a source", facts, tables)
+        tables["megabytes of memory"] = [measure_memory(size) for size in args.sizes]
+    facts = {"processes": worker_count(), "pictures": args.pictures}
+    measuring.write_results(args.out, "ingest", "Reading a source", facts, tables)
 
 
 if __name__ == "__main__":

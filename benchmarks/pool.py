@@ -25,35 +25,42 @@ from torch import nn
 
 from benchmarks.memory import peak_megabytes
 from fer.core.store import open_faces
-from fer.nn.inference import logits
-from fer.nn.pool import predict
+from fer.nn.inference import predict_logits
+from fer.nn.pool import predict_pool
 from fer.params import load_params
 
 SIDE, CLASSES = 48, 7
 
 
-def network() -> nn.Module:
+def build_linear_network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, CLASSES))
 
 
-def in_slices(faces: Path, out: Path) -> None:
+def predict_in_slices(faces: Path, out: Path) -> None:
     chosen = load_params()
     settings = chosen.predict
-    predict(network(), faces, out, {}, views=settings.views, batch=settings.batch, precision=chosen.precision)
+    predict_pool(
+        build_linear_network(), faces, out, {}, views=settings.views, batch=settings.batch, precision=chosen.precision
+    )
 
 
-def at_once(faces: Path, out: Path) -> None:
+def predict_at_once(faces: Path, out: Path) -> None:
     chosen = load_params()
     settings = chosen.predict
     pool = open_faces(faces)
-    np.save(out, logits(network(), pool, views=settings.views, batch=settings.batch, precision=chosen.precision))
+    np.save(
+        out,
+        predict_logits(
+            build_linear_network(), pool, views=settings.views, batch=settings.batch, precision=chosen.precision
+        ),
+    )
 
 
-WAYS = {"slices": in_slices, "at_once": at_once}
+WAYS = {"slices": predict_in_slices, "at_once": predict_at_once}
 
 
-def measured(way: str, faces: Path) -> dict[str, float]:
+def measure_prediction(way: str, faces: Path) -> dict[str, float]:
     """Seconds and megabytes of one run in this process."""
     before = peak_megabytes()
     with tempfile.TemporaryDirectory(dir=faces.parent) as folder:
@@ -63,7 +70,7 @@ def measured(way: str, faces: Path) -> dict[str, float]:
     return {"seconds": seconds, "peak_megabytes": peak_megabytes(), "beyond": peak_megabytes() - before}
 
 
-def in_new_process(way: str, faces: Path) -> dict[str, float]:
+def measure_in_new_process(way: str, faces: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.pool", "--only", way, str(faces)]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(told.splitlines()[-1])
@@ -78,7 +85,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.only:
-        print(json.dumps(measured(args.only[0], Path(args.only[1]))))
+        print(json.dumps(measure_prediction(args.only[0], Path(args.only[1]))))
         return
 
     from benchmarks import measuring  # with what draws, which would count as memory above
@@ -88,7 +95,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             faces = Path(folder) / "faces.npy"
             np.lib.format.open_memmap(faces, "w+", np.uint8, (size, SIDE, SIDE))
-            runs = [(way, in_new_process(way, faces)) for _ in range(args.repeats) for way in args.ways]
+            runs = [(way, measure_in_new_process(way, faces)) for _ in range(args.repeats) for way in args.ways]
         for way in args.ways:
             own = [run for name, run in runs if name == way]
             row = {key: statistics.median(run[key] for run in own) for key in own[0]}
@@ -97,9 +104,9 @@ def main() -> None:
     if "slices" in args.ways:
         peaks = [row["peak_megabytes"] for row in rows if row["prediction"] == "slices"]
         sizes = f"{args.sizes[-1]:,} faces ÷ at {args.sizes[0]:,}"
-        targets.append(measuring.target(f"pool: peak memory at {sizes}", peaks[-1] / peaks[0], most=1.05))
+        targets.append(measuring.check_target(f"pool: peak memory at {sizes}", peaks[-1] / peaks[0], most=1.05))
     facts = {"repeats": args.repeats, "pixels": SIDE}
-    measuring.tell(args.out, "pool", "Memory of prediction", facts, {"prediction of a pool": rows}, *targets)
+    measuring.write_results(args.out, "pool", "Memory of prediction", facts, {"prediction of a pool": rows}, *targets)
 
 
 if __name__ == "__main__":

@@ -22,18 +22,18 @@ import torch
 import yaml
 
 from benchmarks import measuring
-from fer.core.labels import COLUMNS, EMOTIONS
-from fer.data.synthetic.sample import draw
+from fer.core.labels import EMOTIONS, TABLE_COLUMNS
+from fer.data.synthetic.sample import draw_faces
 from fer.nn import weights
-from fer.nn.pool import SLICE
-from fer.runtime.parallel import available_cores
+from fer.nn.pool import FACES_PER_SLICE
+from fer.runtime.parallel import count_cores
 
 ROOT = Path(__file__).parents[1]
-BATCH, DRAWN = 64, 256
-FEW = BATCH
+BATCH, DISTINCT_FACES = 64, 256
+START_UP_FACES = BATCH
 STAGES = {
-    "train": {"network": measuring.NETWORK, "pixels": measuring.SIZE, "faces": FEW + 8 * BATCH},
-    "predict": {"network": "simple_cnn", "pixels": 24, "faces": 2 * SLICE},
+    "train": {"network": measuring.NETWORK, "pixels": measuring.SIZE, "faces": START_UP_FACES + 8 * BATCH},
+    "predict": {"network": "simple_cnn", "pixels": 24, "faces": 2 * FACES_PER_SLICE},
 }
 
 
@@ -46,10 +46,10 @@ def write_project(folder: Path, stage: str, count: int) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False), encoding="utf-8")
 
     network, size = STAGES[stage]["network"], STAGES[stage]["pixels"]
-    pixels, label = draw(DRAWN, 0, size)
-    rows = np.arange(count + 1) % DRAWN  # the last one validates
+    pixels, label = draw_faces(DISTINCT_FACES, 0, size)
+    rows = np.arange(count + 1) % DISTINCT_FACES  # the last one validates
     np.save(folder / "faces.npy", pixels[rows])
-    table = pd.DataFrame("", index=range(len(rows)), columns=list(COLUMNS))
+    table = pd.DataFrame("", index=range(len(rows)), columns=list(TABLE_COLUMNS))
     table["emotion"], table["fold"] = [EMOTIONS[code] for code in label[rows]], ["train"] * count + ["valid"]
     table.to_csv(folder / "table.csv", index=False)
     for name in ("augmented", "model"):
@@ -57,27 +57,27 @@ def write_project(folder: Path, stage: str, count: int) -> Path:
     np.save(folder / "augmented" / "faces.npy", pixels[:0])
     np.save(folder / "augmented" / "parents.npy", label[:0])
     torch.manual_seed(0)
-    facts = weights.Facts(network=network, emotions=EMOTIONS[:7], size=size, dropout=0.0, input_px=None)
-    weights.save(weights.build(facts), facts, folder / "model")
+    facts = weights.ModelConfig(network=network, emotions=EMOTIONS[:7], size=size, dropout=0.0, input_px=None)
+    weights.save_model(weights.build_model(facts), facts, folder / "model")
     return folder
 
 
-def command(stage: str) -> list[str]:
+def stage_arguments(stage: str) -> list[str]:
     if stage == "predict":
         return ["--faces", "faces.npy", "--model", "model", "--out", "logits.npy"]
     paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", "learnt"]
     return [STAGES[stage]["network"], *paths]
 
 
-def seconds(folder: Path, stage: str, processes: int, threads: int) -> float:
+def time_stage(folder: Path, stage: str, processes: int, threads: int) -> float:
     environment = os.environ | {"FER_NPROC": str(processes), "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    begun = [sys.executable, "-m", f"pipeline.{stage}", *command(stage)]
+    begun = [sys.executable, "-m", f"pipeline.{stage}", *stage_arguments(stage)]
     start = time.perf_counter()
     subprocess.run(begun, cwd=folder, env=environment, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
-def ways(processes: list[int], cores: int) -> dict[str, tuple[int, int]]:
+def process_layouts(processes: list[int], cores: int) -> dict[str, tuple[int, int]]:
     """Processes, and threads of each, by name: with what each has if the most share the cores, and with all cores."""
     least = max(1, cores // max(processes))
     pairs = [(count, threads) for count in processes for threads in (least, max(1, cores // count))]
@@ -90,32 +90,34 @@ def ways(processes: list[int], cores: int) -> dict[str, tuple[int, int]]:
     }
 
 
-def compared(stage: str, processes: list[int], repeats: int) -> list[measuring.Row]:
+def measure_stage(stage: str, processes: list[int], repeats: int) -> list[measuring.Row]:
     count = STAGES[stage]["faces"]
     rates: dict[str, list[float]] = {}
     start_up: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        few, many = (write_project(Path(folder) / name, stage, n) for name, n in (("few", FEW), ("many", count)))
+        few, many = (
+            write_project(Path(folder) / name, stage, n) for name, n in (("few", START_UP_FACES), ("many", count))
+        )
         for _ in range(repeats):
-            for name, shared in ways(processes, available_cores()).items():
-                least, most = seconds(few, stage, *shared), seconds(many, stage, *shared)
-                rates.setdefault(name, []).append((count - FEW) / (most - least))
-                start_up.setdefault(name, []).append(least - FEW / rates[name][-1])
-    rows = measuring.compared(rates, next(iter(rates)))
+            for name, shared in process_layouts(processes, count_cores()).items():
+                least, most = time_stage(few, stage, *shared), time_stage(many, stage, *shared)
+                rates.setdefault(name, []).append((count - START_UP_FACES) / (most - least))
+                start_up.setdefault(name, []).append(least - START_UP_FACES / rates[name][-1])
+    rows = measuring.summarize_rates(rates, next(iter(rates)))
     return [row | {"start_up_seconds": statistics.median(start_up[row["way"]])} for row in rows]
 
 
 def main() -> None:
-    parser = measuring.arguments(__doc__, repeats=3)
+    parser = measuring.make_parser(__doc__, repeats=3)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     args = parser.parse_args()
     tables = {
-        f"{stage}, faces a second by {STAGES[stage]['network']}": compared(stage, args.processes, args.repeats)
+        f"{stage}, faces a second by {STAGES[stage]['network']}": measure_stage(stage, args.processes, args.repeats)
         for stage in args.stages
     }
-    facts = {"stages": STAGES, "faces_at_start_up": FEW, "batch": BATCH}
-    measuring.tell(args.out, "ranks", "Several processes at one piece of work", facts, tables)
+    facts = {"stages": STAGES, "faces_at_start_up": START_UP_FACES, "batch": BATCH}
+    measuring.write_results(args.out, "ranks", "Several processes at one piece of work", facts, tables)
 
 
 if __name__ == "__main__":

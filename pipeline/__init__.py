@@ -5,7 +5,7 @@ import sys
 from fer.runtime import errors
 
 if sys.argv[0] == "-m":  # a stage begins; its modules take seconds to import
-    errors.heed_signals()
+    errors.install_signal_handlers()
     from fer.runtime import stage
 
-    stage.end_with_dvc()
+    stage.exit_with_dvc()

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from fer.core.files import replacing_folder, write_json
-from fer.data.ingest.detect import READERS, reader_named, recognise
+from fer.core.files import atomic_write_folder, write_json
+from fer.data.ingest.detect import READERS, detect_layout, find_reader
 from fer.data.ingest.ingest import ingest
-from fer.data.ingest.report import in_words
+from fer.data.ingest.report import format_ingest_report
 from fer.params import load_params
-from fer.runtime.stage import run
+from fer.runtime.stage import run_stage
 
 
 def main() -> None:
@@ -20,12 +20,12 @@ def main() -> None:
     rules = load_params().ingest
 
     named = rules.readers.get(args.source)
-    reader, place = recognise(args.root, [reader_named(named)] if named else READERS)
-    with replacing_folder(args.out) as out:
+    reader, place = detect_layout(args.root, [find_reader(named)] if named else READERS)
+    with atomic_write_folder(args.out) as out:
         report = ingest(args.source, reader, place, rules, out)
         write_json(out / "report.json", report)
-    print(*in_words(report), sep="\n  ")
+    print(*format_ingest_report(report), sep="\n  ")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fer.core.files import read_json, replacing_folder
-from fer.core.labels import codes, read_table
+from fer.core.files import atomic_write_folder, read_json
+from fer.core.labels import encode_labels, read_table
 from fer.core.store import open_faces
 from fer.params import load_params
-from fer.reporting.plots.plots import montage
-from fer.reporting.sheets.source_sheet import sheet
-from fer.runtime.stage import run
-from fer.training.augmentation import transform
+from fer.reporting.plots.plots import plot_montage
+from fer.reporting.sheets.source_sheet import write_source_sheet
+from fer.runtime.stage import run_stage
+from fer.training.augmentation import transform_faces
 
-CHANGES = 8  # changed versions of each face in the preview
+PREVIEW_COPIES = 8  # changed versions of each face in the preview
 
 
 def main() -> None:
@@ -28,23 +28,25 @@ def main() -> None:
     chosen = load_params()
 
     faces, table = open_faces(args.faces), read_table(args.table)
-    label = np.where(table["fold"] == "train", codes(table["emotion"], chosen.emotions), -1)
+    label = np.where(table["fold"] == "train", encode_labels(table["emotion"], chosen.emotions), -1)
     codes_shown, rows = np.unique(label, return_index=True)
     emotions = [chosen.emotions[code] for code in codes_shown if code >= 0]
     originals = faces[rows[codes_shown >= 0]]
     generator = torch.Generator().manual_seed(chosen.seed)
-    changed = transform(torch.from_numpy(originals.repeat(CHANGES, axis=0)), chosen.transforms, generator)
-    grid = (changed * 255).round().byte().numpy().reshape(len(originals), CHANGES, *originals.shape[1:])
+    changed = transform_faces(torch.from_numpy(originals.repeat(PREVIEW_COPIES, axis=0)), chosen.transforms, generator)
+    grid = (changed * 255).round().byte().numpy().reshape(len(originals), PREVIEW_COPIES, *originals.shape[1:])
     grid = np.concatenate([originals[:, None], grid], axis=1)
-    columns = ["original", *(f"change {k}" for k in range(1, CHANGES + 1))]
+    columns = ["original", *(f"change {k}" for k in range(1, PREVIEW_COPIES + 1))]
 
-    with replacing_folder(args.out) as out:
+    with atomic_write_folder(args.out) as out:
         (out / "sources").mkdir()
         for source in chosen.sources:
             report = read_json(args.sources / source / "report.json")
-            sheet(out / "sources" / f"{source}.png", source, faces, table[table["source"] == source], report)
-        montage(out / "preview.png", grid, emotions, columns, "What augmentation does to a face")
+            write_source_sheet(
+                out / "sources" / f"{source}.png", source, faces, table[table["source"] == source], report
+            )
+        plot_montage(out / "preview.png", grid, emotions, columns, "What augmentation does to a face")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -6,8 +6,8 @@ from pathlib import Path
 from fer.core.files import write_json
 from fer.core.store import open_faces
 from fer.nn import distributed, weights
-from fer.nn.inference import placed, view_names
-from fer.nn.pool import predict
+from fer.nn.inference import to_device, view_names
+from fer.nn.pool import predict_pool
 from fer.params import load_params
 
 
@@ -20,11 +20,11 @@ def main() -> None:
     chosen = load_params()
 
     size = open_faces(args.faces).shape[1]
-    network, about = weights.load(args.model, chosen.emotions, size)
-    of_weights = {"network": about.network, "weights_sha256": weights.weights_sha256(args.model)}
+    network, about = weights.load_model(args.model, chosen.emotions, size)
+    of_weights = {"network": about.network, "weights_sha256": weights.hash_weights(args.model)}
     facts = of_weights | {"views": view_names(chosen.predict.views), "emotions": chosen.emotions}
-    predict(
-        placed(network),
+    predict_pool(
+        to_device(network),
         args.faces,
         args.out,
         facts,
@@ -33,9 +33,9 @@ def main() -> None:
         precision=chosen.precision,
         progress=about.network,
     )
-    if distributed.is_first():
+    if distributed.is_main_process():
         write_json(args.out.with_suffix(".json"), facts)
 
 
 if __name__ == "__main__":
-    distributed.run(main)
+    distributed.run_distributed_stage(main)

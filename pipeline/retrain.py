@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer.core.files import replacing_folder, write_csv
+from fer.core.files import atomic_write_folder, write_csv
 from fer.nn import distributed, weights
-from fer.nn.inference import placed
+from fer.nn.inference import to_device
 from fer.params import load_params
-from fer.training.examples import read_labelled, read_pseudo_labelled, read_unlabelled
-from fer.training.loop import learn, untrained
-from fer.training.params import recipe_of
+from fer.training.examples import read_labelled_sets, read_pseudo_labelled_set, read_unlabelled_pool
+from fer.training.loop import init_model, train_network
+from fer.training.params import resolve_recipe
 
 
 def main() -> None:
@@ -27,15 +27,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     chosen = load_params()
-    recipe = recipe_of(args.network, chosen.networks, chosen.train)
+    recipe = resolve_recipe(args.network, chosen.networks, chosen.train)
 
-    train, valid = read_labelled(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
-    accepted = read_pseudo_labelled(args.faces, args.table, args.pseudo_labels, chosen.retrain)
-    network, facts = untrained(args.network, recipe, chosen.emotions, train.size, chosen.seed)
+    train, valid = read_labelled_sets(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
+    accepted = read_pseudo_labelled_set(args.faces, args.table, args.pseudo_labels, chosen.retrain)
+    network, facts = init_model(args.network, recipe, chosen.emotions, train.size, chosen.seed)
     if chosen.retrain.start == "teacher":
-        weights.load_teacher(network, args.network, args.models, args.pseudo_labels)
-    curve = learn(
-        placed(network),
+        weights.load_teacher_weights(network, args.network, args.models, args.pseudo_labels)
+    curve = train_network(
+        to_device(network),
         train + accepted,
         valid,
         recipe=recipe,
@@ -45,13 +45,13 @@ def main() -> None:
         name=args.network,
         checkpoint=args.out.with_name(f".{args.network}.checkpoint"),
         epoch_faces=round(chosen.retrain.steps * len(train)),
-        unlabelled=read_unlabelled(args.faces, args.table, args.pseudo_labels, chosen.retrain, valid),
+        unlabelled=read_unlabelled_pool(args.faces, args.table, args.pseudo_labels, chosen.retrain, valid),
     )
-    if distributed.is_first():
-        with replacing_folder(args.out) as out:
-            weights.save(network, facts, out)
+    if distributed.is_main_process():
+        with atomic_write_folder(args.out) as out:
+            weights.save_model(network, facts, out)
             write_csv(out / "curve.csv", pd.DataFrame(curve))
 
 
 if __name__ == "__main__":
-    distributed.run(main)
+    distributed.run_distributed_stage(main)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fer.data.synthetic import sample
 from fer.params import load_params
-from fer.runtime.stage import run
+from fer.runtime.stage import run_stage
 
 
 def main() -> None:
@@ -15,8 +15,8 @@ def main() -> None:
     chosen = load_params()
 
     sizes = chosen.sample
-    sample.write(args.out, chosen.seed, labelled=sizes.labelled, tests=sizes.tests, photos=sizes.photos)
+    sample.write_sample(args.out, chosen.seed, labelled=sizes.labelled, tests=sizes.tests, photos=sizes.photos)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer.core.files import read_json, replacing, write_csv, write_json
-from fer.core.store import concatenate
-from fer.data.curation.unify import in_short, unify
+from fer.core.files import atomic_write, read_json, write_csv, write_json
+from fer.core.store import concatenate_faces
+from fer.data.curation.unify import summarize_source_report, unify
 from fer.params import load_params
-from fer.runtime.stage import run
+from fer.runtime.stage import run_stage
 
 
 def main() -> None:
@@ -25,17 +25,18 @@ def main() -> None:
         table = pd.read_csv(args.sources / source / "labels.csv", dtype=str, keep_default_na=False)
         truth = pd.read_csv(args.sources / source / "truth.csv", dtype=str, keep_default_na=False)
         tables.append(table.assign(source=source, truth=truth["emotion"]))
-    with replacing(args.out / "faces.npy") as path:
-        faces = concatenate([args.sources / source / "faces.npy" for source in chosen.sources], path)
+    with atomic_write(args.out / "faces.npy") as path:
+        faces = concatenate_faces([args.sources / source / "faces.npy" for source in chosen.sources], path)
         table, truth, report = unify(
             pd.concat(tables, ignore_index=True), faces, chosen.emotions, chosen.unify, chosen.seed
         )
     write_csv(args.out / "table.csv", table)
     write_csv(args.out / "truth.csv", truth)
     write_json(
-        args.out / "report.json", report | {"supplied": {name: in_short(told) for name, told in reports.items()}}
+        args.out / "report.json",
+        report | {"supplied": {name: summarize_source_report(told) for name, told in reports.items()}},
     )
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

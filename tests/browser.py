@@ -13,8 +13,8 @@ from typing import IO, Any
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_FLAGS = (
     "--headless=new",
     "--no-sandbox",  # root has none
     "--disable-gpu",
@@ -24,7 +24,7 @@ FLAGS = (
     "--disable-background-networking",
     "--remote-debugging-pipe",
 )
-CONTRAST = """
+CONTRAST_SCRIPT = """
 element => {
   const style = each => getComputedStyle(each);
   const parts = colour => colour.match(/[0-9.]+/g).map(Number);
@@ -38,7 +38,7 @@ element => {
 }"""
 
 
-class Page:
+class BrowserPage:
     """A page that is open in the browser."""
 
     def __init__(self, commands: IO[bytes], answers: IO[bytes]) -> None:
@@ -46,8 +46,8 @@ class Page:
         self._number, self._session = 0, ""
         target = self("Target.createTarget", url="about:blank")["targetId"]
         self._session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.said: list[str] = []  # in the console: errors, what the policy forbids
-        for domain in ("Page", "Runtime", "Log", "DOM"):
+        self.console: list[str] = []  # in the console: errors, what the policy forbids
+        for domain in ("BrowserPage", "Runtime", "Log", "DOM"):
             self(f"{domain}.enable")
 
     def __call__(self, method: str, **params: Any) -> Any:
@@ -62,7 +62,7 @@ class Page:
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
             if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-                self.said.append(json.dumps(answer["params"]))
+                self.console.append(json.dumps(answer["params"]))
 
     def _read(self) -> Any:
         text = bytearray()
@@ -71,7 +71,7 @@ class Page:
         assert byte, "the browser has ended"
         return json.loads(text)
 
-    def run(self, script: str) -> Any:
+    def evaluate(self, script: str) -> Any:
         """The value of a script's last expression; a promise is waited for."""
         found = self(
             "Runtime.evaluate",
@@ -87,38 +87,40 @@ class Page:
     def open(self, url: str) -> None:
         for address in ("about:blank", url):
             assert "errorText" not in self("Page.navigate", url=address), f"{address} does not open"
-            self.until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(address)})")
+            self.wait_until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(address)})")
 
-    def until(self, condition: str, seconds: float = 60) -> None:
+    def wait_until(self, condition: str, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
-        while not self.run(condition):
+        while not self.evaluate(condition):
             assert time.monotonic() < end, (
-                f"{condition} has not come true; the page says: {self.run('document.body.innerText')}"
+                f"{condition} has not come true; the page says: {self.evaluate('document.body.innerText')}"
             )
             time.sleep(0.05)
 
     def text(self, selector: str) -> str:
-        return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
+        return str(self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     def texts(self, selector: str) -> list[str]:
-        return list(self.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(each => each.innerText)"))
+        return list(
+            self.evaluate(f"[...document.querySelectorAll({json.dumps(selector)})].map(each => each.innerText)")
+        )
 
     def click(self, selector: str) -> None:
-        self.run(f"document.querySelector({json.dumps(selector)}).click()")
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
     def drop(self, selector: str, file: Path) -> None:
         """Drag a file over the element and drop it there, as a hand with a mouse does."""
         at = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-        x, y = self.run(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({at})")
+        x, y = self.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({at})")
         data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
     def contrast(self, selector: str) -> float:
         """How much an element's text stands out from what is behind it, as WCAG 2 defines it; 4.5 is legible."""
-        return float(self.run(f"({CONTRAST})(document.querySelector({json.dumps(selector)}))"))
+        return float(self.evaluate(f"({CONTRAST_SCRIPT})(document.querySelector({json.dumps(selector)}))"))
 
-    def look(self, width: int, height: int, dark: bool = False, phone: bool = False) -> None:
+    def set_viewport(self, width: int, height: int, dark: bool = False, phone: bool = False) -> None:
         """Show the page at this size, in pixels, in light or dark."""
         self(
             "Emulation.setDeviceMetricsOverride",
@@ -135,16 +137,16 @@ class Page:
 
 
 @contextmanager
-def chromium(folder: Path, *flags: str) -> Iterator[Page]:
+def open_chromium(folder: Path, *flags: str) -> Iterator[BrowserPage]:
     """A page in a browser that keeps its things in `folder`. Without a browser the test is skipped, in words."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip("Chromium is not installed (apt-get install chromium)")
     (reads, commands), (answers, writes) = os.pipe(), os.pipe()
     # the browser reads commands from its file 3 and writes answers to its file 4
     line = f'exec "$@" 3<&{reads} 4>&{writes}'
     browser = subprocess.Popen(
-        ["bash", "-c", line, "bash", program, *FLAGS, f"--user-data-dir={folder}", *flags],
+        ["bash", "-c", line, "bash", program, *CHROMIUM_FLAGS, f"--user-data-dir={folder}", *flags],
         pass_fds=(reads, writes),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -153,6 +155,6 @@ def chromium(folder: Path, *flags: str) -> Iterator[Page]:
     os.close(writes)
     with os.fdopen(commands, "wb", buffering=0) as to_browser, os.fdopen(answers, "rb") as from_browser, browser:
         try:
-            yield Page(to_browser, from_browser)
+            yield BrowserPage(to_browser, from_browser)
         finally:
             browser.kill()

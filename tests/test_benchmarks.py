@@ -47,32 +47,32 @@ def test_a_benchmark_tells_figures_machine_and_command(
 
 def test_a_ratio_is_of_rates_of_the_same_repeat() -> None:
     """The machine is twice as slow in the second repeat; the ratio is the same."""
-    slower, quicker = measuring.compared({"one": [100, 50, 90], "ours": [300, 150, 180]}, "one")
+    slower, quicker = measuring.summarize_rates({"one": [100, 50, 90], "ours": [300, 150, 180]}, "one")
     assert (slower["per_second"], slower["lowest"], slower["highest"], slower["ratio"]) == (90, 50, 100, 1)
     assert (quicker["ratio"], quicker["lowest_ratio"], quicker["highest_ratio"]) == (3, 2, 3)
 
 
 def test_the_first_repeat_is_not_counted_and_ways_take_turns() -> None:
     calls = []
-    found = measuring.rates({name: lambda name=name: calls.append(name) or 1 for name in "ab"}, repeats=2)
+    found = measuring.measure_rates({name: lambda name=name: calls.append(name) or 1 for name in "ab"}, repeats=2)
     assert "".join(calls) == "ababab"
     assert [len(each) for each in found.values()] == [2, 2]
 
 
 def test_a_target_is_met_at_its_bound() -> None:
-    assert [measuring.target("", ratio, least=1.7)["met"] for ratio in (1.69, 1.7)] == [False, True]
-    assert [measuring.target("", ratio, most=1.05)["met"] for ratio in (1.05, 1.06)] == [True, False]
+    assert [measuring.check_target("", ratio, least=1.7)["met"] for ratio in (1.69, 1.7)] == [False, True]
+    assert [measuring.check_target("", ratio, most=1.05)["met"] for ratio in (1.05, 1.06)] == [True, False]
 
 
 def test_start_up_is_told_apart_from_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     def seconds(folder: Path, stage: str, processes: int, threads: int) -> float:
-        faces = ranks.FEW if folder.name == "few" else ranks.STAGES[stage]["faces"]
+        faces = ranks.START_UP_FACES if folder.name == "few" else ranks.STAGES[stage]["faces"]
         return 3 * processes + faces / (100 * processes)
 
-    monkeypatch.setattr(ranks, "seconds", seconds)
+    monkeypatch.setattr(ranks, "time_stage", seconds)
     monkeypatch.setattr(ranks, "write_project", lambda folder, stage, count: folder)
     monkeypatch.setattr(ranks, "available_cores", lambda: 2)
-    rows = ranks.compared("train", [1, 2], repeats=2)
+    rows = ranks.measure_stage("train", [1, 2], repeats=2)
     names = ["ours, 1 process, 1 thread", "ours, 1 process, 2 threads", "ours, 2 processes, 2 threads"]
     assert [row["way"] for row in rows] == names
     assert [round(row["ratio"], 6) for row in rows] == [1, 1, 2]
@@ -81,24 +81,24 @@ def test_start_up_is_told_apart_from_the_rate(monkeypatch: pytest.MonkeyPatch) -
 
 def test_prediction_runs_on_what_is_written_for_it(tmp_path: Path) -> None:
     project = ranks.write_project(tmp_path / "few", "predict", 2)
-    assert ranks.seconds(project, "predict", processes=1, threads=1) > 0
+    assert ranks.time_stage(project, "predict", processes=1, threads=1) > 0
     assert np.load(project / "logits.npy").shape == (3, 1, 7)
 
 
 def test_training_runs_on_what_is_written_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ranks.write_project(tmp_path / "few", "train", 2))
-    monkeypatch.setattr(sys, "argv", ["train", *ranks.command("train")])
+    monkeypatch.setattr(sys, "argv", ["train", *ranks.stage_arguments("train")])
     train.main()
     assert Path("learnt/weights.safetensors").is_file()
 
 
 def test_the_page_has_what_was_found_and_keeps_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    monkeypatch.setattr(page, "RESULTS_FOLDER", tmp_path)
     found = told("prediction", prediction, TINY[prediction], tmp_path, monkeypatch)
     words = "Before.\n\n<!-- targets -->old<!-- end -->\n\n<!-- prediction -->old<!-- end -->\n\n{}\n\nAfter.\n"
     not_run = "<!-- ranks -->kept<!-- end -->"
-    text = page.filled(words.format(not_run))
-    assert text == page.filled(text), "filled twice"
+    text = page.fill_page(words.format(not_run))
+    assert text == page.fill_page(text), "filled twice"
     assert text.startswith("Before.")
     assert text.endswith(f"{not_run}\n\nAfter.\n")
     assert "old" not in text
@@ -108,12 +108,12 @@ def test_the_page_has_what_was_found_and_keeps_its_words(tmp_path: Path, monkeyp
 
 def test_a_number_of_a_table_has_three_digits() -> None:
     rows = [{"way": "ours", "faces": 10_000, "per_second": 1234.5, "ratio": 1.2345}]
-    cells = [cell.strip() for cell in measuring.markdown(rows).splitlines()[-1].strip("|").split("|")]
+    cells = [cell.strip() for cell in measuring.format_rows(rows).splitlines()[-1].strip("|").split("|")]
     assert cells == ["ours", "10,000", "1,234", "1.23"]
 
 
 def test_every_benchmark_has_its_place_in_the_page() -> None:
     files = {path.stem for path in page.HERE.glob("*.py")} - {"__main__", "measuring", "memory", "ordinary"}
-    assert files == set(page.RUNS)
-    text = page.PAGE.read_text(encoding="utf-8")
-    assert all(f"<!-- {name} -->" in text for name in page.RUNS)
+    assert files == set(page.BENCHMARK_ARGUMENTS)
+    text = page.README.read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in text for name in page.BENCHMARK_ARGUMENTS)

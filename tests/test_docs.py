@@ -29,9 +29,9 @@ from dvc.utils.collections import merge_dicts
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 
 from fer import cli
-from fer.data.ingest.detect import NAMED, READERS, name_of
+from fer.data.ingest.detect import EXPLICIT_READERS, READERS, get_reader_name
 from fer.experiments import search
-from fer.experiments.arms import ARMS
+from fer.experiments.arms import METHODS
 from fer.nn.names import NETWORKS
 from fer.params import Params, load_params
 from fer.pseudo_labels.params import Policies
@@ -117,11 +117,11 @@ def arguments(program: Callable[[], object], words: Sequence[str]) -> argparse.N
 def check_fer(words: Sequence[str], tmp_path: Path) -> None:
     given = vars(arguments(cli.main, words))
     assert set(given.get("networks", ())) <= set(NETWORKS)
-    assert set(given.get("arms", ())) <= set(ARMS)
+    assert set(given.get("arms", ())) <= set(METHODS)
     if keys := given.get("keys"):
-        asked = search.asked(keys)
-        points = search.drawn(asked, given["random"], 0) if given["random"] else search.grid(asked)
-        search.contents(yaml.safe_load((ROOT / "params.yaml").read_text()), points, given["rounds"])
+        asked = search.parse_search_space(keys)
+        points = search.draw_points(asked, given["random"], 0) if given["random"] else search.grid_points(asked)
+        search.params_at_points(yaml.safe_load((ROOT / "params.yaml").read_text()), points, given["rounds"])
 
 
 def check_dvc(words: Sequence[str], tmp_path: Path) -> None:
@@ -282,7 +282,9 @@ def rows(page: str, heading: str) -> list[str]:
 
 
 def test_the_table_of_layouts_has_every_reader_in_the_order_of_trying() -> None:
-    assert rows("docs/own_data.md", "## Which form") == [name_of(reader) for reader in (*READERS, *NAMED)]
+    assert rows("docs/own_data.md", "## Which form") == [
+        get_reader_name(reader) for reader in (*READERS, *EXPLICIT_READERS)
+    ]
 
 
 def test_the_table_of_policies_has_every_policy() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fer.core.files import write_array
-from fer.core.store import concatenate
-from fer.serving.annotate import annotating
-from fer.serving.inputs import Input
-from fer.serving.outputs import Seen
+from fer.core.store import concatenate_faces
+from fer.serving.annotate import annotation_writer
+from fer.serving.inputs import ImageInput
+from fer.serving.outputs import ImageResult
 
 resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
 
@@ -40,7 +40,7 @@ def test_an_array_is_whole_or_an_error(tmp_path: Path, missing: int, how: str) -
         if how == "write_array":
             write_array(tmp_path / "out.npy", FACES)
         else:
-            concatenate([tmp_path / "part.npy"], tmp_path / "out.npy")
+            concatenate_faces([tmp_path / "part.npy"], tmp_path / "out.npy")
         return (tmp_path / "out.npy").read_bytes()
 
     with room_for(room):
@@ -56,9 +56,11 @@ def test_a_video_is_whole_or_an_error(tmp_path: Path, size: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
 
     def written() -> None:
-        with annotating(tmp_path, None) as annotate:
+        with annotation_writer(tmp_path, None) as annotate:
             for number, picture in enumerate(noise):
-                annotate(Seen(Input("x.avi", picture, "x.avi", number, number / 25, 25.0), "no_face", "", ()))
+                annotate(
+                    ImageResult(ImageInput("x.avi", picture, "x.avi", number, number / 25, 25.0), "no_face", "", ())
+                )
 
     with room_for(size), pytest.raises(OSError, match="not written whole; is the disk full"):
         written()

@@ -17,7 +17,7 @@ import torch
 from test_processes import assert_none_is_running, wait_until
 
 from fer.core import files
-from fer.core.files import replacing, replacing_folder, write_json
+from fer.core.files import atomic_write, atomic_write_folder, write_json
 from fer.nn import weights
 from fer.runtime import errors
 from tests.robustness import harness
@@ -123,7 +123,7 @@ def test_an_earlier_folder_comes_back_where_the_new_one_cannot_take_its_place(
         rename(one, other)
 
     monkeypatch.setattr(files.os, "replace", refuse)
-    with pytest.raises(OSError, match=r"kept'$"), replacing_folder(folder) as part:
+    with pytest.raises(OSError, match=r"kept'$"), atomic_write_folder(folder) as part:
         (part / "new").touch()
     assert [file.name for file in folder.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [folder]
@@ -150,11 +150,11 @@ def test_a_full_disk_is_told_in_a_line_and_the_earlier_file_stays(
     path.write_text("old")
 
     def work() -> None:
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             write(part)
 
     with pytest.raises(SystemExit, match=f"^error: {path}: .*([Tt]oo large|disk full)"):
-        errors.run(work)
+        errors.run_main(work)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -184,7 +184,7 @@ def test_too_little_memory_is_told_in_a_line(error: Exception) -> None:
         raise error
 
     with pytest.raises(SystemExit) as ended:
-        errors.run(fail)
+        errors.run_main(fail)
     assert str(ended.value.code).startswith("error: out of memory")
     assert "\n" not in str(ended.value.code)
 
@@ -194,7 +194,7 @@ def test_other_errors_keep_their_traceback() -> None:
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        errors.run(fail)
+        errors.run_main(fail)
 
 
 def ended_by(process: "subprocess.Popen[str]", folder: Path, number: signal.Signals) -> tuple[int, str, str]:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.robustness import large
-from tests.robustness.large import faces_labelled, faces_predicted, frames_predicted, measured
+from tests.robustness.large import measure_job, run_fer_predict, run_predict, run_pseudo_label
 
 Job = Callable[[Path, int], tuple[dict[str, float], list[str]]]
 
 
-@pytest.mark.parametrize(("job", "count"), [(faces_predicted, 40_000), (faces_labelled, 5_000), (frames_predicted, 60)])
+@pytest.mark.parametrize(("job", "count"), [(run_predict, 40_000), (run_pseudo_label, 5_000), (run_fer_predict, 60)])
 def test_every_row_is_accounted_for(job: Job, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large, "FLAT", 100)
+    monkeypatch.setattr(large, "MAX_GROWTH", 100)
     figures, lost = job(tmp_path, count)
     assert lost == []
     assert figures["second_half_megabytes"] > 100
@@ -22,8 +22,8 @@ def test_every_row_is_accounted_for(job: Job, count: int, tmp_path: Path, monkey
 
 def test_memory_that_grows_and_a_failure_are_lost(tmp_path: Path) -> None:
     growing = "import time; time.sleep(1.5); kept = bytearray(300_000_000); time.sleep(0.5)"
-    assert "memory grows" in measured([sys.executable, "-c", growing], tmp_path)[1][0]
+    assert "memory grows" in measure_job([sys.executable, "-c", growing], tmp_path)[1][0]
     assert (
         "ends with 1: error: no"
-        in measured([sys.executable, "-c", "import sys; sys.exit('error: no')"], tmp_path)[1][0]
+        in measure_job([sys.executable, "-c", "import sys; sys.exit('error: no')"], tmp_path)[1][0]
     )

@@ -10,23 +10,23 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped
-from fer.data.readers.record import Found, Record
+from fer.data.media.issues import SkippedItem
+from fer.data.readers.record import ReaderItem, Record
 
-FUZZ = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+FUZZ_SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
-def save(path: Path) -> None:
+def save_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(path)
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def packed(root: Path, archive: Path) -> Folder:
+def zip_folder(root: Path, archive: Path) -> Folder:
     """What is below `root` in a new zip, as a reader is given it."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(archive, "w") as file:
@@ -38,31 +38,31 @@ def packed(root: Path, archive: Path) -> Folder:
     return folder.as_root()
 
 
-def told(items: Iterable[Found]) -> list[Any]:
+def summarize_items(items: Iterable[ReaderItem]) -> list[Any]:
     """What a reader says, apart from where the pictures lie."""
     return [
-        (item.id, item.emotion, item.fold, item.raw, item.group, item.faces, item.box, item.by_rule)
+        (item.id, item.emotion, item.fold, item.raw, item.group, item.face_mode, item.box, item.by_rule)
         if isinstance(item, Record)
         else item
         for item in items
     ]
 
 
-def labels(items: Iterable[Found]) -> list[Any]:
+def face_labels(items: Iterable[ReaderItem]) -> list[Any]:
     """Id, emotion and fold of each face; what is none as it is."""
     return [(item.id, item.emotion, item.fold) if isinstance(item, Record) else item for item in items]
 
 
-def reasons(items: Iterable[Found]) -> list[tuple[str, str]]:
-    return [(item.id, item.reason) for item in items if isinstance(item, Dropped)]
+def skip_reasons(items: Iterable[ReaderItem]) -> list[tuple[str, str]]:
+    return [(item.id, item.reason) for item in items if isinstance(item, SkippedItem)]
 
 
-def lines_in(content: bytes) -> int:
+def count_lines(content: bytes) -> int:
     """Lines that are not blank."""
     lines = (line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace") for line in content.split(b"\n"))
     return sum(bool(line.strip()) for line in lines)
 
 
-def lines_told(items: list[Found]) -> int:
+def count_reported_lines(items: list[ReaderItem]) -> int:
     """Faces, and lines that were dropped."""
-    return len(items) - sum(reason == "without label" for _, reason in reasons(items))
+    return len(items) - sum(reason == "without label" for _, reason in skip_reasons(items))

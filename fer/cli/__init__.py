@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 
-from fer.runtime.errors import run
+from fer.runtime.errors import run_main
 
 COMMANDS = "add remove doctor compare benchmark search rounds review predict explain demo export landmarks"
 
@@ -15,4 +15,4 @@ def main() -> None:
     for name in COMMANDS.split():
         import_module(f"fer.cli.{name}").add_to(commands)
     args = parser.parse_args()
-    run(lambda: args.call(args))
+    run_main(lambda: args.call(args))

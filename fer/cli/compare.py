@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fer.cli.arguments import at_least
+from fer.cli.arguments import int_at_least
 from fer.params import load_params
 
 
@@ -19,9 +19,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "networks", nargs="*", metavar="NETWORK", help="rows of `networks` in params.yaml (default: all)"
     )
-    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--faces", type=at_least(1), help="training faces, drawn once (default: all)")
-    parser.add_argument("--steps", type=at_least(1), help="batches for every network (default: as its recipe says)")
+    parser.add_argument("--seeds", nargs="+", type=int_at_least(0), default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--faces", type=int_at_least(1), help="training faces, drawn once (default: all)")
+    parser.add_argument("--steps", type=int_at_least(1), help="batches for every network (default: as its recipe says)")
     parser.add_argument("--unified", type=Path, default=Path("data/unified"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("data/comparison"), help="default: %(default)s")
     parser.set_defaults(call=compare)
@@ -30,9 +30,9 @@ def add_to(commands: Any) -> None:
 def compare(args: argparse.Namespace) -> None:
     import sys
 
-    from fer.core.files import replacing, write_csv
+    from fer.core.files import atomic_write, write_csv
     from fer.experiments import comparison, comparison_plot
-    from fer.experiments.standings import IMAGENET, SCRATCH, markdown, standings
+    from fer.experiments.standings import FROM_IMAGENET, FROM_SCRATCH, build_leaderboard, format_leaderboard
     from fer.runtime.errors import InputError
 
     chosen = load_params()
@@ -41,34 +41,34 @@ def compare(args: argparse.Namespace) -> None:
         raise InputError(
             f"{', '.join(unknown)}: not in `networks` of params.yaml, which has {', '.join(chosen.networks)}"
         )
-    recipes = {name: chosen.train.changed(chosen.networks[name]) for name in names}
+    recipes = {name: chosen.train.with_overrides(chosen.networks[name]) for name in names}
     of = {
-        targets: comparison.read(args.unified, chosen, targets, args.faces)
+        targets: comparison.read_comparison_data(args.unified, chosen, targets, args.faces)
         for targets in {recipe.targets for recipe in recipes.values()}
     }
     material = next(iter(of.values()))
     plans = {
-        name: comparison.shared_out(recipe, args.steps, name) if args.steps else (recipe, len(material.train))
+        name: comparison.fit_steps(recipe, args.steps, name) if args.steps else (recipe, len(material.train))
         for name, recipe in recipes.items()
     }
     kinds = {
-        name: IMAGENET if recipe.transfer and recipe.transfer.pretrained else SCRATCH
+        name: FROM_IMAGENET if recipe.transfer and recipe.transfer.pretrained else FROM_SCRATCH
         for name, recipe in recipes.items()
     }
     runs, failed = {}, []
     for name, (recipe, epoch_faces) in plans.items():
-        tasks = [comparison.Task(name, seed, recipe, epoch_faces, of[recipe.targets], chosen) for seed in seeds]
+        tasks = [comparison.TrainingJob(name, seed, recipe, epoch_faces, of[recipe.targets], chosen) for seed in seeds]
         try:
-            runs[name] = {task.seed: comparison.run(task, args.out / name, chosen.evaluate.bins) for task in tasks}
+            runs[name] = {task.seed: comparison.run_job(task, args.out / name, chosen.evaluate.bins) for task in tasks}
         except InputError as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
             failed.append(name)
     if runs:
-        table = standings(runs, kinds, material.measured, chosen.emotions, chosen.evaluate.bins)
+        table = build_leaderboard(runs, kinds, material.held_out, chosen.emotions, chosen.evaluate.bins)
         write_csv(args.out / "comparison.csv", table)
-        with replacing(args.out / "comparison.md") as part:
-            part.write_text(markdown(table, len(material.train), material.measured), encoding="utf-8")
-        comparison_plot.comparison(args.out / "comparison.png", table)
+        with atomic_write(args.out / "comparison.md") as part:
+            part.write_text(format_leaderboard(table, len(material.train), material.held_out), encoding="utf-8")
+        comparison_plot.plot_comparison(args.out / "comparison.png", table)
         print(f"{args.out}: comparison.csv, comparison.md, comparison.png")
     if failed:
         raise InputError(f"{', '.join(failed)}: could not be run, see above; the others were compared")

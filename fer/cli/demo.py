@@ -14,18 +14,18 @@ def add_to(commands: Any) -> None:
         "sent elsewhere.",
     )
     parser.add_argument("--model", type=Path, default=Path("data/package"), help="a package (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=8000, help="default: %(default)s")
+    parser.add_argument("--port", type=_parse_port, default=8000, help="default: %(default)s")
     parser.set_defaults(call=demo)
 
 
 def demo(args: argparse.Namespace) -> None:
     from fer.runtime.errors import InputError
-    from fer.serving.demo import Demo
+    from fer.serving.demo import DemoServer
     from fer.serving.predictor import Predictor
 
     predictor, card = Predictor.load(args.model), args.model / "card.md"
     try:
-        server = Demo(predictor, card.read_text(encoding="utf-8") if card.is_file() else "", args.port)
+        server = DemoServer(predictor, card.read_text(encoding="utf-8") if card.is_file() else "", args.port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -39,7 +39,7 @@ def demo(args: argparse.Namespace) -> None:
         print()
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     if not 1024 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not within 1024 to 65535")
     return int(text)

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from fer.cli.paths import RAW
-from fer.data.ingest.add_source import pointer_of
-from fer.experiments.dvc_experiments import dvc
+from fer.cli.paths import RAW_FOLDER
+from fer.data.ingest.add_source import dvc_file
+from fer.experiments.dvc_experiments import run_dvc
 from fer.params import load_params
 
-State = Literal["ok", "warning", "problem"]
-Finding = tuple[State, str]
+Severity = Literal["ok", "warning", "problem"]
+Finding = tuple[Severity, str]
 
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PYPROJECT_FILE = Path(__file__).parents[2] / "pyproject.toml"
 _BUILDS = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")  # that also hold cv2
 _FREE_BYTES = 5e9
 
@@ -38,8 +38,16 @@ def add_to(commands: Any) -> None:
 
 def doctor(args: argparse.Namespace) -> None:
     worst, told = False, set[str]()
-    for check in (installation, project, parameters, sources, device, disk, *([files] if args.files else [])):
-        for state, text in findings(check):
+    for check in (
+        check_installation,
+        check_project,
+        check_params,
+        check_sources,
+        check_device,
+        check_disk,
+        *([check_files] if args.files else []),
+    ):
+        for state, text in run_check(check):
             if text in told:  # several checks need params.yaml
                 continue
             told.add(text)
@@ -49,7 +57,7 @@ def doctor(args: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def run_check(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """What a check finds; one that fails itself is a finding."""
     from fer.runtime.errors import InputError
 
@@ -61,16 +69,16 @@ def findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield "problem", f"{check.__name__} could not be checked: {type(error).__name__}: {error}"
 
 
-def installation() -> Iterator[Finding]:
+def check_installation() -> Iterator[Finding]:
     import tomllib
 
     yield ("ok" if sys.version_info >= (3, 11) else "problem"), f"Python {sys.version.split()[0]} (3.11 or newer)"
-    about = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    about = tomllib.loads(PYPROJECT_FILE.read_text(encoding="utf-8"))["project"]
     for line in about["dependencies"]:
-        yield package(line, "problem", "run `make setup`")
+        yield check_requirement(line, "problem", "run `make setup`")
     for extra, lines in about["optional-dependencies"].items():
         for line in lines if extra != "dev" else []:
-            yield package(line, "ok", f"only the extra {extra} needs it: pip install '.[{extra}]'")
+            yield check_requirement(line, "ok", f"only the extra {extra} needs it: pip install '.[{extra}]'")
     try:
         import torchvision  # noqa: F401
     except Exception as error:
@@ -81,13 +89,13 @@ def installation() -> Iterator[Finding]:
         yield "problem", f"OpenCV {cv2.__version__} has no cascades; pip install 'opencv-python-headless<5'"
 
 
-def package(line: str, if_missing: State, remedy: str) -> Finding:
+def check_requirement(requirement_line: str, severity_if_missing: Severity, remedy: str) -> Finding:
     """What is found of a package, by a line of pyproject.toml such as `numpy>=2.0`."""
     from importlib.metadata import PackageNotFoundError, version
 
     from packaging.requirements import Requirement  # comes with DVC and matplotlib
 
-    needed = Requirement(line)
+    needed = Requirement(requirement_line)
     for name in (needed.name, *(_BUILDS if needed.name.startswith("opencv") else ())):
         try:
             found = version(name)
@@ -96,10 +104,10 @@ def package(line: str, if_missing: State, remedy: str) -> Finding:
         if needed.specifier.contains(found, prereleases=True):
             return "ok", f"{name} {found}"
         return "problem", f"{name} is {found}, but must be {needed.specifier}; {remedy}"
-    return if_missing, f"{needed.name} is not installed; {remedy}"
+    return severity_if_missing, f"{needed.name} is not installed; {remedy}"
 
 
-def project() -> Iterator[Finding]:
+def check_project() -> Iterator[Finding]:
     for what, place, remedy in (("a git repository", ".git", "git init"), ("DVC", ".dvc", "dvc init")):
         there = any((folder / place).exists() for folder in (Path.cwd(), *Path.cwd().parents))
         yield ("ok", f"{what} is here") if there else ("problem", f"{what} is not here; run `{remedy}`")
@@ -112,7 +120,7 @@ def project() -> Iterator[Finding]:
             yield "problem", f"{name} is not here; run this in the project's folder"
 
 
-def parameters() -> Iterator[Finding]:
+def check_params() -> Iterator[Finding]:
 
     chosen = load_params()
     yield "ok", f"params.yaml is valid: {len(chosen.emotions)} emotions, networks {', '.join(chosen.ensemble)}"
@@ -121,16 +129,16 @@ def parameters() -> Iterator[Finding]:
         yield "problem", f"ingest.detector is {detector}, which is not there; a detector is haar or a YuNet model"
 
 
-def sources() -> Iterator[Finding]:
+def check_sources() -> Iterator[Finding]:
 
     from fer.core.files import read_json
-    from fer.data.ingest.detect import READERS, name_of, reader_named, recognise
+    from fer.data.ingest.detect import READERS, detect_layout, find_reader, get_reader_name
     from fer.runtime.errors import InputError
 
     chosen = load_params()
     for source in chosen.sources:
-        folder = RAW / source
-        pointer = pointer_of(folder)
+        folder = RAW_FOLDER / source
+        pointer = dvc_file(folder)
         if source.startswith("sample_") and not folder.exists():
             yield "ok", f"{source}: will be drawn by `dvc repro`"
             continue
@@ -139,11 +147,11 @@ def sources() -> Iterator[Finding]:
             continue
         named = chosen.ingest.readers.get(source)
         try:
-            reader, _ = recognise(folder, [reader_named(named)] if named else READERS)
+            reader, _ = detect_layout(folder, [find_reader(named)] if named else READERS)
         except InputError as error:
             yield "problem", str(error)
             continue
-        yield "ok", f"{source}: read as {name_of(reader)}; {reader.TERMS}"
+        yield "ok", f"{source}: read as {get_reader_name(reader)}; {reader.LICENSE_TERMS}"
         if not (pointer.exists() or source.startswith("sample_")):
             yield "warning", f"{source}: its files are not versioned; `dvc add {folder}`"
     report = Path("data/unified/report.json")
@@ -159,12 +167,12 @@ def sources() -> Iterator[Finding]:
             yield "warning", f"{source}: {note}"
 
 
-def device() -> Iterator[Finding]:
+def check_device() -> Iterator[Finding]:
     import torch
 
-    from fer.nn.inference import SLOW_BF16, computes_in_bf16
-    from fer.nn.inference import device as chosen_device
-    from fer.runtime.parallel import cores
+    from fer.nn.inference import SLOW_BF16_WARNING, supports_bf16
+    from fer.nn.inference import default_device as chosen_device
+    from fer.runtime.parallel import worker_count
 
     where = chosen_device()
     if where.type == "cuda":
@@ -172,28 +180,28 @@ def device() -> Iterator[Finding]:
         yield "ok", f"GPU: {torch.cuda.get_device_name(where)}, {memory:.0f} GB"
     else:
         yield "ok", f"no GPU is used ({where.type}); training takes minutes on drawn faces, hours on large sets"
-    yield "ok", f"{cores()} processes, {torch.get_num_threads()} threads"
+    yield "ok", f"{worker_count()} processes, {torch.get_num_threads()} threads"
     for name in ("FER_DEVICE", "FER_NPROC"):
         if name in os.environ:
             yield "ok", f"{name} is {os.environ[name]}"
     if load_params().precision == "bf16" and where.type == "cpu":
-        fast = computes_in_bf16(Path("/proc/cpuinfo"))
-        yield ("ok", "the processor computes in bf16") if fast else ("warning", SLOW_BF16)
+        fast = supports_bf16(Path("/proc/cpuinfo"))
+        yield ("ok", "the processor computes in bf16") if fast else ("warning", SLOW_BF16_WARNING)
 
 
-def disk() -> Iterator[Finding]:
+def check_disk() -> Iterator[Finding]:
     free = shutil.disk_usage(".").free
-    state: State = "ok" if free > _FREE_BYTES else "warning"
+    state: Severity = "ok" if free > _FREE_BYTES else "warning"
     yield state, f"{free / 1e9:.0f} GB of disk are free"
 
 
-def files() -> Iterator[Finding]:
+def check_files() -> Iterator[Finding]:
     """What is in the cache, under the MD5 of its content, and in the results of `dvc.lock`."""
     import json
 
     import yaml
 
-    kept = Path(dvc("cache", "dir").strip()) / "files" / "md5"
+    kept = Path(run_dvc("cache", "dir").strip()) / "files" / "md5"
     expected = [(path, path.parent.name + path.name.removesuffix(".dir")) for path in sorted(kept.glob("??/*"))]
     lock = Path("dvc.lock")
     stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].values() if lock.is_file() else []

@@ -32,26 +32,24 @@ def explain(args: argparse.Namespace) -> None:
     # torch takes seconds to import: `fer --help` must not wait for it
     import numpy as np
 
-    from fer.reporting.explanation.gallery import picture_page
-    from fer.serving.inputs import Inputs
-    from fer.serving.package.bundle import strongest
+    from fer.reporting.explanation.gallery import write_image_page
+    from fer.serving.inputs import InputLoader
+    from fer.serving.package.bundle import strongest_member
     from fer.serving.predictor import Predictor
-    from fer.serving.statuses import FAILED
+    from fer.serving.statuses import FAILED_STATUSES
 
     if args.out.exists() and not args.out.is_dir():
         args.parser.error(f"--out: {args.out} is there, and is no folder")
-    predictor, inputs = Predictor.load(args.model, args.faces), Inputs()
-    voter, failed = strongest(predictor.package), False
-    for number, seen in enumerate(
-        predictor.stream(item for source in args.sources for item in inputs.named(source)), 1
-    ):
+    predictor, inputs = Predictor.load(args.model, args.faces), InputLoader()
+    voter, failed = strongest_member(predictor.package), False
+    for number, seen in enumerate(predictor.stream(item for source in args.sources for item in inputs.load(source)), 1):
         if seen.faces:
             path = args.out / f"{number:04}.explained.png"  # a name that no picture of the user's own has
             probs = np.array([list(face.probabilities.values()) for face in seen.faces], dtype=np.float32)
-            picture_page(path, voter, np.array([face.face for face in seen.faces]), probs)
+            write_image_page(path, voter, np.array([face.face for face in seen.faces]), probs)
             print(f"{path}: {seen.input.source}{'' if seen.input.frame is None else f', frame {seen.input.frame}'}")
         else:
             print(f"{seen.input.source}: {seen.detail or 'no face'}", file=sys.stderr)
-        failed |= seen.status in FAILED
+        failed |= seen.status in FAILED_STATUSES
     if failed:
         sys.exit(1)

@@ -25,9 +25,9 @@ def export(args: argparse.Namespace) -> None:
     from fer.serving import onnx
     from fer.serving.package import bundle
 
-    package = bundle.load(args.model, torch.device("cpu"))
-    difference = onnx.export(package, args.out)
-    about = package.about
+    package = bundle.load_package(args.model, torch.device("cpu"))
+    difference = onnx.export_onnx(package, args.out)
+    about = package.manifest
     if difference is None:
         checked = "not checked: onnxruntime is not installed"
     else:

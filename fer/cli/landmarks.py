@@ -35,41 +35,41 @@ def landmarks(args: argparse.Namespace) -> None:
     from PIL import Image
     from tqdm import tqdm
 
-    from fer.core.files import guarded, write_csv
+    from fer.core.files import escape_formulas, write_csv
     from fer.core.store import open_faces
-    from fer.serving.landmarks import DISTANCES, distances, drawn, points
+    from fer.serving.landmarks import DISTANCE_NAMES, draw_landmarks, find_landmarks, measure_distances
 
-    paths = list(pictures(args.pictures))
+    paths = list(list_image_files(args.pictures))
     total = sum(len(open_faces(path)) if path.suffix == ".npy" else 1 for path in paths)
     coordinates = [f"{axis}_{k}" for k in range(68) for axis in "xy"]
     rows: list[tuple[str, str]] = []
-    features = np.full((total, len(DISTANCES) + len(coordinates)), np.nan)
-    for source, face in tqdm(_faces(paths), total=total, unit="face", disable=None):
+    features = np.full((total, len(DISTANCE_NAMES) + len(coordinates)), np.nan)
+    for source, face in tqdm(_read_face_images(paths), total=total, unit="face", disable=None):
         if isinstance(face, str):
             rows.append((source, face))
             continue
-        found, size = points(face), len(face)
-        features[len(rows)] = [*distances(found), *((found + 0.5) / size).ravel()]
+        found, size = find_landmarks(face), len(face)
+        features[len(rows)] = [*measure_distances(found), *((found + 0.5) / size).ravel()]
         if args.draw:
             args.draw.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(drawn(found, size)).save(args.draw / f"{len(rows):06}.png")
+            Image.fromarray(draw_landmarks(found, size)).save(args.draw / f"{len(rows):06}.png")
         rows.append((source, "ok"))
     table = pd.DataFrame(rows, columns=["source", "status"])
-    table["source"] = guarded(table["source"])
-    write_csv(args.out, table.join(pd.DataFrame(features, columns=[*DISTANCES, *coordinates])))
+    table["source"] = escape_formulas(table["source"])
+    write_csv(args.out, table.join(pd.DataFrame(features, columns=[*DISTANCE_NAMES, *coordinates])))
 
 
-def pictures(paths: list[Path]) -> Iterator[Path]:
+def list_image_files(paths: list[Path]) -> Iterator[Path]:
     """The files among `paths` and all files in the folders among them, sorted."""
     for path in paths:
         yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
-def _faces(paths: list[Path]) -> Iterator[tuple[str, "np.ndarray | str"]]:
+def _read_face_images(paths: list[Path]) -> Iterator[tuple[str, "np.ndarray | str"]]:
     """The name of each face, and its pixels or why there are none."""
     from fer.core.store import open_faces
-    from fer.data.media.images import UndecodableError, decode
-    from fer.serving.landmarks import SIDE
+    from fer.data.media.images import UndecodableError, decode_face
+    from fer.serving.landmarks import MODEL_INPUT_PX
 
     for path in paths:
         if path.suffix == ".npy":
@@ -77,6 +77,6 @@ def _faces(paths: list[Path]) -> Iterator[tuple[str, "np.ndarray | str"]]:
                 yield f"{path}#{row}", face
             continue
         try:
-            yield str(path), decode(path, SIDE)
+            yield str(path), decode_face(path, MODEL_INPUT_PX)
         except UndecodableError as error:
             yield str(path), error.reason

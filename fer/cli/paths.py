@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-RAW, PARAMS = Path("data/raw"), Path("params.yaml")
+RAW_FOLDER, PARAMS_FILE = Path("data/raw"), Path("params.yaml")
 
 
-SUMMARY = Path("metrics/summary.json")
+SUMMARY_FILE = Path("metrics/summary.json")
 
 
-MADE = tuple(Path("data") / name for name in ("models", "predictions", "pseudo_labels"))  # a folder for each round
+ROUND_FOLDERS = tuple(
+    Path("data") / name for name in ("models", "predictions", "pseudo_labels")
+)  # a folder for each round

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fer.runtime.errors import InputError, in_one_line
-from fer.serving.statuses import FAILED, MEANING
+from fer.runtime.errors import InputError, escape_unprintable
+from fer.serving.statuses import FAILED_STATUSES, STATUS_MEANINGS
 
-SUFFIXES = (".csv", ".jsonl")
-TOLD = 10  # failures; the rest are counted
+OUTPUT_SUFFIXES = (".csv", ".jsonl")
+MAX_PRINTED_FAILURES = 10  # failures; the rest are counted
 
 
 def add_to(commands: Any) -> None:
-    statuses = "\n".join(f"  {status:<11}{meaning}" for status, meaning in MEANING.items())
+    statuses = "\n".join(f"  {status:<11}{meaning}" for status, meaning in STATUS_MEANINGS.items())
     parser = commands.add_parser(
         "predict",
         help="name the apparent expression of faces in pictures and videos",
@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
         help="a picture, video, folder, archive (zip, tar, tar.gz) or pattern; the number of a camera, until Ctrl-C; "
         "or -, for a list of such, one a line, on standard input",
     )
-    parser.add_argument("-o", "--out", type=_out, help="file to write, .csv or .jsonl (default: standard output)")
+    parser.add_argument("-o", "--out", type=_parse_out, help="file to write, .csv or .jsonl (default: standard output)")
     parser.add_argument(
         "--faces",
         choices=("auto", "whole", "detect"),
@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
         help="whole: each picture is a face; detect: faces are looked for; auto (default): a square picture of at most "
         "120 pixels is a face, in others faces are looked for",
     )
-    parser.add_argument("--fps", type=_rate, help="frames to look at in a second of a video (default: every one)")
+    parser.add_argument("--fps", type=_parse_rate, help="frames to look at in a second of a video (default: every one)")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="folder for copies with boxes and labels")
     parser.add_argument("--model", type=Path, default=Path("data/package"), help="a package (default: %(default)s)")
     parser.add_argument("--detector", default="haar", help="haar (default), or the path of a YuNet model (.onnx)")
@@ -56,10 +56,10 @@ def add_to(commands: Any) -> None:
 
 
 def predict(args: argparse.Namespace) -> None:
-    _refuse_what_does_not_fit(args)
+    _check_arguments(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends as by Ctrl-C, with nothing left
     try:
-        counts = look(args)
+        counts = predict_sources(args)
         print(end="", flush=True)  # also where standard output is closed
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,49 +68,54 @@ def predict(args: argparse.Namespace) -> None:
             raise
         raise InputError(f"{args.out or 'standard output'}: {error.strerror}") from error
     else:
-        if any(counts[status] for status in FAILED):
+        if any(counts[status] for status in FAILED_STATUSES):
             sys.exit(1)
 
 
-def look(args: argparse.Namespace) -> Counter[str]:
+def predict_sources(args: argparse.Namespace) -> Counter[str]:
     """Look at everything and write what is seen; how many pictures had each status."""
     # torch takes seconds to import: `fer --help` must not wait for it
     from tqdm import tqdm
 
-    from fer.serving.annotate import annotating
-    from fer.serving.inputs import Inputs
-    from fer.serving.outputs import writing
+    from fer.serving.annotate import annotation_writer
+    from fer.serving.inputs import InputLoader
+    from fer.serving.outputs import results_writer
     from fer.serving.predictor import Predictor
 
     predictor = Predictor.load(args.model, args.faces, args.detector)
-    about = predictor.package.about
-    inputs = Inputs(args.fps)
-    items = (item for source in _listed(args.sources) for item in inputs.named(source))
+    about = predictor.package.manifest
+    inputs = InputLoader(args.fps)
+    items = (item for source in _expand_stdin(args.sources) for item in inputs.load(source))
     sheet = args.out.suffix == ".csv" if args.out else args.format == "tidy"
     began = time.monotonic()
     counts: Counter[str] = Counter()
     faces = accepted = 0
     with (
-        writing(args.out, sheet, args.format, about.emotions, about.id) as write,
-        annotating(args.annotate, args.fps) as annotate,
+        results_writer(args.out, sheet, args.format, about.emotions, about.id) as write,
+        annotation_writer(args.annotate, args.fps) as annotate,
         tqdm(unit=" pictures", unit_scale=True, disable=None) as bar,
     ):
-        for seen in predictor.stream(items, keep=args.annotate is not None):
+        for seen in predictor.stream(items, keep_images=args.annotate is not None):
             write(seen)
             annotate(seen)
             counts[seen.status] += 1
             faces += len(seen.faces)
             accepted += sum(face.accepted for face in seen.faces)
-            if seen.status in FAILED and sum(counts[status] for status in FAILED) <= TOLD:
-                bar.write(in_one_line(f"{seen.input.source:.1000}: {seen.detail}"), file=sys.stderr)
+            if (
+                seen.status in FAILED_STATUSES
+                and sum(counts[status] for status in FAILED_STATUSES) <= MAX_PRINTED_FAILURES
+            ):
+                bar.write(escape_unprintable(f"{seen.input.source:.1000}: {seen.detail}"), file=sys.stderr)
             bar.update()
-    _tell(inputs.notes, counts, faces, accepted, time.monotonic() - began)
+    _print_summary(inputs.notes, counts, faces, accepted, time.monotonic() - began)
     return counts
 
 
-def _tell(notes: list[str], counts: Counter[str], faces: int, accepted: int, seconds: float) -> None:
+def _print_summary(notes: list[str], counts: Counter[str], faces: int, accepted: int, seconds: float) -> None:
     pictures = counts["ok"] + counts["no_face"]
-    failures = ", ".join(f"{counts[status]:,} {status}" for status in MEANING if status in FAILED and counts[status])
+    failures = ", ".join(
+        f"{counts[status]:,} {status}" for status in STATUS_MEANINGS if status in FAILED_STATUSES and counts[status]
+    )
     rate = f"{pictures / seconds:,.1f} a second"
     lines = [*notes, f"{faces:,} faces ({accepted:,} accepted) in {pictures:,} pictures and frames, {rate}"]
     if counts["no_face"]:
@@ -118,10 +123,10 @@ def _tell(notes: list[str], counts: Counter[str], faces: int, accepted: int, sec
         lines.append(f"{counts['no_face']:,} of them without a face{hint}")
     if failures:
         lines.append(f"failed: {failures}")
-    print(*map(in_one_line, lines), sep="\n", file=sys.stderr)
+    print(*map(escape_unprintable, lines), sep="\n", file=sys.stderr)
 
 
-def _refuse_what_does_not_fit(args: argparse.Namespace) -> None:
+def _check_arguments(args: argparse.Namespace) -> None:
     if args.format != "tidy" and args.out and args.out.suffix != ".jsonl":
         args.parser.error(f"--format {args.format} writes .jsonl, not {args.out.name}")
     if args.annotate and args.annotate.exists() and not args.annotate.is_dir():
@@ -137,7 +142,7 @@ def _refuse_what_does_not_fit(args: argparse.Namespace) -> None:
             args.parser.error(f"--annotate: {args.annotate} lies in {source}, which is searched; name another folder")
 
 
-def _listed(sources: list[str]) -> Iterator[str]:
+def _expand_stdin(sources: list[str]) -> Iterator[str]:
     """The sources, with the lines of standard input in place of -."""
     for source in sources:
         if source == "-":
@@ -146,16 +151,16 @@ def _listed(sources: list[str]) -> Iterator[str]:
             yield source
 
 
-def _out(text: str) -> Path:
+def _parse_out(text: str) -> Path:
     path = Path(text)
-    if path.suffix not in SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text} ends in neither {' nor '.join(SUFFIXES)}")
+    if path.suffix not in OUTPUT_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text} ends in neither {' nor '.join(OUTPUT_SUFFIXES)}")
     if path.exists() and not path.is_file():
         raise argparse.ArgumentTypeError(f"{text} is there, and is no file")
     return path
 
 
-def _rate(text: str) -> float:
+def _parse_rate(text: str) -> float:
     if not 0 < (rate := float(text)) < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is no rate above 0")
     return rate

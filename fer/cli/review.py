@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fer.cli.arguments import at_least
+from fer.cli.arguments import int_at_least
 from fer.params import load_params
 
-DATA = Path("data")
-REVIEWS = DATA / "reviews.csv"
+DATA_FOLDER = Path("data")
+REVIEWS_FILE = DATA_FOLDER / "reviews.csv"
 
 
 def add_to(commands: Any) -> None:
@@ -20,8 +20,8 @@ def add_to(commands: Any) -> None:
         "corrected sheets and put their answers into data/reviews.csv, from which every round learns.",
     )
     parser.add_argument("--round", type=int, help="whose pseudo-labels to look at (default: the last)")
-    parser.add_argument("--faces", type=at_least(1), default=100, help="of each kind (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=DATA / "review", help="folder (default: %(default)s)")
+    parser.add_argument("--faces", type=int_at_least(1), default=100, help="of each kind (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=DATA_FOLDER / "review", help="folder (default: %(default)s)")
     parser.add_argument(
         "--read",
         nargs="+",
@@ -34,21 +34,21 @@ def add_to(commands: Any) -> None:
 
 
 def review(args: argparse.Namespace) -> None:
-    read(args.read) if args.read else ask(args)
+    import_reviews(args.read) if args.read else write_review_questions(args)
 
 
-def ask(args: argparse.Namespace) -> None:
+def write_review_questions(args: argparse.Namespace) -> None:
     """Write the sheet."""
     import numpy as np
 
     from fer.core.files import read_array
     from fer.core.labels import read_table
     from fer.core.store import open_faces
-    from fer.predictions.calibration import probabilities
-    from fer.predictions.ensembles import read_predictions, vote
-    from fer.predictions.uncertainty import first, influence, margin
-    from fer.pseudo_labels.review.answers import answers, read_reviews
-    from fer.pseudo_labels.review.sheet import doubtful, influential, write_sheet
+    from fer.predictions.calibration import compute_probs
+    from fer.predictions.ensembles import average_probs, read_stored_logits
+    from fer.predictions.uncertainty import el2n, lowest_scores, margin
+    from fer.pseudo_labels.review.answers import match_reviews, read_reviews
+    from fer.pseudo_labels.review.sheet import make_doubtful_section, make_influential_section, write_review_sheet
     from fer.runtime.errors import InputError
 
     chosen = load_params()
@@ -58,34 +58,34 @@ def ask(args: argparse.Namespace) -> None:
     round_ = rounds[-1] if args.round is None else args.round
     if round_ not in rounds:
         raise InputError(f"--round {round_}: pseudo-labels are for the rounds {', '.join(map(str, rounds))}")
-    table, faces = read_table(DATA / "unified/table.csv"), open_faces(DATA / "unified/faces.npy")
-    reviews = read_reviews(REVIEWS)
-    check_unread(args.out / "faces.csv", reviews)
-    labels = DATA / "pseudo_labels" / str(round_)
+    table, faces = read_table(DATA_FOLDER / "unified/table.csv"), open_faces(DATA_FOLDER / "unified/faces.npy")
+    reviews = read_reviews(REVIEWS_FILE)
+    fail_if_unread(args.out / "faces.csv", reviews)
+    labels = DATA_FOLDER / "pseudo_labels" / str(round_)
     probs, accepted, weights = (read_array(labels / f"{name}.npy") for name in ("probs", "accepted", "weights"))
     if not len(table) == len(faces) == len(probs):
         raise InputError(f"{labels}: not of today's {len(table)} faces; label again with `dvc repro`")
 
-    asked = (table["fold"] == "unlabelled").to_numpy() & ~answers(reviews, table, emotions).given
+    asked = (table["fold"] == "unlabelled").to_numpy() & ~match_reviews(reviews, table, emotions).reviewed
     if not asked.any():
         raise InputError(
             "there is no unlabelled face that was not reviewed yet; add an unlabelled source with `fer add`"
         )
-    rows = first(margin(probs), asked, table, args.faces)
-    sections = [doubtful(rows, probs, table, faces, emotions)]
-    predictions = DATA / "predictions" / str(round_)
+    rows = lowest_scores(margin(probs), asked, table, args.faces)
+    sections = [make_doubtful_section(rows, probs, table, faces, emotions)]
+    predictions = DATA_FOLDER / "predictions" / str(round_)
     if predictions.is_dir():
         learnt = (
             np.eye(len(emotions), dtype=np.float32)[probs.argmax(axis=1)] if chosen.retrain.labels == "hard" else probs
         )
-        networks = read_predictions(predictions, chosen.ensemble, emotions, len(table))
-        said = vote({name: probabilities(of.logits, 1.0) for name, of in networks.items()}, chosen.ensemble)
+        networks = read_stored_logits(predictions, chosen.ensemble, emotions, len(table))
+        said = average_probs({name: compute_probs(of.logits, 1.0) for name, of in networks.items()}, chosen.ensemble)
         asked[rows] = False
-        rows = first(-influence(learnt, weights, said), asked & accepted, table, args.faces)
-        sections.append(influential(rows, learnt, said, table, faces, emotions))
+        rows = lowest_scores(-el2n(learnt, weights, said), asked & accepted, table, args.faces)
+        sections.append(make_influential_section(rows, learnt, said, table, faces, emotions))
     else:
         print(f"note: {predictions} is not there: which labels pull the most is known once round {round_} was trained")
-    write_sheet(args.out, sections, emotions, round_)
+    write_review_sheet(args.out, sections, emotions, round_)
     counts = " and ".join(f"{len(section.questions)} {section.title.casefold()}" for section in sections)
     print(f"{args.out}: {counts} faces of round {round_}")
     print(f"open {args.out / 'index.html'} in a browser, or fill in the column correction of faces.csv")
@@ -93,38 +93,42 @@ def ask(args: argparse.Namespace) -> None:
     print("then run `fer review --read FILE`")
 
 
-def check_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
+def fail_if_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
     """Refuse to write over answers that were not read yet."""
-    from fer.pseudo_labels.review.answers import answer
-    from fer.pseudo_labels.review.corrections import COLUMNS
-    from fer.pseudo_labels.review.spreadsheets import read_rows
+    from fer.pseudo_labels.review.answers import parse_answer
+    from fer.pseudo_labels.review.corrections import CORRECTION_COLUMNS
+    from fer.pseudo_labels.review.spreadsheets import read_spreadsheet
     from fer.runtime.errors import InputError
 
     if sheet.is_file():
-        rows = [row for _, row in read_rows(sheet, COLUMNS) if row["correction"].strip()]
-        if unread := [row for row in rows if reviews.get((row["source"], row["id"])) != answer(row["correction"])]:
+        rows = [row for _, row in read_spreadsheet(sheet, CORRECTION_COLUMNS) if row["correction"].strip()]
+        if unread := [
+            row for row in rows if reviews.get((row["source"], row["id"])) != parse_answer(row["correction"])
+        ]:
             raise InputError(
                 f"{sheet}: has {len(unread)} corrections that were not read; `fer review --read {sheet}` first, "
                 "or choose another --out"
             )
 
 
-def read(files: list[Path]) -> None:
+def import_reviews(files: list[Path]) -> None:
     """Put the answers of all files into data/reviews.csv, or none."""
 
     from fer.core.labels import read_table
-    from fer.pseudo_labels.review.answers import answers, read_reviews, write_reviews
-    from fer.pseudo_labels.review.corrections import merged, read_corrections
+    from fer.pseudo_labels.review.answers import match_reviews, read_reviews, write_reviews
+    from fer.pseudo_labels.review.corrections import merge_reviews, read_corrections
 
-    emotions, table = load_params().emotions, read_table(DATA / "unified/table.csv")
-    reviews = before = read_reviews(REVIEWS)
+    emotions, table = load_params().emotions, read_table(DATA_FOLDER / "unified/table.csv")
+    reviews = before = read_reviews(REVIEWS_FILE)
     for file in files:
         found = read_corrections(file, emotions, table)
-        reviews, changed = merged(reviews, found.reviews)
-        print(f"{file}: {len(found.reviews)} answers, {found.unanswered} faces without one")
+        reviews, changed = merge_reviews(reviews, found.reviews)
+        print(f"{file}: {len(found.reviews)} answers, {found.n_unanswered} faces without one")
         if changed:
             print(f"  {len(changed)} replace an earlier answer, such as: {changed[0]}")
-    for note in answers(reviews, table, emotions).notes:
+    for note in match_reviews(reviews, table, emotions).notes:
         print(f"note: {note}")
-    write_reviews(REVIEWS, reviews)
-    print(f"{REVIEWS}: {len(reviews)} faces, {len(reviews) - len(before)} of them new; commit it and run `dvc repro`")
+    write_reviews(REVIEWS_FILE, reviews)
+    print(
+        f"{REVIEWS_FILE}: {len(reviews)} faces, {len(reviews) - len(before)} of them new; commit it and run `dvc repro`"
+    )

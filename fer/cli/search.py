@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer.experiments.dvc_experiments import dvc
+from fer.experiments.dvc_experiments import run_dvc
 from fer.params import load_params
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def search(args: argparse.Namespace) -> None:
     from fer.runtime.errors import InputError
 
     if args.keys:
-        queue(args)
+        queue_experiments(args)
     elif args.random is None:
-        compare(args)
+        compare_experiments(args)
     else:
         raise InputError("--random: needs KEY=VALUES to draw from, such as train.optimizer.lr=1e-4..1e-1")
 
 
-def queue(args: argparse.Namespace) -> None:
+def queue_experiments(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from fer.experiments import search
@@ -48,15 +48,15 @@ def queue(args: argparse.Namespace) -> None:
 
     if args.random is not None and args.random < 1:
         raise InputError(f"--random {args.random}: must be at least 1")
-    seed, asked = load_params().seed, search.asked(args.keys)
-    points = search.grid(asked) if args.random is None else search.drawn(asked, args.random, seed)
-    current, ran = shown()
-    contents = search.contents(current, points, args.rounds)
-    there = [experiment.content for experiment in ran if experiment.state != "failed"]
+    seed, asked = load_params().seed, search.parse_search_space(args.keys)
+    points = search.grid_points(asked) if args.random is None else search.draw_points(asked, args.random, seed)
+    current, ran = load_experiments()
+    contents = search.params_at_points(current, points, args.rounds)
+    there = [experiment.params for experiment in ran if experiment.state != "failed"]
     new = [(point, content) for point, content in zip(points, contents, strict=True) if content not in there]
     for point, _ in tqdm(new, unit="experiment", disable=None):
-        dvc("exp", "run", "--queue", *search.overrides(current, point, args.rounds), "evaluate")
-    there = [experiment.content for experiment in shown()[1]] if new else []
+        run_dvc("exp", "run", "--queue", *search.dvc_exp_arguments(current, point, args.rounds), "evaluate")
+    there = [experiment.params for experiment in load_experiments()[1]] if new else []
     if lost := next((point for point, content in new if content not in there), None):
         asked_for = ", ".join(f"{key}={value}" for key, value in lost.items())
         raise InputError(
@@ -67,29 +67,29 @@ def queue(args: argparse.Namespace) -> None:
     print("run them with `dvc queue start`, compare them with `fer search`")
 
 
-def compare(args: argparse.Namespace) -> None:
-    from fer.core.files import replacing, write_csv
+def compare_experiments(args: argparse.Namespace) -> None:
+    from fer.core.files import atomic_write, write_csv
     from fer.experiments import search, search_plot
-    from fer.experiments.dvc_experiments import in_words, markdown, outcome
+    from fer.experiments.dvc_experiments import format_search_report, format_values, rank_experiments
 
-    current, found = shown()
-    rounds = current["rounds"] if args.rounds else search.SUPERVISED
-    ran = [experiment for experiment in found if experiment.content.get("rounds") == rounds]
+    current, found = load_experiments()
+    rounds = current["rounds"] if args.rounds else search.SUPERVISED_ROUNDS
+    ran = [experiment for experiment in found if experiment.params.get("rounds") == rounds]
     if others := len(found) - len(ran):
         print(f"left out: {others} experiments with{'out' if args.rounds else ''} rounds of pseudo-labels")
-    table = outcome(ran)
-    text = markdown(ran, table, current)
+    table = rank_experiments(ran)
+    text = format_search_report(ran, table, current)
     print(text)
     if table.empty:
         return
-    write_csv(args.out / "search.csv", in_words(table))
-    with replacing(args.out / "search.md") as part:
+    write_csv(args.out / "search.csv", format_values(table))
+    with atomic_write(args.out / "search.md") as part:
         part.write_text(text, encoding="utf-8")
-    search_plot.outcome(args.out / "search.png", table)
+    search_plot.plot_search(args.out / "search.png", table)
     print(f"wrote search.csv, search.md and search.png into {args.out}")
 
 
-def shown() -> "tuple[dict[str, Any], list[Experiment]]":
-    from fer.experiments.dvc_experiments import experiments
+def load_experiments() -> "tuple[dict[str, Any], list[Experiment]]":
+    from fer.experiments.dvc_experiments import parse_experiments
 
-    return experiments(json.loads(dvc("exp", "show", "--json")))
+    return parse_experiments(json.loads(run_dvc("exp", "show", "--json")))

@@ -18,16 +18,16 @@ import pandas as pd
 import psutil
 from jaxtyping import Shaped
 
-from fer.runtime.errors import InputError, lacks_memory
+from fer.runtime.errors import InputError, is_out_of_memory
 
-DIGITS = 6  # decimals kept in JSON and CSV
-FORMULA = (
+DECIMALS = 6  # decimals kept in JSON and CSV
+FORMULA_START = (
     r"'*[=+\-@\t\r\n]"  # how a text starts that a spreadsheet would run; guarded ones, too, so that no two become one
 )
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path to write to, file or folder (an empty one is made); on success it takes the place of `path`.
 
     After an exception `path` is as it was and nothing is left beside it. A process that is killed leaves `path` whole,
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: it can't be written, for example because the disk is full; named in the error is `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_up(path)
+    _remove_leftovers(path)
     part, earlier = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "earlier.part"))
     try:
         yield part
@@ -55,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(earlier)
 
 
-def _clear_up(path: Path) -> None:
+def _remove_leftovers(path: Path) -> None:
     """Remove what processes that were killed left beside `path`."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         number = re.fullmatch(r"(\d+)(\.earlier)?\.part", left.name.removeprefix(f".{path.name}."))
@@ -70,9 +70,9 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def atomic_write_folder(path: Path) -> Iterator[Path]:
     """Like `replacing`, for a folder: yields a new, empty one."""
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.mkdir()
         yield part
 
@@ -83,8 +83,8 @@ def write_array(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
         np.save(SimpleNamespace(write=file.write), array)
 
 
-def read_array(path: Path, mapped: bool = False) -> Shaped[np.ndarray, "..."]:
-    """The array in a .npy file; if `mapped`, it is read from disk as it is used.
+def read_array(path: Path, mmap: bool = False) -> Shaped[np.ndarray, "..."]:
+    """The array in a .npy file; if `mmap`, it is read from disk as it is used.
 
     Raises:
         InputError: the file is missing, damaged or holds something else.
@@ -97,9 +97,9 @@ def read_array(path: Path, mapped: bool = False) -> Shaped[np.ndarray, "..."]:
     try:
         if magic != np.lib.format.MAGIC_PREFIX:
             raise ValueError("it begins otherwise")
-        array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None)
+        array: np.ndarray = np.load(path, mmap_mode="r" if mmap else None)
     except (ValueError, EOFError, OSError) as error:
-        if lacks_memory(error):
+        if is_out_of_memory(error):
             raise MemoryError(f"to map {path}") from error
         why = " ".join(str(error).split())
         raise InputError(f"{path}: not an array ({why}); write it anew with `dvc repro`") from error
@@ -108,8 +108,8 @@ def read_array(path: Path, mapped: bool = False) -> Shaped[np.ndarray, "..."]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with keys in the order given, floats rounded to `DIGITS`, and no NaN."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(_rounded(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(_round_floats(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -118,10 +118,10 @@ def read_json(path: Path) -> Any:
     Raises:
         ValueError: it is no JSON in UTF-8, or nested too deeply.
     """
-    return from_json(path.read_text(encoding="utf-8"))
+    return parse_json(path.read_text(encoding="utf-8"))
 
 
-def from_json(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """What the text says; whatever is wrong with it is a ValueError, also that it is nested too deeply."""
     try:
         return json.loads(text)
@@ -131,30 +131,30 @@ def from_json(text: str) -> Any:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV without an index, floats rounded to `DIGITS`."""
-    with replacing(path) as part:
-        table.round(DIGITS).to_csv(part, index=False, lineterminator="\n")
+    with atomic_write(path) as part:
+        table.round(DECIMALS).to_csv(part, index=False, lineterminator="\n")
 
 
-def guarded(texts: pd.Series) -> pd.Series:
+def escape_formulas(texts: pd.Series) -> pd.Series:
     """The texts, with an apostrophe before those that a spreadsheet would run as a formula."""
-    return texts.map(guard)
+    return texts.map(escape_formula)
 
 
-def guard(text: str) -> str:
+def escape_formula(text: str) -> str:
     """The text, with an apostrophe before it if a spreadsheet would run it as a formula."""
-    return "'" + text if re.match(FORMULA, text) else text
+    return "'" + text if re.match(FORMULA_START, text) else text
 
 
-def unguarded(text: str) -> str:
+def unescape_formula(text: str) -> str:
     """The text that `guarded` was given, also where a spreadsheet has taken the apostrophe away."""
-    return text[1:] if text.startswith("'") and re.match(FORMULA, text) else text
+    return text[1:] if text.startswith("'") and re.match(FORMULA_START, text) else text
 
 
-def _rounded(value: Any) -> Any:
+def _round_floats(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: _round_floats(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [_round_floats(item) for item in value]
     if isinstance(value, float) and math.isfinite(value):
-        return round(value, DIGITS)
+        return round(value, DECIMALS)
     return value

@@ -5,21 +5,21 @@ from typing import Any
 
 from tabulate import tabulate
 
-NONE = "–"
+MISSING_TEXT = "–"
 
 
-def percent(share: float | None) -> str:
-    return NONE if share is None else f"{100 * share:.1f} %"
+def format_percent(share: float | None) -> str:
+    return MISSING_TEXT if share is None else f"{100 * share:.1f} %"
 
 
-def between(ends: Mapping[str, float] | None) -> str:
+def format_interval(interval: Mapping[str, float] | None) -> str:
     """The ends of an interval, in brackets."""
-    return f" ({100 * ends['low']:.1f} to {100 * ends['high']:.1f})" if ends else ""
+    return f" ({100 * interval['low']:.1f} to {100 * interval['high']:.1f})" if interval else ""
 
 
-def figure(of: Mapping[str, Any], key: str) -> str:
-    """A share in `of`, with its interval where that stands beside it."""
-    return percent(of.get(key)) + between(of.get(f"{key}_interval"))
+def format_metric(metrics: Mapping[str, Any], key: str) -> str:
+    """A share in `metrics`, with its interval where that stands beside it."""
+    return format_percent(metrics.get(key)) + format_interval(metrics.get(f"{key}_interval"))
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> str:

@@ -27,39 +27,39 @@ _OTHER_NAMES = {
     "neutral": ("normal", "ne"),
     "contempt": ("contemptuous",),
 }
-ALIASES = {name: emotion for emotion, others in _OTHER_NAMES.items() for name in (emotion, *others)}
+EMOTION_ALIASES = {name: emotion for emotion, others in _OTHER_NAMES.items() for name in (emotion, *others)}
 
-COLUMNS = ("id", "source", "fold", "emotion", "votes", "group", "twin_in_train", "reason")
+TABLE_COLUMNS = ("id", "source", "fold", "emotion", "votes", "group", "twin_in_train", "reason")
 
 
-def emotion_named(name: str) -> str | None:
+def parse_emotion(name: str) -> str | None:
     """The emotion that a word stands for ("Happiness" → "happy"), or None where it stands for none."""
-    return ALIASES.get(name.strip().casefold())
+    return EMOTION_ALIASES.get(name.strip().casefold())
 
 
-def codes(names: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Int[np.ndarray, " n"]:
+def encode_labels(labels: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Int[np.ndarray, " n"]:
     """Class index of each name in `emotions`, -1 for an empty name.
 
     Raises:
         InputError: a name is none of them.
     """
     code_of = {emotion: code for code, emotion in enumerate(emotions)} | {"": -1}
-    if unknown := set(names) - code_of.keys():
+    if unknown := set(labels) - code_of.keys():
         raise InputError(f"{sorted(unknown)[0]!r} is none of the emotions {', '.join(emotions)}; run `dvc repro`")
-    return np.fromiter((code_of[name] for name in names), dtype=np.int64, count=len(names))
+    return np.fromiter((code_of[name] for name in labels), dtype=np.int64, count=len(labels))
 
 
-def wanted_shares(alignment: str, of_valid: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"] | None:
+def target_prior(alignment: str, valid_prior: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"] | None:
     """How frequent `alignment` has each emotion; None where it has them as they come."""
     match alignment:
         case "valid":
-            return of_valid
+            return valid_prior
         case "uniform":
-            return np.full(len(of_valid), 1 / len(of_valid))
+            return np.full(len(valid_prior), 1 / len(valid_prior))
     return None
 
 
-def vote_shares(votes: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Float[np.ndarray, "n classes"]:
+def parse_votes(votes: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Float[np.ndarray, "n classes"]:
     """The share of each emotion among the votes for the `emotions`; zeros where there are no such votes.
 
     A vote is written "sad:6 fear:3 unknown:1".
@@ -81,9 +81,9 @@ def read_table(path: Path) -> pd.DataFrame:
         InputError: it has other columns, or a face of a labelled fold has no label.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(table.columns) != COLUMNS:
+    if tuple(table.columns) != TABLE_COLUMNS:
         raise InputError(
-            f"{path}: has the columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}; run `dvc repro`"
+            f"{path}: has the columns {', '.join(table.columns)}, not {', '.join(TABLE_COLUMNS)}; run `dvc repro`"
         )
     bare = np.flatnonzero(table["fold"].isin(FOLDS[:3]) & (table["emotion"] == ""))
     if len(bare):

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Share = Annotated[float, Field(ge=0, le=1)]
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeNumber = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -23,17 +23,17 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-def in_words(error: ValidationError, content: Any, path: Path, root: type[Section]) -> str:
-    """Every mistake that makes `content`, read from `path`, no `root`: its key, its value and what is allowed."""
+def format_errors(error: ValidationError, content: Any, path: Path, schema: type[Section]) -> str:
+    """Every mistake that makes `content`, read from `path`, no `schema`: its key, its value and what is allowed."""
     told: dict[str, str] = {}  # a key that fails every branch of a union is told once
     for problem in error.errors():
-        key = _key(problem["loc"], content, problem["type"] == "missing")
-        told.setdefault(key, f"{path}: {_told(key, problem, path, root)}")
+        key = _dotted_key(problem["loc"], content, problem["type"] == "missing")
+        told.setdefault(key, f"{path}: {_format_error(key, problem, path, schema)}")
     more = [f"and {len(told) - _TOLD} mistakes more"] if len(told) > _TOLD else []
     return "; ".join([*islice(told.values(), _TOLD), *more])
 
 
-def _key(loc: tuple[int | str, ...], content: Any, missing: bool) -> str:
+def _dotted_key(loc: tuple[int | str, ...], content: Any, missing: bool) -> str:
     """The dotted key of a problem, without the names that pydantic gives to the branches of a union."""
     parts = []
     for part in loc:
@@ -43,10 +43,10 @@ def _key(loc: tuple[int | str, ...], content: Any, missing: bool) -> str:
     return ".".join([*parts, *map(str, loc[-1:] if missing else ())])
 
 
-def _told(key: str, problem: Any, path: Path, root: type[Section]) -> str:
+def _format_error(key: str, problem: Any, path: Path, root: type[Section]) -> str:
     match problem["type"]:
         case "extra_forbidden":
-            siblings = _siblings(problem["loc"], root)
+            siblings = _sibling_keys(problem["loc"], root)
             close = difflib.get_close_matches(str(problem["loc"][-1]), siblings, n=1)
             return f"{key} is not a key; " + (
                 f"did you mean {close[0]}?" if close else f"allowed: {', '.join(siblings)}"
@@ -62,22 +62,22 @@ def _told(key: str, problem: Any, path: Path, root: type[Section]) -> str:
             return f"{key} is {problem['input']!r:.{_SHOWN}}; {problem['msg'].replace('Input should', 'it should')}"
 
 
-def _siblings(loc: tuple[int | str, ...], root: type[Section]) -> list[str]:
+def _sibling_keys(loc: tuple[int | str, ...], root: type[Section]) -> list[str]:
     """The keys allowed beside the one at `loc`, where pydantic puts the `kind` of a union between the keys."""
     models: list[Any] = [root]
     for part in loc[:-1]:
         if within := [model.model_fields[part].annotation for model in models if part in model.model_fields]:
-            models = [model for annotation in within for model in _sections(annotation)]
+            models = [model for annotation in within for model in _sections_of_type(annotation)]
         elif of_kind := [model for model in models if part in _kinds(model)]:
             models = of_kind
     return sorted({key for model in models for key in model.model_fields})
 
 
-def _sections(annotation: Any) -> list[Any]:
+def _sections_of_type(annotation: Any) -> list[Any]:
     """The sections that a type is made of."""
     if hasattr(annotation, "model_fields"):
         return [annotation]
-    return [section for part in getattr(annotation, "__args__", ()) for section in _sections(part)]
+    return [section for part in getattr(annotation, "__args__", ()) for section in _sections_of_type(part)]
 
 
 def _kinds(section: Any) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from fer.runtime.errors import InputError
 
 
 @contextmanager
-def appending(path: Path, size: int) -> Iterator[Callable[[UInt8[np.ndarray, "size size"]], None]]:
+def open_face_writer(path: Path, size: int) -> Iterator[Callable[[UInt8[np.ndarray, "size size"]], None]]:
     """Yield a function that adds a face to a new file at `path`; how many will come need not be known.
 
     The file has the bytes that `np.save` would write, and takes the place of an older one only on success.
     """
     count = 0
-    with files.replacing(path) as part, part.open("wb") as file:
+    with files.atomic_write(path) as part, part.open("wb") as file:
 
         def append(face: UInt8[np.ndarray, "size size"]) -> None:
             nonlocal count
@@ -41,14 +41,14 @@ def open_faces(path: Path) -> UInt8[np.ndarray, "n size size"]:
         InputError: the file is missing, cut short or holds something else.
         MemoryError: its size is beyond what the process may address.
     """
-    faces = files.read_array(path, mapped=True)
+    faces = files.read_array(path, mmap=True)
     if faces.dtype != np.uint8 or faces.ndim != 3 or faces.shape[1] != faces.shape[2]:
         found = f"{faces.dtype} {faces.shape}"
         raise InputError(f"{path}: holds {found}, but faces are uint8 (n, size, size); write it anew with `dvc repro`")
     return faces
 
 
-def concatenate(parts: Sequence[Path], path: Path) -> UInt8[np.ndarray, "n size size"]:
+def concatenate_faces(parts: Sequence[Path], path: Path) -> UInt8[np.ndarray, "n size size"]:
     """The faces of all `parts`, one file after the other, written to `path` and read from there.
 
     Raises:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from fer.core.files import read_json
-from fer.core.labels import codes
-from fer.predictions.confidence import shares
+from fer.core.labels import encode_labels
+from fer.predictions.confidence import class_prior
 
-LIKE_TRAINING = "same picture as a train face"  # the reason that `unify` gives
+TRAIN_DUPLICATE_REASON = "same picture as a train face"  # the reason that `unify` gives
 
 
 def read_estimates(folder: Path, rounds: Sequence[int]) -> dict[int, Any]:
@@ -20,7 +20,7 @@ def read_estimates(folder: Path, rounds: Sequence[int]) -> dict[int, Any]:
     return {round_: {key: summary[key] for key in ("estimate", "shift")} for round_, summary in summaries.items()}
 
 
-def completed(
+def complete_audits(
     audits: Mapping[int, Any],
     estimates: Mapping[int, Any],
     table: pd.DataFrame,
@@ -33,9 +33,9 @@ def completed(
     faces, and of these and the accepted ones together. Unlabelled faces that are nearly the same picture as a labelled
     training face would be no gain; `unify` leaves them out of the pool, and here they are counted.
     """
-    labelled = codes(table.loc[table["fold"] == "train", "emotion"], emotions)
-    before = shares(labelled, len(emotions))
-    left_out = report["excluded"].get(LIKE_TRAINING, 0)
+    labelled = encode_labels(table.loc[table["fold"] == "train", "emotion"], emotions)
+    before = class_prior(labelled, len(emotions))
+    left_out = report["excluded"].get(TRAIN_DUPLICATE_REASON, 0)
     found = {}
     for round_, audit in audits.items():
         estimate, shift = estimates[round_]["estimate"], estimates[round_]["shift"]

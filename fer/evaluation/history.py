@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
-from fer.core.files import guarded
-from fer.evaluation.evaluate import PseudoLabels
+from fer.core.files import escape_formulas
+from fer.evaluation.evaluate import RoundPseudoLabels
 
 
 @dataclass(frozen=True)
@@ -23,41 +23,41 @@ class History:
     @property
     def flipped(self) -> Bool[np.ndarray, "rounds n"]:
         """Where a face is taken for another emotion than in the round before; nowhere in the first."""
-        flipped = self.emotion != _before(self.emotion)
+        flipped = self.emotion != _previous_round(self.emotion)
         flipped[:1] = False
         return flipped
 
     @property
     def kept(self) -> Bool[np.ndarray, "rounds n"]:
         """Where a face is accepted and was in the round before, perhaps as another emotion."""
-        return self.accepted & _before(self.accepted)
+        return self.accepted & _previous_round(self.accepted)
 
     @property
     def dropped(self) -> Bool[np.ndarray, "rounds n"]:
         """Where a face was accepted in the round before and is no more."""
-        return ~self.accepted & _before(self.accepted)
+        return ~self.accepted & _previous_round(self.accepted)
 
 
-def gathered(decided: Mapping[int, PseudoLabels], n: int) -> History:
-    """The history of the `n` faces of the pool, from what was `decided` for each round."""
-    emotion = [labels.probs.argmax(axis=1) for labels in decided.values()]
-    accepted = [labels.accepted for labels in decided.values()]
+def build_history(pseudo_labels: Mapping[int, RoundPseudoLabels], n: int) -> History:
+    """The history of the `n` faces of the pool, from what was `pseudo_labels` for each round."""
+    emotion = [labels.probs.argmax(axis=1) for labels in pseudo_labels.values()]
+    accepted = [labels.accepted for labels in pseudo_labels.values()]
     return History(
-        rounds=tuple(decided),
-        emotion=np.array(emotion, dtype=np.int64).reshape(len(decided), n),
-        accepted=np.array(accepted, dtype=bool).reshape(len(decided), n),
-        truth=next((labels.truth for labels in decided.values()), np.full(n, -1)),
+        rounds=tuple(pseudo_labels),
+        emotion=np.array(emotion, dtype=np.int64).reshape(len(pseudo_labels), n),
+        accepted=np.array(accepted, dtype=bool).reshape(len(pseudo_labels), n),
+        truth=next((labels.truth for labels in pseudo_labels.values()), np.full(n, -1)),
     )
 
 
-def faces(history: History, pool: pd.DataFrame, emotions: Sequence[str]) -> pd.DataFrame:
+def history_table(history: History, pool: pd.DataFrame, emotions: Sequence[str]) -> pd.DataFrame:
     """A row for each face of the `pool`, the unlabelled rows of the table: id, source and, of each round, its decision.
 
     Those columns are emotion_1, accepted_1 and so on. After them the first and the last round that accepted the face,
     missing where none did, and how many times its emotion flipped and it was dropped.
     """
     names = np.array(emotions, dtype=object)
-    columns = {"id": guarded(pool["id"]).to_numpy(), "source": pool["source"].to_numpy()}
+    columns = {"id": escape_formulas(pool["id"]).to_numpy(), "source": pool["source"].to_numpy()}
     for row, round_ in enumerate(history.rounds):
         columns |= {f"emotion_{round_}": names[history.emotion[row]], f"accepted_{round_}": history.accepted[row]}
     number, never = np.array(history.rounds, dtype=np.int64)[:, None], np.iinfo(np.int64).max
@@ -71,14 +71,14 @@ def faces(history: History, pool: pd.DataFrame, emotions: Sequence[str]) -> pd.D
     )
 
 
-def changes(history: History) -> dict[int, dict[str, int]]:
+def count_changes(history: History) -> dict[int, dict[str, int]]:
     """Of each round: how many faces are accepted newly, kept or dropped since the round before, and how many flipped.
 
     Flips are counted among all faces of the pool, accepted or not. Where the truth is known, also how many were from
     wrong to right and from right to wrong; the others were wrong before and after.
     """
     known, right = history.truth >= 0, history.emotion == history.truth
-    was_right, flipped = _before(right), history.flipped
+    was_right, flipped = _previous_round(right), history.flipped
     counts = {
         "new": history.accepted & ~history.kept,
         "kept": history.kept,
@@ -94,6 +94,6 @@ def changes(history: History) -> dict[int, dict[str, int]]:
     }
 
 
-def _before(values: Shaped[np.ndarray, "rounds n"]) -> Shaped[np.ndarray, "rounds n"]:
+def _previous_round(values: Shaped[np.ndarray, "rounds n"]) -> Shaped[np.ndarray, "rounds n"]:
     """What `values` has of the round before: nothing before the first."""
     return np.concatenate([np.zeros_like(values[:1]), values[:-1]])

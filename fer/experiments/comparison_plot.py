@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from fer.experiments.standings import FER2013, KINDS, VOTE
-from fer.reporting.plots.plots import FAINT, PALETTE, PERCENT, picture
+from fer.experiments.standings import ENSEMBLE_KIND, FER2013, NETWORK_KINDS
+from fer.reporting.plots.plots import GREY, PALETTE, PERCENT_FORMAT, plot_file
 
-_COLOURS = dict(zip(KINDS, PALETTE, strict=False))
+_COLOURS = dict(zip(NETWORK_KINDS, PALETTE, strict=False))
 _LARGEST_PT2 = 1500.0  # area of the point with the most parameters
 _DOT_PT2 = 9.0
 _HOLLOW: dict[str, Any] = {"marker": "o", "markersize": 4, "markerfacecolor": "white", "markeredgewidth": 1}
@@ -28,7 +28,7 @@ Points = Float[np.ndarray, "n 2"]  # in pixels
 Boxes = Float[np.ndarray, "boxes 4"]  # left, bottom, right, top
 
 
-def comparison(path: Path, table: pd.DataFrame) -> None:
+def plot_comparison(path: Path, table: pd.DataFrame) -> None:
     """Test accuracy by multiply-accumulates for a face, and above or below it what a report found on FER-2013.
 
     `table` is that of `standings`. The area of a point is in proportion to its parameters; its line is a standard
@@ -37,9 +37,10 @@ def comparison(path: Path, table: pd.DataFrame) -> None:
     macs, accuracy, colours = table["macs"] / 1e6, table["test_accuracy"], list(table["kind"].map(_COLOURS))
     spread, areas = table["test_accuracy_sd"].fillna(0), table["parameters"] * _LARGEST_PT2 / table["parameters"].max()
     reported = table["reported_accuracy"].where(
-        table["reported_on"].str.startswith(FER2013) & (table["kind"] != VOTE)  # a report's vote is of other networks
+        table["reported_on"].str.startswith(FER2013)
+        & (table["kind"] != ENSEMBLE_KIND)  # a report's vote is of other networks
     )
-    with picture(path, "Networks trained alike: accuracy and cost", 1, 1, (8.4, 5.2)) as (figure, panels):
+    with plot_file(path, "Networks trained alike: accuracy and cost", 1, 1, (8.4, 5.2)) as (figure, panels):
         panel = panels[0, 0]
         for x, y, report, colour in zip(macs, accuracy, reported, colours, strict=True):
             panel.plot([x, x], [y, report], color=colour, linewidth=0.8, alpha=0.4)
@@ -52,8 +53,8 @@ def comparison(path: Path, table: pd.DataFrame) -> None:
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        panel.yaxis.set_major_formatter(PERCENT)
-        _legend(figure, table)
+        panel.yaxis.set_major_formatter(PERCENT_FORMAT)
+        _draw_legend(figure, table)
         figure.draw_without_rendering()  # lays the panel out, so that places in it are known
         to_px = panel.transData.transform
         places, hollow = (to_px(np.column_stack([macs, height])) for height in (accuracy, reported.fillna(accuracy)))
@@ -62,10 +63,12 @@ def comparison(path: Path, table: pd.DataFrame) -> None:
         lines = np.hstack([np.minimum(places, hollow), np.maximum(places, hollow) + 1])
         bars = np.hstack([low - 1, high + 1])
         taken = np.vstack([_squares(places, radii), _squares(hollow, np.full(len(table), 4.0)), lines, bars])
-        _name(panel, table["network"], places, radii, taken)
+        _draw_names(panel, table["network"], places, radii, taken)
 
 
-def _name(panel: Axes, names: Iterable[str], places: Points, radii: Float[np.ndarray, " n"], taken: Boxes) -> None:
+def _draw_names(
+    panel: Axes, names: Iterable[str], places: Points, radii: Float[np.ndarray, " n"], taken: Boxes
+) -> None:
     """Write a name at each of the `places`, such that names cover each other and what is `taken` least.
 
     One after the other, each in the nearest of the spots that cover least; a line leads to one that is not close.
@@ -85,7 +88,7 @@ def _name(panel: Axes, names: Iterable[str], places: Points, radii: Float[np.nda
         words.set(position=to_data(spots[best]))
         if best >= _CLOSE * len(_WAYS):
             nearest = np.clip(place, boxes[best, :2], boxes[best, 2:])
-            panel.plot(*to_data([place, nearest]).T, color=FAINT, linewidth=0.7)
+            panel.plot(*to_data([place, nearest]).T, color=GREY, linewidth=0.7)
         taken = np.vstack([taken, boxes[best]])
 
 
@@ -98,14 +101,16 @@ def _common_area(boxes: Boxes, box: Float[np.ndarray, " 4"]) -> Float[np.ndarray
     return np.clip(sides, 0, None).prod(axis=1)
 
 
-def _legend(figure: Figure, table: pd.DataFrame) -> None:
+def _draw_legend(figure: Figure, table: pd.DataFrame) -> None:
     """Colours, the hollow mark, and the areas of two round numbers of parameters."""
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0}
-    lines = [Line2D([], [], color=_COLOURS[kind], label=kind, **dot) for kind in KINDS if kind in set(table["kind"])]
-    lines.append(Line2D([], [], color=FAINT, label="in its report, on FER-2013", linestyle="", **_HOLLOW))
+    lines = [
+        Line2D([], [], color=_COLOURS[kind], label=kind, **dot) for kind in NETWORK_KINDS if kind in set(table["kind"])
+    ]
+    lines.append(Line2D([], [], color=GREY, label="in its report, on FER-2013", linestyle="", **_HOLLOW))
     largest = table["parameters"].max()
     for count in 10.0 ** np.floor(np.log10(largest / 4) - np.array([1, 0])):
         label = f"{count:,.0f} parameters"
         size = np.sqrt(count * _LARGEST_PT2 / largest)
-        lines.append(Line2D([], [], color=FAINT, alpha=0.5, label=label, markersize=size, **dot))
+        lines.append(Line2D([], [], color=GREY, alpha=0.5, label=label, markersize=size, **dot))
     figure.legend(handles=lines, loc="outside lower center", ncols=3)

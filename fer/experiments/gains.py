@@ -10,37 +10,39 @@ from jaxtyping import Bool
 from scipy.stats import t as student_t
 
 from fer.core.formatting import markdown_table
-from fer.experiments.arms import NO_POOL, TRUE
+from fer.experiments.arms import NO_POOL, TRUE_LABELS
 from fer.predictions import metrics
 
 TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MethodResult:
     """How one network does: which faces it takes for what they are, in the order of the folds."""
 
     valid: Bool[np.ndarray, " v"]
     test: Bool[np.ndarray, " t"]
-    learnt: int  # faces of the pool that it was given, once and for all
-    precision: float | None  # the share of those that were rightly labelled; None where nothing is known of it
+    n_pseudo_labels: int  # faces of the pool that it was given, once and for all
+    pseudo_label_precision: (
+        float | None
+    )  # the share of those that were rightly labelled; None where nothing is known of it
 
 
-def difference(pairs: list[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]) -> tuple[float, float, float]:
+def paired_difference(pairs: list[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]) -> tuple[float, float, float]:
     """Mean difference of accuracy, after − before, over the (before, after) of each seed, and its 95 % interval.
 
     Over several seeds Student's t of the seeds' differences, which holds what the draw of labels, the weights and the
     order of the faces make; with one seed Wald's on the faces, as in `metrics.compare`.
     """
     if len(pairs) == 1:
-        found = metrics.compare(*pairs[0])
+        found = metrics.compare_accuracy(*pairs[0])
         return float(found["difference"]), float(found["low"]), float(found["high"])
     each = np.array([after.mean() - before.mean() for before, after in pairs])
     half = student_t.ppf(0.975, len(each) - 1) * each.std(ddof=1) / np.sqrt(len(each))
     return float(each.mean()), float(each.mean() - half), float(each.mean() + half)
 
 
-def gains(outcomes: Mapping[tuple[int | None, int], Mapping[str, Outcome]]) -> pd.DataFrame:
+def compute_gains(outcomes: Mapping[tuple[int | None, int], Mapping[str, MethodResult]]) -> pd.DataFrame:
     """A row for each budget and arm, over the seeds that have it; `outcomes` are by budget and seed, then by arm.
 
     Accuracies are means over seeds, "…_sd" their standard deviations; "gain" is against the teacher, "over_no_pool"
@@ -57,9 +59,9 @@ def gains(outcomes: Mapping[tuple[int | None, int], Mapping[str, Outcome]]) -> p
                 "budget": np.nan if budget is None else float(budget),
                 "arm": arm,
                 "seeds": len(own),
-                "learnt": np.mean([one.learnt for one in own]),
+                "learnt": np.mean([one.n_pseudo_labels for one in own]),
             }
-            known = [one.precision for one in own if one.precision is not None]
+            known = [one.pseudo_label_precision for one in own if one.pseudo_label_precision is not None]
             row["precision"] = np.mean(known) if known else np.nan
             for fold in ("valid", "test"):
                 each = np.array([getattr(one, fold).mean() for one in own])
@@ -67,21 +69,23 @@ def gains(outcomes: Mapping[tuple[int | None, int], Mapping[str, Outcome]]) -> p
             for name, other in (("gain", TEACHER), ("over_no_pool", NO_POOL)):
                 pairs = [(arms[other].test, arms[arm].test) for arms in done.values() if other in arms]
                 if pairs and arm != other:
-                    row |= dict(zip((name, f"{name}_low", f"{name}_high"), difference(pairs), strict=True))
+                    row |= dict(zip((name, f"{name}_low", f"{name}_high"), paired_difference(pairs), strict=True))
             with_true = {
-                seed: arms for seed, arms in done.items() if TEACHER in arms and TRUE in arms and arms[TRUE].learnt
+                seed: arms
+                for seed, arms in done.items()
+                if TEACHER in arms and TRUE_LABELS in arms and arms[TRUE_LABELS].n_pseudo_labels
             }
-            if with_true and arm not in (TEACHER, TRUE):
+            if with_true and arm not in (TEACHER, TRUE_LABELS):
                 gained, could = (
                     np.mean([arms[name].test.mean() - arms[TEACHER].test.mean() for arms in with_true.values()])
-                    for name in (arm, TRUE)
+                    for name in (arm, TRUE_LABELS)
                 )
                 row["share_of_true"] = gained / could if could > 0 else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def verdict(row: Mapping[Hashable, Any]) -> str:
+def format_gain_verdict(row: Mapping[Hashable, Any]) -> str:
     """One line on an arm, from its row of `gains`."""
     if np.isnan(row.get("gain", np.nan)):
         return ""
@@ -99,7 +103,7 @@ def verdict(row: Mapping[Hashable, Any]) -> str:
     )
 
 
-def markdown(table: pd.DataFrame) -> str:
+def format_gains_table(table: pd.DataFrame) -> str:
     """`gains` for a README, in percent and points; the arms of a budget in the order of the validation accuracy."""
 
     def points(row: Mapping[Hashable, Any], name: str) -> str:
@@ -136,5 +140,5 @@ def markdown(table: pd.DataFrame) -> str:
     return f"{caption}\n\n{markdown_table(head, rows, left=(1,))}\n"
 
 
-def labels_in_words(budget: int | float | None) -> str:
+def format_budget(budget: int | float | None) -> str:
     return "all labels" if budget is None or np.isnan(budget) else f"{budget:g} labels of each emotion"

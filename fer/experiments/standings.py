@@ -12,16 +12,16 @@ import pandas as pd
 from jaxtyping import Float
 
 from fer.core.formatting import markdown_table
-from fer.evaluation.evaluate import Measured
+from fer.evaluation.evaluate import HeldOutFaces
 from fer.predictions import metrics
-from fer.predictions.ensembles import calibrated_vote, vote
+from fer.predictions.ensembles import average_probs, calibrate_ensemble
 
-SCRATCH, IMAGENET, VOTE = KINDS = "from scratch", "from ImageNet weights", "vote"
-BEST = 3
-FIGURES = ("accuracy", "macro_f1", "ece")
+FROM_SCRATCH, FROM_IMAGENET, ENSEMBLE_KIND = NETWORK_KINDS = "from scratch", "from ImageNet weights", "vote"
+BEST_COUNT = 3
+COMPARED_METRICS = ("accuracy", "macro_f1", "ece")
 _ALL, _BEST = "vote of all", "vote of the best three"
 FER2013, _SIX = "FER-2013", "six emotions of FER+, RAF-DB, CK+, TFEID and DISFA"
-REPORTED = {  # what the reports found themselves, and on what
+REPORTED_ACCURACIES = {  # what the reports found themselves, and on what
     "shallow": (0.41, FER2013),
     "deeper": (0.56, FER2013),
     "se": (0.61, FER2013),
@@ -49,7 +49,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Run:
+class JobResult:
     """What one network, trained from one seed, says of the measured faces, calibrated, and what it cost."""
 
     probs: Float[np.ndarray, "n classes"]
@@ -57,31 +57,37 @@ class Run:
     cost: Cost
 
 
-def calibrated(
-    logits: Float[np.ndarray, "n views classes"], faces: Measured, seed: int
+def calibrate_logits(
+    logits: Float[np.ndarray, "n views classes"], held_out: HeldOutFaces, seed: int
 ) -> Float[np.ndarray, "n classes"]:
     """The probabilities of the measured faces as `evaluate` calibrates them."""
-    return calibrated_vote({VOTE: logits}, faces.labels, ~faces.test, seed, {VOTE: 1.0}).vote
+    return calibrate_ensemble(
+        {ENSEMBLE_KIND: logits}, held_out.labels, ~held_out.test, seed, {ENSEMBLE_KIND: 1.0}
+    ).ensemble_probs
 
 
-def figures(voters: Mapping[str, Run], faces: Measured, emotions: Sequence[str], bins: int) -> dict[str, float]:
+def measure_ensemble(
+    members: Mapping[str, JobResult], held_out: HeldOutFaces, emotions: Sequence[str], bins: int
+) -> dict[str, float]:
     """`FIGURES` of the voters' soft vote on either fold, as "valid_accuracy" and so on, and "test_single_crop"."""
-    weights = dict.fromkeys(voters, 1.0)
-    probs = vote({name: run.probs for name, run in voters.items()}, weights)
+    weights = dict.fromkeys(members, 1.0)
+    probs = average_probs({name: run.probs for name, run in members.items()}, weights)
     found: dict[str, float] = {}
-    for fold, rows in (("valid", ~faces.test), ("test", faces.test)):
-        told = metrics.summary(probs[rows], faces.labels[rows], emotions, bins)
-        found |= {f"{fold}_{figure}": told[figure] for figure in FIGURES}
-    crops = {name: run.single_crop for name, run in voters.items() if run.single_crop is not None}
-    if len(crops) == len(voters):
-        found["test_single_crop"] = float((vote(crops, weights).argmax(axis=1) == faces.labels)[faces.test].mean())
+    for fold, rows in (("valid", ~held_out.test), ("test", held_out.test)):
+        told = metrics.compute_metrics(probs[rows], held_out.labels[rows], emotions, bins)
+        found |= {f"{fold}_{figure}": told[figure] for figure in COMPARED_METRICS}
+    crops = {name: run.single_crop for name, run in members.items() if run.single_crop is not None}
+    if len(crops) == len(members):
+        found["test_single_crop"] = float(
+            (average_probs(crops, weights).argmax(axis=1) == held_out.labels)[held_out.test].mean()
+        )
     return found
 
 
-def standings(
-    runs: Mapping[str, Mapping[int, Run]],
+def build_leaderboard(
+    runs: Mapping[str, Mapping[int, JobResult]],
     kinds: Mapping[str, str],
-    faces: Measured,
+    held_out: HeldOutFaces,
     emotions: Sequence[str],
     bins: int,
 ) -> pd.DataFrame:
@@ -94,13 +100,16 @@ def standings(
     def row(name: str, kind: str, voters: Sequence[str]) -> dict[str, Any]:
         seeds = list(runs[voters[0]])
         found = pd.DataFrame(
-            [figures({voter: runs[voter][seed] for voter in voters}, faces, emotions, bins) for seed in seeds]
+            [
+                measure_ensemble({voter: runs[voter][seed] for voter in voters}, held_out, emotions, bins)
+                for seed in seeds
+            ]
         )
         first = [runs[voter][seeds[0]].cost for voter in voters]
         paces = [np.mean([run.cost.train_faces_per_second for run in runs[voter].values()]) for voter in voters]
-        reported, reported_on = REPORTED.get(name, (np.nan, ""))
+        reported, reported_on = REPORTED_ACCURACIES.get(name, (np.nan, ""))
         return (
-            {"network": name, "kind": kind, "voters": " ".join(voters) if kind == VOTE else ""}
+            {"network": name, "kind": kind, "voters": " ".join(voters) if kind == ENSEMBLE_KIND else ""}
             | {cost: sum(getattr(one, cost) for one in first) for cost in ("parameters", "macs", "steps")}
             | {"train_faces_per_second": 1 / sum(1 / pace for pace in paces), "seeds": len(seeds)}
             | dict(found.mean())
@@ -114,16 +123,16 @@ def standings(
     rows = [row(name, kinds[name], [name]) for name in runs]
     ranked = list(ordered(rows)["network"])
     if len(ranked) > 1:
-        rows.append(row(_ALL, VOTE, ranked))
-    if len(ranked) > BEST:
-        rows.append(row(_BEST, VOTE, ranked[:BEST]))
+        rows.append(row(_ALL, ENSEMBLE_KIND, ranked))
+    if len(ranked) > BEST_COUNT:
+        rows.append(row(_BEST, ENSEMBLE_KIND, ranked[:BEST_COUNT]))
     return ordered(rows)
 
 
-def markdown(table: pd.DataFrame, trained_on: int, faces: Measured) -> str:
+def format_leaderboard(table: pd.DataFrame, n_train: int, held_out: HeldOutFaces) -> str:
     """`standings` for a README, with a line on the faces; shares are in percent."""
     caption = (
-        f"Trained on {trained_on:,} faces; measured on {(~faces.test).sum():,} validation and {faces.test.sum():,} "
+        f"Trained on {n_train:,} faces; measured on {(~held_out.test).sum():,} validation and {held_out.test.sum():,} "
         "test faces. Mean ± standard deviation over the seeds; in the order of the validation accuracy."
     )
     columns = {
@@ -138,10 +147,10 @@ def markdown(table: pd.DataFrame, trained_on: int, faces: Measured) -> str:
         "seeds": [str(seeds) for seeds in table["seeds"]],
     }
     for key, fold in (("valid", "validation"), ("test", "test")):
-        for figure, word in zip(FIGURES, ("accuracy", "macro F1", "ECE"), strict=True):
-            columns[f"{fold} {word}, %"] = _percent(table, f"{key}_{figure}")
+        for figure, word in zip(COMPARED_METRICS, ("accuracy", "macro F1", "ECE"), strict=True):
+            columns[f"{fold} {word}, %"] = _format_percents(table, f"{key}_{figure}")
     if "test_single_crop" in table:
-        columns["test accuracy, single crop, %"] = _percent(table, "test_single_crop")
+        columns["test accuracy, single crop, %"] = _format_percents(table, "test_single_crop")
     columns["its report, %"] = [
         f"{100 * accuracy:.3g} ({on})" if on else ""
         for accuracy, on in zip(table["reported_accuracy"], table["reported_on"], strict=True)
@@ -150,7 +159,7 @@ def markdown(table: pd.DataFrame, trained_on: int, faces: Measured) -> str:
     return f"{caption}\n\n{markdown_table(list(columns), rows, left=(0, len(columns) - 1))}\n"
 
 
-def _percent(table: pd.DataFrame, figure: str) -> list[str]:
+def _format_percents(table: pd.DataFrame, figure: str) -> list[str]:
     return [
         f"{100 * mean:.1f}" + ("" if np.isnan(deviation) else f" ± {100 * deviation:.1f}")
         for mean, deviation in zip(table[figure], table[f"{figure}_sd"], strict=True)

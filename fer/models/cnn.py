@@ -8,13 +8,13 @@ from itertools import pairwise
 
 from torch import nn
 
-from fer.nn.layers import Stage, plain_head
+from fer.nn.layers import ConvStage, dense_head
 
 WIDTHS = (64, 128, 256, 512)
 HIDDEN = (512, 128)
 
 
-def build(classes: int, size: int, dropout: float) -> nn.Sequential:
-    stages = [Stage(before, width, squeeze=False, residual=False) for before, width in pairwise((1, *WIDTHS))]
-    head = plain_head(WIDTHS[-1] * (size // 16) ** 2, HIDDEN, classes, dropout)
+def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
+    stages = [ConvStage(before, width, squeeze=False, residual=False) for before, width in pairwise((1, *WIDTHS))]
+    head = dense_head(WIDTHS[-1] * (size // 16) ** 2, HIDDEN, n_classes, dropout)
     return nn.Sequential(*stages, nn.Flatten(), head)

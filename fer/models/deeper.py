@@ -10,14 +10,14 @@ from torch import nn
 from fer.nn.layers import conv_norm_relu
 
 WIDTHS = (64, 128, 512, 512)
-KERNELS = (3, 5, 3, 3)
+KERNEL_SIZES = (3, 5, 3, 3)
 HIDDEN = (256, 512)
 
 
-def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     before = 1
-    for width, kernel_size in zip(WIDTHS, KERNELS, strict=True):
+    for width, kernel_size in zip(WIDTHS, KERNEL_SIZES, strict=True):
         layers += [*conv_norm_relu(before, width, kernel_size), nn.MaxPool2d(2), nn.Dropout(dropout / 2)]
         before = width
     layers.append(nn.Flatten())
@@ -25,4 +25,4 @@ def build(classes: int, size: int, dropout: float) -> nn.Sequential:
     for width in HIDDEN:
         layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
         before = width
-    return nn.Sequential(*layers, nn.Linear(before, classes))
+    return nn.Sequential(*layers, nn.Linear(before, n_classes))

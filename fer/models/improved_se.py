@@ -10,7 +10,7 @@ and variances of BN), 111.8 million multiply-adds a face.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fer.nn.layers import SEBlock, normed_head
+from fer.nn.layers import SEBlock, dense_bn_head
 
 WIDTHS = (32, 64, 128, 128)
 HIDDEN = (1024, 256)
@@ -29,11 +29,11 @@ class ImprovedSE(nn.Module):
             nn.Dropout(dropout / 2),
             nn.Flatten(),
         )
-        self.head = normed_head(four * (size // 8) ** 2, HIDDEN, classes, dropout)
+        self.head = dense_bn_head(four * (size // 8) ** 2, HIDDEN, classes, dropout)
 
     def forward(self, faces: Float[Tensor, "n 1 size size"]) -> Float[Tensor, "n classes"]:
         return self.head(self.features(faces))
 
 
-def build(classes: int, size: int, dropout: float) -> ImprovedSE:
-    return ImprovedSE(classes, size, dropout)
+def build(n_classes: int, size: int, dropout: float) -> ImprovedSE:
+    return ImprovedSE(n_classes, size, dropout)

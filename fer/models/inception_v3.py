@@ -4,10 +4,10 @@ With ImageNet weights, those of Keras, and a new head. For 7 classes: 21,804,007
 of batch norm that Keras leaves out: without them 21,786,791, where the report counts 21,786,797.
 """
 
-from fer.nn.transfer import Transfer, pooled_head
+from fer.nn.transfer import TransferNetwork, pooled_head
 
 BACKBONE = "inception_v3.tf_in1k"
 
 
-def build(classes: int, size: int, dropout: float) -> Transfer:
-    return Transfer(BACKBONE, size, least_px=75, head=pooled_head(2048, classes, dropout))
+def build(n_classes: int, size: int, dropout: float) -> TransferNetwork:
+    return TransferNetwork(BACKBONE, size, min_px=75, head=pooled_head(2048, n_classes, dropout))

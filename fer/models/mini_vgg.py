@@ -7,15 +7,15 @@ The report gives no widths: 64, 128 and 256 channels and 512 hidden units are ou
 
 from torch import nn
 
-from fer.nn.layers import plain_head, vgg_stages
+from fer.nn.layers import dense_head, vgg_stages
 
 WIDTHS = (64, 128, 256)
 HIDDEN = (512,)
 
 
-def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(
         *vgg_stages(WIDTHS, dropout),
         nn.Flatten(),
-        plain_head(WIDTHS[-1] * (size // 8) ** 2, HIDDEN, classes, dropout),
+        dense_head(WIDTHS[-1] * (size // 8) ** 2, HIDDEN, n_classes, dropout),
     )

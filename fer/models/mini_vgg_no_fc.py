@@ -11,11 +11,11 @@ from fer.nn.layers import vgg_stages
 WIDTHS = (64, 128, 256)
 
 
-def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(
         *vgg_stages(WIDTHS, dropout),
         nn.Dropout(dropout),
-        nn.Conv2d(WIDTHS[-1], classes, kernel_size=1),
+        nn.Conv2d(WIDTHS[-1], n_classes, kernel_size=1),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )

@@ -4,10 +4,10 @@ With ImageNet weights and the head of its `inception_v3`. For 7 classes: 3,216,1
 backbone, as in Keras.
 """
 
-from fer.nn.transfer import Transfer, pooled_head
+from fer.nn.transfer import TransferNetwork, pooled_head
 
 BACKBONE = "mobilenetv1_100.ra4_e3600_r224_in1k"
 
 
-def build(classes: int, size: int, dropout: float) -> Transfer:
-    return Transfer(BACKBONE, size, least_px=32, head=pooled_head(1024, classes, dropout))
+def build(n_classes: int, size: int, dropout: float) -> TransferNetwork:
+    return TransferNetwork(BACKBONE, size, min_px=32, head=pooled_head(1024, n_classes, dropout))

@@ -9,9 +9,9 @@ from torchvision.models import ResNet
 from torchvision.models import resnet18 as imagenet_resnet18
 
 
-def build(classes: int, size: int, dropout: float) -> ResNet:
+def build(n_classes: int, size: int, dropout: float) -> ResNet:
     network = imagenet_resnet18(weights=None)
     network.conv1 = nn.Conv2d(1, 64, kernel_size=3, padding=1, bias=False)
     network.maxpool = nn.Identity()
-    network.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(network.fc.in_features, classes))
+    network.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(network.fc.in_features, n_classes))
     return network

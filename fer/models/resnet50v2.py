@@ -9,12 +9,12 @@ the map in the last block of a stage, where ours does in the first.
 
 from torch import nn
 
-from fer.nn.transfer import Transfer
+from fer.nn.transfer import TransferNetwork
 
 BACKBONE = "resnetv2_50.a1h_in1k"
 
 
-def build(classes: int, size: int, dropout: float) -> Transfer:
+def build(n_classes: int, size: int, dropout: float) -> TransferNetwork:
     head = nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
@@ -31,6 +31,6 @@ def build(classes: int, size: int, dropout: float) -> Transfer:
         nn.Linear(512, 128),
         nn.ELU(),
         nn.Dropout(0.4 * dropout),
-        nn.Linear(128, classes),
+        nn.Linear(128, n_classes),
     )
-    return Transfer(BACKBONE, size, least_px=32, head=head)
+    return TransferNetwork(BACKBONE, size, min_px=32, head=head)

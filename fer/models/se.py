@@ -7,13 +7,13 @@ dense 512 · BN · dropout · dense, where block(c) is `blocks.SEBlock`; what th
 
 from torch import nn
 
-from fer.nn.layers import SEBlock, normed_head
+from fer.nn.layers import SEBlock, dense_bn_head
 
 WIDTHS = (64, 128, 512, 512)
 HIDDEN = (256, 512)
 
 
-def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
     one, two, three, four = WIDTHS
     return nn.Sequential(
         SEBlock(1, one),
@@ -23,5 +23,5 @@ def build(classes: int, size: int, dropout: float) -> nn.Sequential:
         SEBlock(three, four, pool=True),
         nn.Dropout(dropout / 2),
         nn.Flatten(),
-        normed_head(four * (size // 8) ** 2, HIDDEN, classes, dropout),
+        dense_bn_head(four * (size // 8) ** 2, HIDDEN, n_classes, dropout),
     )

@@ -21,7 +21,7 @@ def conv_norm(channels_in: int, channels: int) -> list[nn.Module]:
     return [nn.Conv2d(channels_in, channels, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(channels)]
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with BN, weighed by channel and added to what they were given."""
 
     def __init__(self, channels: int) -> None:
@@ -34,11 +34,11 @@ class Residual(nn.Module):
         return torch.relu(maps + changed * self.weigh(changed))
 
 
-def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(
         *[*conv_norm(1, 32), nn.ReLU()],
-        *[*conv_norm(32, 64), nn.ReLU(), nn.MaxPool2d(2), Residual(64)],
+        *[*conv_norm(32, 64), nn.ReLU(), nn.MaxPool2d(2), ResidualBlock(64)],
         *[*conv_norm(64, 128), nn.ReLU(), nn.MaxPool2d(2)],
-        *[*conv_norm(128, 256), nn.ReLU(), nn.MaxPool2d(2), Residual(256)],
-        *[nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(256, classes)],
+        *[*conv_norm(128, 256), nn.ReLU(), nn.MaxPool2d(2), ResidualBlock(256)],
+        *[nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(256, n_classes)],
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fer.nn.layers import SqueezeExcite, conv_norm_relu
 
-STEM = 32
+STEM_WIDTH = 32
 WIDTHS = (64, 128, 256, 512)
 
 
@@ -21,7 +21,9 @@ class SeparableBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, dropout: float) -> None:
         super().__init__()
-        self.convs = nn.Sequential(*separable(channels_in, channels), nn.ReLU(), *separable(channels, channels))
+        self.convs = nn.Sequential(
+            *separable_conv_norm(channels_in, channels), nn.ReLU(), *separable_conv_norm(channels, channels)
+        )
         self.weigh = SqueezeExcite(channels)
         self.dropout = nn.Dropout(dropout)
         self.short = nn.Sequential(nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels))
@@ -33,7 +35,7 @@ class SeparableBlock(nn.Module):
         return self.pool(torch.relu(changed + self.short(maps)))
 
 
-def separable(channels_in: int, channels: int) -> list[nn.Module]:
+def separable_conv_norm(channels_in: int, channels: int) -> list[nn.Module]:
     """A 3×3 convolution of each channel apart, a 1×1 convolution across them, and BN."""
     return [
         nn.Conv2d(channels_in, channels_in, kernel_size=3, padding=1, groups=channels_in, bias=False),
@@ -42,12 +44,12 @@ def separable(channels_in: int, channels: int) -> list[nn.Module]:
     ]
 
 
-def build(classes: int, size: int, dropout: float) -> nn.Sequential:
-    layers: list[nn.Module] = [*conv_norm_relu(1, STEM)]
-    before = STEM
+def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = [*conv_norm_relu(1, STEM_WIDTH)]
+    before = STEM_WIDTH
     for width in WIDTHS:
         layers.append(SeparableBlock(before, width, dropout / 2))
         before = width
     return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(before, classes)
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(before, n_classes)
     )

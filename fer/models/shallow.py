@@ -33,5 +33,5 @@ class Shallow(nn.Module):
         return self.layers(faces)
 
 
-def build(classes: int, size: int, dropout: float) -> Shallow:
-    return Shallow(classes, size, dropout)
+def build(n_classes: int, size: int, dropout: float) -> Shallow:
+    return Shallow(n_classes, size, dropout)

@@ -6,13 +6,13 @@ dense layers are made for maps of 7 × 7. Their width of 512 is ours. For 7 clas
 
 from torch import nn
 
-from fer.nn.layers import plain_head
-from fer.nn.transfer import Transfer
+from fer.nn.layers import dense_head
+from fer.nn.transfer import TransferNetwork
 
 BACKBONE = "vgg16.tv_in1k"
 HIDDEN = (512, 512)
 
 
-def build(classes: int, size: int, dropout: float) -> Transfer:
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), plain_head(512, HIDDEN, classes, dropout))
-    return Transfer(BACKBONE, size, least_px=32, head=head)
+def build(n_classes: int, size: int, dropout: float) -> TransferNetwork:
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), dense_head(512, HIDDEN, n_classes, dropout))
+    return TransferNetwork(BACKBONE, size, min_px=32, head=head)

@@ -7,13 +7,13 @@ For 7 classes at 48 pixels: 40,376,519 parameters.
 
 from torch import nn
 
-from fer.nn.layers import plain_head
+from fer.nn.layers import dense_head
 
 WIDTHS = (64, 128, 256, 512)
 HIDDEN = (4096, 4096)
 
 
-def build(classes: int, size: int, dropout: float) -> nn.Sequential:
+def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     before = 1
     for width in WIDTHS:
@@ -21,4 +21,4 @@ def build(classes: int, size: int, dropout: float) -> nn.Sequential:
             layers += [nn.Conv2d(channels_in, width, kernel_size=3, padding=1), nn.ReLU(), nn.BatchNorm2d(width)]
         layers.append(nn.MaxPool2d(2))
         before = width
-    return nn.Sequential(*layers, nn.Flatten(), plain_head(before * (size // 16) ** 2, HIDDEN, classes, dropout))
+    return nn.Sequential(*layers, nn.Flatten(), dense_head(before * (size // 16) ** 2, HIDDEN, n_classes, dropout))

@@ -5,10 +5,10 @@ With ImageNet weights and the head of its `inception_v3`. The form is Xception-4
 classes: 24,938,999 parameters, 24,920,560 of them in the backbone; Keras', which is the first form, has 20,806,952.
 """
 
-from fer.nn.transfer import Transfer, pooled_head
+from fer.nn.transfer import TransferNetwork, pooled_head
 
 BACKBONE = "xception41.tf_in1k"
 
 
-def build(classes: int, size: int, dropout: float) -> Transfer:
-    return Transfer(BACKBONE, size, least_px=32, head=pooled_head(2048, classes, dropout))
+def build(n_classes: int, size: int, dropout: float) -> TransferNetwork:
+    return TransferNetwork(BACKBONE, size, min_px=32, head=pooled_head(2048, n_classes, dropout))

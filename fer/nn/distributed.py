@@ -23,20 +23,20 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from fer.nn.inference import device
+from fer.nn.inference import default_device
 from fer.runtime import errors, stage
 from fer.runtime.errors import InputError
-from fer.runtime.parallel import available_cores, follow_parent, wanted_processes
+from fer.runtime.parallel import count_cores, exit_with_parent, requested_workers
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PATIENCE = timedelta(hours=24)  # of a process for another that is validating, or has more to do
+PROCESS_TIMEOUT = timedelta(hours=24)  # of a process for another that is validating, or has more to do
 
-Value = TypeVar("Value")
+ValueT = TypeVar("ValueT")
 
 
-def run(main: Callable[[], object]) -> None:
+def run_distributed_stage(main: Callable[[], object]) -> None:
     """`stages.run` of a stage's `main`, in as many processes as `FER_NPROC` says, or as one of those of `torchrun`."""
-    stage.run(lambda: _run(main))
+    stage.run_stage(lambda: _launch(main))
 
 
 def rank() -> int:
@@ -49,34 +49,34 @@ def world_size() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that writes."""
     return rank() == 0
 
 
-def wait_for_all() -> None:
+def wait_for_processes() -> None:
     """Go on when all processes have come here."""
     if world_size() > 1:
         torch.distributed.barrier()
 
 
-def of_first(make: Callable[[], Value]) -> Value:
-    """What `make` gives the first process, for all; it must be picklable."""
+def broadcast_from_main(compute: Callable[[], ValueT]) -> ValueT:
+    """What `compute` gives the first process, for all; it must be picklable."""
     if world_size() == 1:
-        return make()
-    given = [make() if is_first() else None]
+        return compute()
+    given = [compute() if is_main_process() else None]
     torch.distributed.broadcast_object_list(given, src=0)
     return given[0]  # type: ignore[return-value]
 
 
-def mean(value: Tensor) -> Tensor:
+def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of the processes' values."""
     if world_size() > 1:
         torch.distributed.all_reduce(value)
     return value / world_size()
 
 
-def in_step(network: nn.Module) -> nn.Module:
+def wrap_ddp(network: nn.Module) -> nn.Module:
     """`network` as all processes train it: with the mean of their gradients, from the weights of the first.
 
     Batch norm takes each process's part of a batch by itself; the running statistics are those of the first.
@@ -84,23 +84,23 @@ def in_step(network: nn.Module) -> nn.Module:
     return network if world_size() == 1 else DistributedDataParallel(network)
 
 
-def _run(main: Callable[[], object]) -> None:
+def _launch(main: Callable[[], object]) -> None:
     if "RANK" in os.environ:
-        _as_one_of_many(main)
-    elif (count := wanted_processes() or 1) > 1:
-        _start(main, count)
+        _run_in_process_group(main)
+    elif (count := requested_workers() or 1) > 1:
+        _spawn_processes(main, count)
     else:
         main()
 
 
-def _as_one_of_many(main: Callable[[], object], **meeting: Any) -> None:
+def _run_in_process_group(main: Callable[[], object], **meeting: Any) -> None:
     """`main`, silent unless this is the first process; `meeting` says who the others are, where `torchrun` doesn't."""
-    where = device()
+    where = default_device()
     if where.type == "cuda":
         torch.cuda.set_device(where)
-    torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE, **meeting)
+    torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PROCESS_TIMEOUT, **meeting)
     with contextlib.ExitStack() as silence:
-        if not is_first():
+        if not is_main_process():
             nowhere = silence.enter_context(open(os.devnull, "w"))
             silence.enter_context(contextlib.redirect_stdout(nowhere))
             silence.enter_context(contextlib.redirect_stderr(nowhere))
@@ -108,7 +108,7 @@ def _as_one_of_many(main: Callable[[], object], **meeting: Any) -> None:
     torch.distributed.destroy_process_group()  # not after an exception: it may wait for what the others still send
 
 
-def _start(main: Callable[[], object], count: int) -> None:
+def _spawn_processes(main: Callable[[], object], count: int) -> None:
     """Run `main` in `count` processes of this machine. When one fails, print its error and end all.
 
     Ctrl-C and SIGTERM are passed on to rank 0, which writes its checkpoint.
@@ -116,11 +116,13 @@ def _start(main: Callable[[], object], count: int) -> None:
     Raises:
         InputError: a signal killed a process, for example because memory ran out.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // count)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // count)))
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # port 0: any free port
     spawn = multiprocessing.get_context("spawn")
     failures = spawn.SimpleQueue()
-    processes = [spawn.Process(target=_follow, args=(main, rank, count, store.port, failures)) for rank in range(count)]
+    processes = [
+        spawn.Process(target=_run_spawned, args=(main, rank, count, store.port, failures)) for rank in range(count)
+    ]
     signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # here until the handlers are set, there until `_follow`
     try:
         for process in processes:
@@ -143,16 +145,16 @@ def _start(main: Callable[[], object], count: int) -> None:
             started.kill()
 
 
-def _follow(main: Callable[[], object], rank: int, count: int, port: int, failures: "SimpleQueue[Any]") -> None:
+def _run_spawned(main: Callable[[], object], rank: int, count: int, port: int, failures: "SimpleQueue[Any]") -> None:
     """Run `main` as process `rank` of `_start`, and put its error into `failures`, from which the first is printed."""
-    errors.heed_signals()
-    follow_parent()
+    errors.install_signal_handlers()
+    exit_with_parent()
     tqdm.set_lock(threading.RLock())  # its own would be a semaphore, of which Python warns where its process is killed
     os.environ["LOCAL_RANK"] = str(rank)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
         store = TCPStore("127.0.0.1", port)
-        errors.run(lambda: _as_one_of_many(main, rank=rank, world_size=count, store=store))
+        errors.run_main(lambda: _run_in_process_group(main, rank=rank, world_size=count, store=store))
         return
     except SystemExit as end:
         failures.put(end.code)

@@ -49,20 +49,20 @@ def conv_norm_relu(channels_in: int, channels: int, kernel_size: int = 3) -> lis
     ]
 
 
-def normed_head(inputs: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
+def dense_bn_head(inputs: int, hidden: Sequence[int], n_classes: int, dropout: float) -> nn.Sequential:
     """dense · ReLU · BN · dropout for each width in `hidden`, and a last dense layer."""
     layers: list[nn.Module] = []
     for before, width in pairwise([inputs, *hidden]):
         layers += [nn.Linear(before, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(dropout)]
-    return nn.Sequential(*layers, nn.Linear(hidden[-1], classes))
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], n_classes))
 
 
-def plain_head(inputs: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
+def dense_head(inputs: int, hidden: Sequence[int], n_classes: int, dropout: float) -> nn.Sequential:
     """dense · ReLU · dropout for each width in `hidden`, and a last dense layer."""
     layers: list[nn.Module] = []
     for before, width in pairwise([inputs, *hidden]):
         layers += [nn.Linear(before, width), nn.ReLU(), nn.Dropout(dropout)]
-    return nn.Sequential(*layers, nn.Linear(hidden[-1], classes))
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], n_classes))
 
 
 def vgg_stages(widths: Sequence[int], dropout: float) -> list[nn.Module]:
@@ -74,7 +74,7 @@ def vgg_stages(widths: Sequence[int], dropout: float) -> list[nn.Module]:
     return layers
 
 
-class Stage(nn.Module):
+class ConvStage(nn.Module):
     """conv 3×3 · BN, squeeze-and-excite and a short connection where asked for, ReLU and a 2×2 max-pool."""
 
     def __init__(self, channels_in: int, channels: int, squeeze: bool, residual: bool) -> None:

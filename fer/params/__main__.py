@@ -1,7 +1,7 @@
 """Check `params.yaml`, before DVC puts names from it into a command."""
 
 from fer.params import load_params
-from fer.runtime.errors import run
+from fer.runtime.errors import run_main
 
 if __name__ == "__main__":
-    run(load_params)
+    run_main(load_params)

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from fer.core.labels import EMOTIONS, Emotion
-from fer.core.schema import Count, Name, NotNegative, Section, in_words
+from fer.core.schema import Count, Name, NonNegativeNumber, Section, format_errors
 from fer.data.curation.params import Unify
 from fer.data.readers.params import Ingest
 from fer.nn.names import NETWORKS
 from fer.pseudo_labels.params import PseudoLabel
 from fer.runtime.errors import InputError
 from fer.runtime.yaml_files import read_yaml
-from fer.training.params import Augment, Changes, Retrain, Train, Transforms
+from fer.training.params import Augment, RecipeOverrides, Retrain, Train, Transforms
 
 
 class Rounds(Section):
@@ -56,7 +56,7 @@ class Package(Section):
     round: Literal["best"] | Annotated[int, Field(ge=0)]
 
 
-def _equal_weights(ensemble: Any) -> Any:
+def _expand_ensemble(ensemble: Any) -> Any:
     """A list of networks as the mapping to their weights that it stands for."""
     if not isinstance(ensemble, list):
         return ensemble
@@ -71,8 +71,8 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     emotions: Annotated[list[Emotion], Field(min_length=2)]
     sources: Annotated[list[Name], Field(min_length=1)]
-    networks: dict[Name, Annotated[Changes, BeforeValidator(lambda row: {} if row is None else row)]]
-    ensemble: Annotated[dict[Name, NotNegative], BeforeValidator(_equal_weights), Field(min_length=1)]
+    networks: dict[Name, Annotated[RecipeOverrides, BeforeValidator(lambda row: {} if row is None else row)]]
+    ensemble: Annotated[dict[Name, NonNegativeNumber], BeforeValidator(_expand_ensemble), Field(min_length=1)]
     precision: Literal["fp32", "bf16"]
     rounds: Rounds
     sample: Sample
@@ -132,4 +132,4 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise InputError(in_words(error, content, path, Params)) from error
+        raise InputError(format_errors(error, content, path, Params)) from error

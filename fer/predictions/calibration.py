@@ -7,16 +7,16 @@ from scipy.special import log_softmax, logsumexp
 
 from fer.runtime.errors import InputError
 
-LOWEST, HIGHEST = 0.05, 20.0  # temperatures searched between
-SLICE = 65_536  # faces computed at a time: logits may be memory-mapped and ten million
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # temperatures searched between
+CALIBRATION_CHUNK = 65_536  # faces computed at a time: logits may be memory-mapped and ten million
 
 
-def probabilities(logits: Float[np.ndarray, "n views classes"], temperature: float) -> Float[np.ndarray, "n classes"]:
+def compute_probs(logits: Float[np.ndarray, "n views classes"], temperature: float) -> Float[np.ndarray, "n classes"]:
     """Mean over the views of softmax(logits / temperature), float32."""
     probs = np.empty((logits.shape[0], logits.shape[2]), dtype=np.float32)
-    for start in range(0, len(logits), SLICE):
-        part = slice(start, start + SLICE)
-        probs[part] = np.exp(_log_probs(logits[part], temperature))
+    for start in range(0, len(logits), CALIBRATION_CHUNK):
+        part = slice(start, start + CALIBRATION_CHUNK)
+        probs[part] = np.exp(_mean_log_probs(logits[part], temperature))
     return probs
 
 
@@ -37,14 +37,16 @@ def fit_temperature(logits: Float[np.ndarray, "n views classes"], labels: Int[np
     rows = np.arange(len(logits))
 
     def loss(log_temperature: float) -> float:
-        log_probs = _log_probs(logits, float(np.exp(log_temperature)))
+        log_probs = _mean_log_probs(logits, float(np.exp(log_temperature)))
         return -float((1 - made_up) * log_probs[rows, labels].mean() + made_up * log_probs.mean())
 
-    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(
+        loss, bounds=(np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)), method="bounded", options={"xatol": 1e-6}
+    )
     return float(np.exp(found.x))
 
 
-def cross_fitted(
+def cross_fit_probs(
     logits: Float[np.ndarray, "n views classes"], labels: Int[np.ndarray, " n"], seed: int
 ) -> Float[np.ndarray, "n classes"]:
     """Probabilities of the faces that calibrate: each random half at the temperature fitted on the other half.
@@ -54,11 +56,11 @@ def cross_fitted(
     probs = np.empty((logits.shape[0], logits.shape[2]), dtype=np.float32)
     one, other = np.array_split(np.random.default_rng(seed).permutation(len(logits)), 2)
     for rows, fitted_on in ((one, other), (other, one)):
-        probs[rows] = probabilities(logits[rows], fit_temperature(logits[fitted_on], labels[fitted_on]))
+        probs[rows] = compute_probs(logits[rows], fit_temperature(logits[fitted_on], labels[fitted_on]))
     return probs
 
 
-def _log_probs(logits: Float[np.ndarray, "n views classes"], temperature: float) -> Float[np.ndarray, "n classes"]:
+def _mean_log_probs(logits: Float[np.ndarray, "n views classes"], temperature: float) -> Float[np.ndarray, "n classes"]:
     """Logarithm of the views' mean probability; stays finite where the probability itself would be 0."""
     views = log_softmax(logits.astype(np.float64) / temperature, axis=2)
     return np.asarray(logsumexp(views, axis=1) - np.log(logits.shape[1]))

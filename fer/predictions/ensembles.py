@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fer.core.files import read_array, read_json
-from fer.predictions.calibration import cross_fitted, fit_temperature, probabilities
+from fer.predictions.calibration import compute_probs, cross_fit_probs, fit_temperature
 from fer.runtime.errors import InputError
 
 
 @dataclass(frozen=True)
-class Prediction:
+class StoredLogits:
     """What one network says of every face."""
 
     logits: Float[np.ndarray, "n views classes"]
@@ -22,15 +22,17 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class CalibratedEnsemble:
     """Calibrated probabilities of every face, by network and voted, and the temperatures that gave them."""
 
     probs: dict[str, Float[np.ndarray, "n classes"]]
-    vote: Float[np.ndarray, "n classes"]
+    ensemble_probs: Float[np.ndarray, "n classes"]
     temperatures: dict[str, float]
 
 
-def read_predictions(folder: Path, networks: Iterable[str], emotions: Sequence[str], n: int) -> dict[str, Prediction]:
+def read_stored_logits(
+    folder: Path, networks: Iterable[str], emotions: Sequence[str], n: int
+) -> dict[str, StoredLogits]:
     """What each of `networks` predicted, in their order; logits are memory-mapped.
 
     Raises:
@@ -38,12 +40,12 @@ def read_predictions(folder: Path, networks: Iterable[str], emotions: Sequence[s
             rows, or holds a number that is not finite.
     """
     return {
-        network: _read(folder / f"{network}.npy", {"network": network, "emotions": list(emotions)}, n)
+        network: _read_network(folder / f"{network}.npy", {"network": network, "emotions": list(emotions)}, n)
         for network in networks
     }
 
 
-def vote(
+def average_probs(
     probs: Mapping[str, Float[np.ndarray, "n classes"]], weights: Mapping[str, float]
 ) -> Float[np.ndarray, "n classes"]:
     """Mean of the networks' class probabilities (soft vote), each with its weight, float32."""
@@ -51,13 +53,13 @@ def vote(
     return np.asarray(total / sum(weights[name] for name in probs), dtype=np.float32)
 
 
-def calibrated_vote(
+def calibrate_ensemble(
     logits: Mapping[str, Float[np.ndarray, "n views classes"]],
     labels: Int[np.ndarray, " n"],
     valid: Bool[np.ndarray, " n"],
     seed: int,
     weights: Mapping[str, float],
-) -> Calibrated:
+) -> CalibratedEnsemble:
     """Each network at the temperature fitted on the faces of the `valid` mask, and the vote of all by their `weights`.
 
     The `valid` faces themselves are cross-fitted, so that what is measured on them is honest. The labels of others are
@@ -74,37 +76,38 @@ def calibrated_vote(
     probs, temperatures = {}, {}
     for network, said in logits.items():
         temperatures[network] = fit_temperature(said[valid], labels[valid])
-        probs[network] = probabilities(said, temperatures[network])
-        probs[network][valid] = cross_fitted(said[valid], labels[valid], seed)
-    return Calibrated(probs, vote(probs, weights), temperatures)
+        probs[network] = compute_probs(said, temperatures[network])
+        probs[network][valid] = cross_fit_probs(said[valid], labels[valid], seed)
+    return CalibratedEnsemble(probs, average_probs(probs, weights), temperatures)
 
 
-def agreement(
+def find_agreement(
     logits: Mapping[str, Float[np.ndarray, "n views classes"]],
-    voted: Calibrated,
+    calibrated: CalibratedEnsemble,
     weights: Mapping[str, float],
     among: Sequence[str],
 ) -> Bool[np.ndarray, " n"]:
     """Where all that `among` names, "networks", "views" or both, take a face for what the vote takes it for."""
-    winner = voted.vote.argmax(axis=1)
+    winner = calibrated.ensemble_probs.argmax(axis=1)
     agreed = np.ones(len(winner), dtype=bool)
     if "networks" in among:
-        for network, probs in voted.probs.items():
+        for network, probs in calibrated.probs.items():
             if weights[network]:
                 agreed &= probs.argmax(axis=1) == winner
     if "views" in among:
         for view in range(min(said.shape[1] for said in logits.values())):
             seen = {
-                network: probabilities(said[:, [view]], voted.temperatures[network]) for network, said in logits.items()
+                network: compute_probs(said[:, [view]], calibrated.temperatures[network])
+                for network, said in logits.items()
             }
-            agreed &= vote(seen, weights).argmax(axis=1) == winner
+            agreed &= average_probs(seen, weights).argmax(axis=1) == winner
     return agreed
 
 
-def _read(path: Path, expected: Mapping[str, object], n: int) -> Prediction:
+def _read_network(path: Path, expected: Mapping[str, object], n: int) -> StoredLogits:
     again = "predict again with `dvc repro`"
     about = path.with_suffix(".json")
-    logits = read_array(path, mapped=True)
+    logits = read_array(path, mmap=True)
     if not about.is_file():
         raise InputError(f"{about}: no such file; {again}")
     try:
@@ -127,4 +130,4 @@ def _read(path: Path, expected: Mapping[str, object], n: int) -> Prediction:
         )
     if len(broken := np.flatnonzero(~np.isfinite(logits).all(axis=(1, 2)))):
         raise InputError(f"{path}: row {broken[0]} is not finite; train and {again}")
-    return Prediction(logits, tuple(said["views"]), said["weights_sha256"])
+    return StoredLogits(logits, tuple(said["views"]), said["weights_sha256"])

@@ -11,13 +11,13 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.stats import binomtest, norm
 
-from fer.predictions.confidence import confidence
+from fer.predictions.confidence import max_confidence
 
-CURVE_THRESHOLDS = tuple(step / 100 for step in range(30, 100))
-CURVE_COLUMNS = ("threshold", "coverage", "precision", "low", "high")
+COVERAGE_THRESHOLDS = tuple(step / 100 for step in range(30, 100))
+COVERAGE_CURVE_COLUMNS = ("threshold", "coverage", "precision", "low", "high")
 
 
-def summary(
+def compute_metrics(
     probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], emotions: Sequence[str], bins: int
 ) -> dict[str, Any]:
     """The figures of one set of labelled faces, as a nested dictionary.
@@ -26,22 +26,22 @@ def summary(
     """
     if not len(labels):
         return {"n": 0}
-    counts = confusion(probs, labels)
+    counts = confusion_matrix(probs, labels)
     right = counts.diagonal()
     present = counts.sum(axis=1) > 0
     f1 = 2 * right[present] / (counts.sum(axis=1) + counts.sum(axis=0))[present]
     return {
         "n": len(labels),
         "accuracy": float(right.sum() / len(labels)),
-        "accuracy_interval": wilson(int(right.sum()), len(labels)),
+        "accuracy_interval": wilson_interval(int(right.sum()), len(labels)),
         "macro_f1": float(f1.mean()),
         "balanced_accuracy": float((right[present] / counts.sum(axis=1)[present]).mean()),
         "ece": expected_calibration_error(probs, labels, bins),
-        "per_emotion": per_emotion(counts, emotions),
+        "per_emotion": per_emotion_metrics(counts, emotions),
     }
 
 
-def confusion(
+def confusion_matrix(
     probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, "classes classes"]:
     """Number of faces by label (rows) and likeliest emotion (columns)."""
@@ -49,7 +49,7 @@ def confusion(
     return np.bincount(labels * classes + probs.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
 
 
-def per_emotion(
+def per_emotion_metrics(
     counts: Int[np.ndarray, "classes classes"], emotions: Sequence[str]
 ) -> dict[str, dict[str, float | int]]:
     """Precision, recall, F1 and support (faces with that label) of each emotion, from a confusion matrix."""
@@ -65,7 +65,7 @@ def per_emotion(
     return figures
 
 
-def reliability(probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], bins: int) -> pd.DataFrame:
+def reliability_bins(probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], bins: int) -> pd.DataFrame:
     """Mean confidence and accuracy of the faces in each of `bins` equal intervals (low, high] of confidence.
 
     Columns: low, high, confidence, accuracy, n. A row for each interval that holds a face.
@@ -90,17 +90,19 @@ def expected_calibration_error(
 
     Guo et al. 2017, arXiv:1706.04599.
     """
-    table = reliability(probs, labels, bins)
+    table = reliability_bins(probs, labels, bins)
     return float(np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["n"]))
 
 
-def wilson(successes: int, n: int) -> dict[str, float]:
+def wilson_interval(successes: int, n: int) -> dict[str, float]:
     """Wilson's score interval of a proportion, for n > 0."""
     interval = binomtest(successes, n).proportion_ci(method="wilson")
     return {"low": float(interval.low), "high": float(interval.high)}
 
 
-def compare(before_right: Bool[np.ndarray, " n"], after_right: Bool[np.ndarray, " n"]) -> dict[str, float | int]:
+def compare_accuracy(
+    before_right: Bool[np.ndarray, " n"], after_right: Bool[np.ndarray, " n"]
+) -> dict[str, float | int]:
     """Difference of accuracy (after - before) on the same faces, with its interval and McNemar's exact p-value.
 
     `gained` faces became right and `lost` ones wrong. The interval is Wald's with half a face added to each of the four
@@ -124,7 +126,7 @@ def compare(before_right: Bool[np.ndarray, " n"], after_right: Bool[np.ndarray, 
     }
 
 
-def verdict(comparison: Mapping[str, float | int]) -> str:
+def summarize_gain(comparison: Mapping[str, float | int]) -> str:
     """One sentence on what `compare` found: did the pseudo-labels help? Nothing is clear if the interval holds 0."""
     if not comparison["n"]:
         return "No verdict: there are no test faces to compare the rounds on."
@@ -142,7 +144,7 @@ def verdict(comparison: Mapping[str, float | int]) -> str:
     )
 
 
-def audit(
+def audit_pseudo_labels(
     probs: Float[np.ndarray, "n classes"],
     accepted: Bool[np.ndarray, " n"],
     truth: Int[np.ndarray, " n"],
@@ -162,7 +164,7 @@ def audit(
             {"n": n, "accepted": int(taken.sum()), "known": len(right)}
             | ({"coverage": float(taken.sum() / n)} if n else {})
             | (
-                {"precision": float(right.mean()), "precision_interval": wilson(int(right.sum()), len(right))}
+                {"precision": float(right.mean()), "precision_interval": wilson_interval(int(right.sum()), len(right))}
                 if len(right)
                 else {}
             )
@@ -180,13 +182,13 @@ def coverage_curve(probs: Float[np.ndarray, "n classes"], truth: Int[np.ndarray,
     Columns: threshold, coverage, precision, low, high (its interval). The last three are missing where no accepted face
     has a known truth. No rows for an empty pool.
     """
-    sure, right = confidence(probs), probs.argmax(axis=1) == truth
+    sure, right = max_confidence(probs), probs.argmax(axis=1) == truth
     rows: list[dict[str, float]] = []
-    for threshold in CURVE_THRESHOLDS if len(probs) else ():
+    for threshold in COVERAGE_THRESHOLDS if len(probs) else ():
         taken = sure >= threshold
         known = right[taken & (truth >= 0)]
         row = {"threshold": threshold, "coverage": float(taken.mean())}
         if len(known):
-            row |= {"precision": float(known.mean())} | wilson(int(known.sum()), len(known))
+            row |= {"precision": float(known.mean())} | wilson_interval(int(known.sum()), len(known))
         rows.append(row)
-    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COVERAGE_CURVE_COLUMNS))

@@ -15,8 +15,8 @@ def margin(probs: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, " n"]:
     return two[:, 1] - two[:, 0]
 
 
-def influence(
-    learnt: Float[np.ndarray, "n classes"], weights: Float[np.ndarray, " n"], said: Float[np.ndarray, "n classes"]
+def el2n(
+    targets: Float[np.ndarray, "n classes"], weights: Float[np.ndarray, " n"], probs: Float[np.ndarray, "n classes"]
 ) -> Float[np.ndarray, " n"]:
     """How hard each face pulls on the network that learnt it: its weight times the distance of what it says of it.
 
@@ -24,11 +24,11 @@ def influence(
     arXiv:2107.07075). Theirs is a mean over ten networks early in training; this is that of the vote at its end, where
     a face that still pulls is one that contradicts the others.
     """
-    return weights * np.linalg.norm(said - learnt, axis=1)
+    return weights * np.linalg.norm(probs - targets, axis=1)
 
 
-def first(
-    score: Float[np.ndarray, " n"], among: Bool[np.ndarray, " n"], table: pd.DataFrame, count: int
+def lowest_scores(
+    scores: Float[np.ndarray, " n"], among: Bool[np.ndarray, " n"], table: pd.DataFrame, count: int
 ) -> Int[np.ndarray, " m"]:
     """The rows of the `count` lowest scores `among` the faces, the lowest first; equals by source and id.
 
@@ -36,6 +36,6 @@ def first(
     """
     rows = np.flatnonzero(among)
     if len(rows) > count:  # names are slow to sort
-        rows = rows[score[rows] <= np.partition(score[rows], count - 1)[count - 1]]
+        rows = rows[scores[rows] <= np.partition(scores[rows], count - 1)[count - 1]]
     id, source = (table[key].iloc[rows].to_numpy(dtype=str) for key in ("id", "source"))
-    return rows[np.lexsort((id, source, score[rows]))][:count]
+    return rows[np.lexsort((id, source, scores[rows]))][:count]

@@ -5,17 +5,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fer.core.labels import Emotion
-from fer.core.schema import Count, Section, Share
+from fer.core.schema import Count, Fraction, Section
 
 
 class Fixed(Section):
-    threshold: Share | dict[Emotion, Share]
+    threshold: Fraction | dict[Emotion, Fraction]
 
 
 class Precision(Section):
     target: Annotated[float, Field(gt=0, lt=1)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    fallback: Share
+    fallback: Fraction
 
 
 class TopK(Section):
@@ -23,11 +23,11 @@ class TopK(Section):
 
 
 class Quota(Section):
-    share: Share
+    share: Fraction
 
 
 class FlexMatch(Section):
-    threshold: Share
+    threshold: Fraction
 
 
 class FreeMatch(Section):
@@ -35,7 +35,7 @@ class FreeMatch(Section):
 
 
 class AdaCM(Section):
-    factor: Share
+    factor: Fraction
 
 
 class SoftMatch(Section):
@@ -63,5 +63,5 @@ class PseudoLabel(Section):
     policies: Policies
 
     @property
-    def chosen(self) -> Policy:
+    def active_policy(self) -> Policy:
         return getattr(self.policies, self.policy)

@@ -15,13 +15,13 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy.stats import beta
 
-from fer.core.files import DIGITS, guarded
-from fer.predictions.confidence import confidence, shares
+from fer.core.files import DECIMALS, escape_formulas
+from fer.predictions.confidence import class_prior, max_confidence
 from fer.pseudo_labels.params import AdaCM, Fixed, FlexMatch, FreeMatch, Policy, Precision, Quota, SoftMatch, TopK
-from fer.pseudo_labels.policy import NONE, Evidence, truncated_gaussian
+from fer.pseudo_labels.policy import UNREACHABLE_THRESHOLD, Evidence, softmatch_weights
 from fer.runtime.errors import InputError
 
-NOT_AGREED = "not agreed on"
+NOT_AGREED_REASON = "not agreed on"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Selection:
     reason: Shaped[np.ndarray, " n"]  # in words
 
 
-def select(said: Evidence, policy: Policy, emotions: Sequence[str]) -> Selection:
+def select(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> Selection:
     """What `policy` decides of the pool. A confidence at or above the threshold of its emotion is accepted.
 
     The order of the faces does not matter.
@@ -45,31 +45,31 @@ def select(said: Evidence, policy: Policy, emotions: Sequence[str]) -> Selection
     Raises:
         InputError: a probability is not finite.
     """
-    if len(broken := np.flatnonzero(~np.isfinite(said.probs).all(axis=1))):
+    if len(broken := np.flatnonzero(~np.isfinite(evidence.probs).all(axis=1))):
         raise InputError(f"probabilities of row {broken[0]} are not finite; train and predict again")
-    predicted, sure = said.probs.argmax(axis=1), confidence(said.probs)
-    threshold = thresholds(said, policy, emotions)[predicted]
-    accepted = said.pool & (sure >= threshold) & said.agreed
-    weight = truncated_gaussian(sure, sure[said.pool]) if isinstance(policy, SoftMatch) else np.ones(len(sure))
+    predicted, sure = evidence.probs.argmax(axis=1), max_confidence(evidence.probs)
+    threshold = thresholds(evidence, policy, emotions)[predicted]
+    accepted = evidence.pool & (sure >= threshold) & evidence.agreed
+    weight = softmatch_weights(sure, sure[evidence.pool]) if isinstance(policy, SoftMatch) else np.ones(len(sure))
 
     below = np.array([f"confidence below the threshold of {emotion}" for emotion in emotions], dtype=object)
-    reason = np.where(said.agreed, below[predicted], NOT_AGREED)
+    reason = np.where(evidence.agreed, below[predicted], NOT_AGREED_REASON)
     reason = np.where(accepted, "accepted", reason)
     return Selection(
-        pool=said.pool,
+        pool=evidence.pool,
         accepted=accepted,
-        emotion=np.where(said.pool, predicted, -1),
+        emotion=np.where(evidence.pool, predicted, -1),
         confidence=sure,
         threshold=threshold,
         weight=np.where(accepted, weight, 0).astype(np.float32),
-        reason=np.where(said.pool, reason, ""),
+        reason=np.where(evidence.pool, reason, ""),
     )
 
 
-def thresholds(said: Evidence, policy: Policy, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+def thresholds(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
     """The confidence that a face needs to be accepted as each emotion; above 1 where none is sure enough."""
-    predicted, sure = said.probs.argmax(axis=1), confidence(said.probs)
-    right = predicted == said.labels
+    predicted, sure = evidence.probs.argmax(axis=1), max_confidence(evidence.probs)
+    right = predicted == evidence.labels
 
     def each(threshold_of: Any, faces: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " classes"]:
         """`threshold_of` the confidences of those `faces` that are taken for each emotion."""
@@ -81,59 +81,65 @@ def thresholds(said: Evidence, policy: Policy, emotions: Sequence[str]) -> Float
         case Fixed(threshold=threshold):
             found = np.full(len(emotions), threshold)
         case Precision():
-            found = each(lambda faces: precise(sure[faces], right[faces], policy), said.valid)
+            found = each(lambda faces: precision_threshold(sure[faces], right[faces], policy), evidence.valid)
         case TopK(faces=count):
-            found = each(lambda faces: kth(sure[faces], count), said.pool)
+            found = each(lambda faces: kth_largest(sure[faces], count), evidence.pool)
         case Quota(share=share):
-            expected = share * said.pool.sum() * shares(said.labels[said.valid], len(emotions))
-            found = np.array([kth(sure[said.pool & (predicted == code)], round(n)) for code, n in enumerate(expected)])
+            expected = share * evidence.pool.sum() * class_prior(evidence.labels[evidence.valid], len(emotions))
+            found = np.array(
+                [kth_largest(sure[evidence.pool & (predicted == code)], round(n)) for code, n in enumerate(expected)]
+            )
         case FlexMatch(threshold=threshold):
-            found = curriculum(predicted[said.pool], sure[said.pool] >= threshold, threshold, len(emotions))
+            found = flexmatch_thresholds(
+                predicted[evidence.pool], sure[evidence.pool] >= threshold, threshold, len(emotions)
+            )
         case FreeMatch():
-            found = adaptive(said.probs[said.pool])
+            found = freematch_thresholds(evidence.probs[evidence.pool])
         case AdaCM(factor=factor):  # Li et al. 2022, arXiv:2203.12341, of training faces in every epoch
-            found = each(lambda faces: factor * sure[faces].mean() if faces.any() else 1.0, said.valid & right)
+            found = each(lambda faces: factor * sure[faces].mean() if faces.any() else 1.0, evidence.valid & right)
         case SoftMatch():
             found = np.zeros(len(emotions))
-    return found.round(DIGITS)
+    return found.round(DECIMALS)
 
 
-def precise(sure: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], policy: Precision) -> float:
+def precision_threshold(
+    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], policy: Precision
+) -> float:
     """The lowest threshold for which at least `target` of the faces at or above it are right, by a bound.
 
     The bound is that of Clopper & Pearson 1934, one-sided, with the given confidence for each threshold by itself; the
     lowest of many is a little too hopeful. Where none reaches the target, as with few faces, the fallback holds.
     """
-    order = np.argsort(-sure, kind="stable")
-    taken = np.arange(1, len(sure) + 1)
-    hits = right[order].cumsum()
+    order = np.argsort(-confidence, kind="stable")
+    taken = np.arange(1, len(confidence) + 1)
+    hits = correct[order].cumsum()
     low = np.where(hits > 0, beta.ppf(1 - policy.confidence, hits.clip(min=1), taken - hits + 1), 0.0)
-    last_of_equals = np.append(sure[order][1:] < sure[order][:-1], True)[: len(sure)]
+    last_of_equals = np.append(confidence[order][1:] < confidence[order][:-1], True)[: len(confidence)]
     enough = np.flatnonzero((low >= policy.target) & last_of_equals)
-    return float(sure[order][enough[-1]]) if len(enough) else policy.fallback
+    return float(confidence[order][enough[-1]]) if len(enough) else policy.fallback
 
 
-def kth(sure: Float[np.ndarray, " n"], count: int) -> float:
+def kth_largest(confidence: Float[np.ndarray, " n"], count: int) -> float:
     """The confidence of the `count`-th surest face; 0 if there are no more, above 1 for none."""
     if not count:
-        return NONE
-    return float(np.partition(sure, -count)[-count]) if len(sure) > count else 0.0
+        return UNREACHABLE_THRESHOLD
+    return float(np.partition(confidence, -count)[-count]) if len(confidence) > count else 0.0
 
 
-def curriculum(
-    predicted: Int[np.ndarray, " n"], above: Bool[np.ndarray, " n"], threshold: float, classes: int
+def flexmatch_thresholds(
+    predicted: Int[np.ndarray, " n"], above: Bool[np.ndarray, " n"], threshold: float, n_classes: int
 ) -> Float[np.ndarray, " classes"]:
     """`threshold` · b / (2 − b), where b is how often an emotion is learnt beside the one learnt best (FlexMatch).
 
     An emotion counts as learnt where it is predicted above the threshold; as long as most faces are below, they stand
     for the best. Zhang et al. 2021, arXiv:2110.08263, equations 5, 7, 11 and 12.
     """
-    learnt = np.bincount(predicted[above], minlength=classes)
+    learnt = np.bincount(predicted[above], minlength=n_classes)
     share = learnt / max(learnt.max(), (~above).sum(), 1)
     return threshold * share / (2 - share)
 
 
-def adaptive(probs: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, " classes"]:
+def freematch_thresholds(probs: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, " classes"]:
     """Mean confidence, lowered for emotions of little mean probability (FreeMatch, Wang et al. 2023, arXiv:2205.07246).
 
     Theirs are moving averages over batches; here all faces are seen at once.
@@ -144,12 +150,12 @@ def adaptive(probs: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, " class
     return probs.max(axis=1).mean(dtype=np.float64) * mean / mean.max()
 
 
-def decisions(selection: Selection, table: pd.DataFrame, emotions: Sequence[str]) -> pd.DataFrame:
+def decision_table(selection: Selection, table: pd.DataFrame, emotions: Sequence[str]) -> pd.DataFrame:
     """The decisions to read: one row for each face of the pool, in the order of `table`."""
     pool = selection.pool
     return pd.DataFrame(
         {
-            "id": guarded(table["id"][pool]),
+            "id": escape_formulas(table["id"][pool]),
             "source": table["source"][pool],
             "emotion": np.array(emotions, dtype=object)[selection.emotion[pool]],
             "confidence": selection.confidence[pool],
@@ -161,7 +167,7 @@ def decisions(selection: Selection, table: pd.DataFrame, emotions: Sequence[str]
     )
 
 
-def counts(selection: Selection, emotions: Sequence[str]) -> dict[str, Any]:
+def count_accepted(selection: Selection, emotions: Sequence[str]) -> dict[str, Any]:
     """Faces in the pool, those accepted, and those accepted as each emotion."""
     found = Counter(selection.emotion[selection.accepted].tolist())
     return {
@@ -171,16 +177,16 @@ def counts(selection: Selection, emotions: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def in_words(selection: Selection, emotions: Sequence[str]) -> str:
+def format_selection(selection: Selection, emotions: Sequence[str]) -> str:
     """One line on what was accepted, and what follows if nothing was."""
-    found = counts(selection, emotions)
+    found = count_accepted(selection, emotions)
     no_more = "the teachers give retraining nothing to learn"
     if not found["unlabelled"]:
         return (
             f"no unlabelled faces are left to label, so {no_more}; add an unlabelled source or set unify.label_budget"
         )
     if not found["accepted"]:
-        open_ = selection.pool & (selection.reason != NOT_AGREED)
+        open_ = selection.pool & (selection.reason != NOT_AGREED_REASON)
         if not open_.any():
             return f"accepted none of {found['unlabelled']} unlabelled faces, as none is agreed on, so {no_more}"
         sure, needed = selection.confidence[open_], selection.threshold[open_]
@@ -193,11 +199,11 @@ def in_words(selection: Selection, emotions: Sequence[str]) -> str:
     return f"accepted {found['accepted']} of {found['unlabelled']} unlabelled faces: {each}"
 
 
-def not_reached(found: Float[np.ndarray, " classes"], policy: Policy, emotions: Sequence[str]) -> str | None:
+def format_fallbacks(thresholds: Float[np.ndarray, " classes"], policy: Policy, emotions: Sequence[str]) -> str | None:
     """One line on the emotions of which `precision` promises nothing, if it is the policy and there are any."""
     if not isinstance(policy, Precision):
         return None
-    fallen = [emotion for emotion, threshold in zip(emotions, found, strict=True) if threshold == policy.fallback]
+    fallen = [emotion for emotion, threshold in zip(emotions, thresholds, strict=True) if threshold == policy.fallback]
     return (
         f"no threshold promises {policy.target:.0%} on validation for {', '.join(fallen)}: theirs is the fallback, "
         f"{policy.fallback:g}"

@@ -13,40 +13,40 @@ from typing import TypeVar
 
 from fer.runtime.errors import InputError
 
-IN_FLIGHT = 4  # pieces of work for each process: what memory holds
-ALONE = 4  # pieces that are not worth starting processes for
+MAX_PENDING_PER_WORKER = 4  # pieces of work for each process: what memory holds
+MIN_PARALLEL_ITEMS = 4  # pieces that are not worth starting processes for
 
-Work = TypeVar("Work")
-Result = TypeVar("Result")
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
 def ordered_map(
-    function: Callable[[Work], Result], works: Iterable[Work], *, threads: bool = False
-) -> Iterator[Result]:
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, threads: bool = False
+) -> Iterator[ResultT]:
     """`function` of each piece of work, in order, computed by as many processes, or `threads`, as there are cores.
 
-    For processes both must be picklable. A piece is taken from `works` only when there is room for its result.
+    For processes both must be picklable. A piece is taken from `items` only when there is room for its result.
 
     Raises:
         InputError: a process died, as one does that runs out of memory.
     """
-    works = iter(works)
-    first = list(islice(works, ALONE))
-    workers = cores()
-    if len(first) < ALONE or workers == 1:
-        yield from map(function, chain(first, works))
+    items = iter(items)
+    first = list(islice(items, MIN_PARALLEL_ITEMS))
+    workers = worker_count()
+    if len(first) < MIN_PARALLEL_ITEMS or workers == 1:
+        yield from map(function, chain(first, items))
         return
     # "spawn": a process forked from one with threads, such as a progress bar's, may wait for ever
     pool: Executor = (
         ThreadPoolExecutor(workers)
         if threads
-        else ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), follow_parent)
+        else ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), exit_with_parent)
     )
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[ResultT]] = deque()
     try:
-        for work in chain(first, works):
+        for work in chain(first, items):
             waiting.append(pool.submit(function, work))
-            if len(waiting) >= IN_FLIGHT * workers:
+            if len(waiting) >= MAX_PENDING_PER_WORKER * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -56,21 +56,21 @@ def ordered_map(
         pool.shutdown(cancel_futures=True)
 
 
-def cores() -> int:
+def worker_count() -> int:
     """Processes to use: `FER_NPROC`, or as many as this one may have cores.
 
     Raises:
         InputError: `FER_NPROC` is no number from 1.
     """
-    return wanted_processes() or available_cores()
+    return requested_workers() or count_cores()
 
 
-def available_cores() -> int:
+def count_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def wanted_processes() -> int | None:
+def requested_workers() -> int | None:
     """What `FER_NPROC` says, if it is set.
 
     Raises:
@@ -82,7 +82,7 @@ def wanted_processes() -> int | None:
     return int(wanted) if wanted else None
 
 
-def follow_parent() -> None:
+def exit_with_parent() -> None:
     """Leave Ctrl-C to the parent, and end when it ends, however it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

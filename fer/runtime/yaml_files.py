@@ -11,7 +11,7 @@ from fer.runtime.errors import InputError
 _MAX_BYTES, _MAX_VALUES = 1_000_000, 100_000  # of params.yaml
 
 
-class Loader(yaml.SafeLoader):
+class StrictYamlLoader(yaml.SafeLoader):
     """YAML as DVC reads it: floats by the rule of YAML 1.2, so that 1e-3 is a number, and no key twice.
 
     Values are counted as often as aliases repeat them: a few lines can stand for gigabytes.
@@ -43,7 +43,7 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-Loader.add_implicit_resolver(
+StrictYamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )
 
@@ -60,7 +60,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         raise InputError(f"{path}: has {size:,} bytes, at most {_MAX_BYTES:,} are read; take out what is no parameter")
     try:
         with path.open(encoding="utf-8") as file:
-            content = yaml.load(file, Loader)
+            content = yaml.load(file, StrictYamlLoader)
     # The last three: no number or date, a moment that is none, nested too deeply.
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error

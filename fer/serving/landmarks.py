@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from fer.data.media.images import shrink
+from fer.data.media.images import resize_face
 from fer.runtime.errors import InputError
 
-DISTANCES = (
+DISTANCE_NAMES = (
     "chin_over_mouth",
     "mouth_width",
     "lip_gap",
@@ -32,16 +32,16 @@ DISTANCES = (
     "right_eye_opening",
     "brow_distance",
 )
-SIDE = 240  # of the picture that the model looks at; it finds whole pixels, of which a small face has too few
+MODEL_INPUT_PX = 240  # of the picture that the model looks at; it finds whole pixels, of which a small face has too few
 
 # In shares of the side. dlib's own detector finds 453 of 600 faces of FER-2013, on average from (0.08, 0.13) to
 # (0.92, 0.98), but told a slightly higher box the model goes wrong half as often. The detector's box is 3.2 times as
 # wide as the points within the jaw are spread (quartiles 3.0 to 3.4), and centred on them.
-BOX = np.array([[0.08, 0.10], [0.92, 0.94]])
+INITIAL_BOX = np.array([[0.08, 0.10], [0.92, 0.94]])
 WIDTH_OVER_SPREAD = 3.2
-SHIFTS = 0.04 * np.array([(0, 0), (-1, -1), (1, -1), (-1, 1), (1, 1)])
+BOX_SHIFTS = 0.04 * np.array([(0, 0), (-1, -1), (1, -1), (-1, 1), (1, 1)])
 
-LINES = (  # and whether each is closed
+LANDMARK_LINES = (  # and whether each is closed
     (range(17), False),
     (range(17, 22), False),
     (range(22, 27), False),
@@ -52,10 +52,10 @@ LINES = (  # and whether each is closed
     (range(48, 60), True),
     (range(60, 68), True),
 )
-FINER = 4  # lines are drawn on a picture so much larger, and averaged
+SUPERSAMPLING = 4  # lines are drawn on a picture so much larger, and averaged
 
 
-def points(face: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "68 2"]:
+def find_landmarks(face: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "68 2"]:
     """x and y of each landmark in pixels of the face; (0, 0) is the middle of its first pixel.
 
     The face fills the picture, of which the centre square is looked at. There are points whatever the picture shows,
@@ -67,19 +67,21 @@ def points(face: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "68 2"]
     Raises:
         InputError: the extra is not installed.
     """
-    large = shrink(face, SIDE)
-    first = _look(large, BOX * SIDE)
+    large = resize_face(face, MODEL_INPUT_PX)
+    first = _fit_landmarks(large, INITIAL_BOX * MODEL_INPUT_PX)
     inner = first[17:]
     centre = inner.mean(axis=0)
     width = WIDTH_OVER_SPREAD * np.sqrt(((inner - centre) ** 2).sum(axis=1).mean())
     box = centre + width / 2 * np.array([[-1], [1]])
-    found: Float[np.ndarray, "68 2"] = np.median([_look(large, box + shift * SIDE) for shift in SHIFTS], axis=0)
+    found: Float[np.ndarray, "68 2"] = np.median(
+        [_fit_landmarks(large, box + shift * MODEL_INPUT_PX) for shift in BOX_SHIFTS], axis=0
+    )
     side = min(face.shape)
     left_out = (np.array(face.shape[::-1]) - side) // 2
-    return (found + 0.5) * side / SIDE - 0.5 + left_out
+    return (found + 0.5) * side / MODEL_INPUT_PX - 0.5 + left_out
 
 
-def distances(points: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, " 8"]:
+def measure_distances(points: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, " 8"]:
     """The eight measures named in `DISTANCES`; neither place, size nor tilt of the face changes them.
 
     The report lists them without formulas, so these are ours. The unit is the distance between the middles of the eyes:
@@ -111,30 +113,30 @@ def distances(points: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, " 8"]:
     )
 
 
-def drawn(points: Float[np.ndarray, "68 2"], size: int) -> UInt8[np.ndarray, "size size"]:
+def draw_landmarks(points: Float[np.ndarray, "68 2"], size: int) -> UInt8[np.ndarray, "size size"]:
     """Jaw, brows, nose, eyes and lips as white lines on black; `points` are in pixels of a face of `size`.
 
     The lines are a 48th of the side wide, and antialiased.
     """
-    image = Image.new("L", (FINER * size, FINER * size))
+    image = Image.new("L", (SUPERSAMPLING * size, SUPERSAMPLING * size))
     pen = ImageDraw.Draw(image)
-    fine = (points + 0.5) * FINER - 0.5
-    for line, closed in LINES:
+    fine = (points + 0.5) * SUPERSAMPLING - 0.5
+    for line, closed in LANDMARK_LINES:
         rows = [*line, *line[:2]] if closed else list(line)  # two more, so that the last corner is round as well
-        pen.line(fine[rows].ravel().tolist(), fill=255, width=max(1, round(FINER * size / 48)), joint="curve")
-    return np.asarray(image.reduce(FINER))
+        pen.line(fine[rows].ravel().tolist(), fill=255, width=max(1, round(SUPERSAMPLING * size / 48)), joint="curve")
+    return np.asarray(image.reduce(SUPERSAMPLING))
 
 
-def _look(picture: UInt8[np.ndarray, "side side"], box: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "68 2"]:
+def _fit_landmarks(picture: UInt8[np.ndarray, "side side"], box: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "68 2"]:
     """The points that the model finds when it is told where the face is."""
-    dlib, predictor = _model()
+    dlib, predictor = _load_model()
     left, top, right, bottom = box.round().astype(int).ravel().tolist()
     found = predictor(np.ascontiguousarray(picture), dlib.rectangle(left, top, right - 1, bottom - 1))
     return np.array([(point.x, point.y) for point in found.parts()], dtype=np.float64)
 
 
 @cache
-def _model() -> tuple[Any, Any]:
+def _load_model() -> tuple[Any, Any]:
     """The module dlib and its model of 68 points."""
     # only looked for: to import this package takes pkg_resources, which setuptools has given up
     package = importlib.util.find_spec("face_recognition_models")

@@ -9,26 +9,26 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from fer.core.files import replacing
+from fer.core.files import atomic_write
 from fer.nn import inference
-from fer.nn.weights import as_input
+from fer.nn.weights import normalize_faces
 from fer.runtime.errors import InputError
-from fer.serving.package.bundle import Package
+from fer.serving.package.bundle import ModelPackage
 
 OPSET = 18  # what torch's exporter is written for; it has the antialiased Resize that transfer networks need
-TOLERANCE = 1e-4  # of logits, relative to the largest where that is above 1
-OUTPUTS = ("probabilities", "logits")
+ONNX_TOLERANCE = 1e-4  # of logits, relative to the largest where that is above 1
+OUTPUT_NAMES = ("probabilities", "logits")
 
 
-class Graph(nn.Module):
+class ExportedPackage(nn.Module):
     """What is exported: the packaged networks with all that comes before and after them."""
 
     temperature: Tensor
     weight: Tensor
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: ModelPackage) -> None:
         super().__init__()
-        about = package.about
+        about = package.manifest
         self.views = about.views
         self.networks = nn.ModuleList(package.networks.values())
         votes = torch.tensor([about.vote[name] for name in package.networks])
@@ -41,7 +41,7 @@ class Graph(nn.Module):
         self, faces: UInt8[Tensor, "n size size"]
     ) -> tuple[Float[Tensor, "n classes"], Float[Tensor, "n networks views classes"]]:
         """Calibrated probabilities, voted and averaged over the views, and the logits that they are made of."""
-        shown = [as_input(view) for view in inference.seen(faces.float() / 255, self.views).values()]
+        shown = [normalize_faces(view) for view in inference.make_views(faces.float() / 255, self.views).values()]
         logits = torch.stack(
             [torch.stack([network(view) for view in shown], dim=1) for network in self.networks], dim=1
         )
@@ -49,7 +49,7 @@ class Graph(nn.Module):
         return (probs * self.weight).sum(dim=1), logits
 
 
-def export(package: Package, path: Path) -> float | None:
+def export_onnx(package: ModelPackage, path: Path) -> float | None:
     """Write the package, which is on the CPU, as ONNX; what `package.json` says is in the metadata, each value as JSON.
 
     Input `faces`, uint8 (n, size, size) for any n; outputs `probabilities` (n, classes) and, before temperature, views
@@ -67,13 +67,13 @@ def export(package: Package, path: Path) -> float | None:
         raise InputError(f"{error.name} is not installed, and export needs it; pip install '.[export]'") from error
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write, such as {path / 'model.onnx'}")
-    size = package.about.size
+    size = package.manifest.size
     with warnings.catch_warnings(action="ignore"):  # of torch's own, about its own
         program = torch.onnx.export(
-            Graph(package).eval(),
+            ExportedPackage(package).eval(),
             (torch.zeros(2, size, size, dtype=torch.uint8),),
             input_names=["faces"],
-            output_names=OUTPUTS,
+            output_names=OUTPUT_NAMES,
             dynamic_shapes=({0: torch.export.Dim("n")},),
             opset_version=OPSET,
             dynamo=True,
@@ -84,14 +84,14 @@ def export(package: Package, path: Path) -> float | None:
     ClearMetadataAndDocStringPass()(program.model)  # it has stack traces, and with them the paths of this machine
     program.model.producer_name = "fer"
     program.model.metadata_props.update(
-        {key: json.dumps(value) for key, value in package.about.model_dump(mode="json").items()}
+        {key: json.dumps(value) for key, value in package.manifest.model_dump(mode="json").items()}
     )
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         program.save(part)
-        return check(package, part)
+        return compare_logits(package, part)
 
 
-def check(package: Package, path: Path) -> float | None:
+def compare_logits(package: ModelPackage, path: Path) -> float | None:
     """The largest difference between the logits that torch and ONNX Runtime, where installed, compute of random faces.
 
     Raises:
@@ -101,11 +101,11 @@ def check(package: Package, path: Path) -> float | None:
         import onnxruntime
     except ImportError:
         return None
-    about = package.about
+    about = package.manifest
     faces = np.random.default_rng(0).integers(0, 256, (3, about.size, about.size), dtype=np.uint8)
     ours = np.stack(
         [
-            inference.logits(network, faces, views=about.views, batch=len(faces), precision="fp32")
+            inference.predict_logits(network, faces, views=about.views, batch=len(faces), precision="fp32")
             for network in package.networks.values()
         ],
         axis=1,
@@ -113,7 +113,7 @@ def check(package: Package, path: Path) -> float | None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (theirs,) = session.run(["logits"], {"faces": faces})
     difference = float(np.abs(ours - theirs).max())
-    if not difference <= TOLERANCE * max(1.0, float(np.abs(ours).max())):
+    if not difference <= ONNX_TOLERANCE * max(1.0, float(np.abs(ours).max())):
         raise InputError(
             f"ONNX Runtime {onnxruntime.__version__} computes logits that differ by {difference:.2g} from torch's; "
             "nothing was written; try other versions of onnxscript and onnxruntime"

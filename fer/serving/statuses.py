@@ -1,6 +1,6 @@
 """What can become of a picture that is looked at, in a word each."""
 
-MEANING = {
+STATUS_MEANINGS = {
     "ok": "a face, and what it is taken for",
     "no_face": "the picture or frame was searched, and no face was found",
     "missing": "no such file, nothing that fits the pattern, or no camera of that number",
@@ -8,8 +8,8 @@ MEANING = {
     "too_large": "more than 200 MB or 50 million pixels",
     "incomplete": "the video ends early; the frames before have rows of their own",
 }
-FAILED = frozenset(MEANING) - {"ok", "no_face"}
-_OF = {
+FAILED_STATUSES = frozenset(STATUS_MEANINGS) - {"ok", "no_face"}
+_STATUS_BY_REASON = {
     "missing": "missing",
     "no camera": "missing",
     "too many bytes": "too_large",
@@ -18,6 +18,6 @@ _OF = {
 }
 
 
-def status_of(reason: str) -> str:
+def status_for_reason(reason: str) -> str:
     """The status of a picture that can't be looked at for this reason of an `UndecodableError`."""
-    return _OF.get(reason, "unreadable")
+    return _STATUS_BY_REASON.get(reason, "unreadable")

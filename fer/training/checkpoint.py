@@ -20,14 +20,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fer.core.files import from_json, replacing
+from fer.core.files import atomic_write, parse_json
 from fer.nn import distributed
 from fer.nn.weights import save_tensors
-from fer.runtime.errors import CutShortError, InputError, lacks_memory
+from fer.runtime.errors import InputError, StoppedError, is_out_of_memory
 
-EVERY_SECONDS = 60
+SAVE_INTERVAL_SECONDS = 60
 SAME_SIGNAL_SECONDS = 5  # Slurm signals every process, and the launcher passes its signal on to rank 0
-CODE = Path(__file__).parents[1]
+CODE_FOLDER = Path(__file__).parents[1]
 
 
 @runtime_checkable
@@ -42,7 +42,7 @@ class Checkpoint:
     def __init__(self, path: Path | None = None, fingerprint: str = "") -> None:
         self.path, self.fingerprint = path, fingerprint
         self._earlier = self._read()
-        self.aside: dict[str, Any] = self._earlier.pop("aside") if self._earlier else {}  # kept with the parts
+        self.metadata: dict[str, Any] = self._earlier.pop("aside") if self._earlier else {}  # kept with the parts
         self._saved, self._told_to_end = time.monotonic(), 0.0
 
     def resume(self, parts: Mapping[str, Stateful]) -> None:
@@ -58,7 +58,7 @@ class Checkpoint:
             for name, part in parts.items():
                 part.load_state_dict(self._earlier[name])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            if lacks_memory(error):
+            if is_out_of_memory(error):
                 raise MemoryError(f"to load {self.path}") from error
             raise InputError(f"{self.path}: damaged ({type(error).__name__}); delete it, and run it again") from error
         self._earlier = None
@@ -71,16 +71,16 @@ class Checkpoint:
         """
         if (
             self.path
-            and distributed.is_first()
-            and (self._told_to_end or time.monotonic() > self._saved + EVERY_SECONDS)
+            and distributed.is_main_process()
+            and (self._told_to_end or time.monotonic() > self._saved + SAVE_INTERVAL_SECONDS)
         ):
-            self._write({"aside": self.aside} | {name: part.state_dict() for name, part in parts.items()})
+            self._write({"aside": self.metadata} | {name: part.state_dict() for name, part in parts.items()})
             self._saved = time.monotonic()
         if self._told_to_end:
-            raise CutShortError("interrupted" + ("; run it again, and it goes on from here" if self.path else ""))
+            raise StoppedError("interrupted" + ("; run it again, and it goes on from here" if self.path else ""))
 
     @contextmanager
-    def guarding(self) -> Iterator[None]:
+    def defer_signals(self) -> Iterator[None]:
         """Delay Ctrl-C and SIGTERM to the end of the step, so that rank 0 writes a checkpoint.
 
         A second signal after `SAME_SIGNAL_SECONDS` ends the process at once. Other ranks wait for rank 0 to end.
@@ -89,7 +89,7 @@ class Checkpoint:
         def end(number: int, frame: FrameType | None) -> None:
             if self._told_to_end and time.monotonic() > self._told_to_end + SAME_SIGNAL_SECONDS:
                 raise KeyboardInterrupt
-            if distributed.is_first():
+            if distributed.is_main_process():
                 self._told_to_end = self._told_to_end or time.monotonic()
 
         before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -99,7 +99,7 @@ class Checkpoint:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._told_to_end:
-            raise CutShortError("interrupted")
+            raise StoppedError("interrupted")
 
     def remove(self) -> None:
         if self.path:
@@ -115,14 +115,14 @@ class Checkpoint:
                     print(f"{self.path}: of other data, parameters or code; training from the beginning")
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if _crc(tensors) != about["crc"]:
+                if _checksum(tensors) != about["crc"]:
                     raise ValueError("its checksum is another")
-                state = _joined(from_json(about["state"]), tensors)
+                state = _join_tensors(parse_json(about["state"]), tensors)
             if not (isinstance(state, dict) and isinstance(state.get("aside"), dict)):
                 raise ValueError("the state is none")
             return state
         except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-            if lacks_memory(error):  # what is kept may be sound
+            if is_out_of_memory(error):  # what is kept may be sound
                 raise MemoryError(f"to load {self.path}") from error
             print(f"{self.path}: damaged ({error}); training from the beginning")
             return None
@@ -130,24 +130,28 @@ class Checkpoint:
     def _write(self, state: dict[str, Any]) -> None:
         assert self.path is not None
         tensors: dict[str, Tensor] = {}
-        about = {"fingerprint": self.fingerprint, "state": json.dumps(_split(state, tensors)), "crc": _crc(tensors)}
-        with replacing(self.path) as part:
+        about = {
+            "fingerprint": self.fingerprint,
+            "state": json.dumps(_split_tensors(state, tensors)),
+            "crc": _checksum(tensors),
+        }
+        with atomic_write(self.path) as part:
             save_tensors(tensors, part, about)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
 
 
-def fingerprint(*facts: Any) -> str:
+def compute_fingerprint(*inputs: Any) -> str:
     """A digest of the facts, arrays among them, and of the project's code."""
     digest = hashlib.sha256(torch.__version__.encode())
-    for file in sorted(CODE.rglob("*.py")):
+    for file in sorted(CODE_FOLDER.rglob("*.py")):
         digest.update(file.read_bytes())
-    for fact in facts:
+    for fact in inputs:
         digest.update(np.ascontiguousarray(fact).data if isinstance(fact, np.ndarray) else repr(fact).encode())
     return digest.hexdigest()
 
 
-def _crc(tensors: Mapping[str, Tensor]) -> str:
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
     """Of all bytes, of which safetensors would load changed ones without a word."""
     crc = 0
     for name in sorted(tensors):
@@ -155,7 +159,7 @@ def _crc(tensors: Mapping[str, Tensor]) -> str:
     return str(crc)
 
 
-def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _split_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
     """What JSON can hold of `value`; its tensors go into `tensors`, under numbers."""
     match value:
         case Tensor():
@@ -163,18 +167,18 @@ def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
             last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
             return {"tensor": str(len(tensors) - 1), "channels_last": last}
         case dict():
-            return {"pairs": [[key, _split(item, tensors)] for key, item in value.items()]}
+            return {"pairs": [[key, _split_tensors(item, tensors)] for key, item in value.items()]}
         case list() | tuple():
-            return [_split(item, tensors) for item in value]
+            return [_split_tensors(item, tensors) for item in value]
     return value
 
 
-def _joined(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _join_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     match value:
         case {"tensor": number, "channels_last": last}:  # fused optimisers take a state to be arranged as its weights
             return tensors[number].contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
         case {"pairs": pairs}:
-            return {key: _joined(item, tensors) for key, item in pairs}
+            return {key: _join_tensors(item, tensors) for key, item in pairs}
         case list():
-            return [_joined(item, tensors) for item in value]
+            return [_join_tensors(item, tensors) for item in value]
     return value

@@ -18,23 +18,23 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
 from fer.nn import distributed
-from fer.nn.inference import computing, logits
-from fer.nn.weights import Facts, as_input, build, unfreeze
+from fer.nn.inference import autocast, predict_logits
+from fer.nn.weights import ModelConfig, build_model, normalize_faces, set_trainable_layers
 from fer.runtime.errors import InputError
-from fer.training.augmentation import mix, transform
-from fer.training.checkpoint import Checkpoint, Stateful, fingerprint
-from fer.training.examples import Examples, Unlabelled, shuffled_batches
-from fer.training.online import Labeller
+from fer.training.augmentation import mixup, transform_faces
+from fer.training.checkpoint import Checkpoint, Stateful, compute_fingerprint
+from fer.training.examples import LabelledSet, UnlabelledPool, shuffled_batches
+from fer.training.online import OnlinePseudoLabeller
 from fer.training.optim import make_optimizer, make_schedule
 from fer.training.params import Recipe, Train, Transforms
 
-COMPILED_FROM = 20_000  # steps; compiling takes half a minute or more, as long as some ten thousand of them
-SEEDS_APART = 10_000_019  # more than the steps of any training
-TELL_EVERY_SECONDS = 60  # where there is no terminal for a bar
+MIN_STEPS_TO_COMPILE = 20_000  # steps; compiling takes half a minute or more, as long as some ten thousand of them
+SEED_STRIDE = 10_000_019  # more than the steps of any training
+LOG_INTERVAL_SECONDS = 60  # where there is no terminal for a bar
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training has come."""
 
     totals: Float[
@@ -55,27 +55,29 @@ class Progress:
         self.totals = self.totals.to(where)
 
 
-def untrained(name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int) -> tuple[nn.Module, Facts]:
+def init_model(
+    name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int
+) -> tuple[nn.Module, ModelConfig]:
     """The network `name` as `recipe` has it before training: weights drawn from `seed`, or ImageNet's under a new head.
 
     Raises:
         InputError: there is no such network, it can't take faces of `size`, or the ImageNet weights can't be had.
     """
     input_px = recipe.transfer.input_px if recipe.transfer else None
-    facts = Facts(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=input_px)
+    facts = ModelConfig(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=input_px)
     torch.manual_seed(seed)
-    network = build(facts)
+    network = build_model(facts)
     if recipe.transfer:
-        from fer.nn.transfer import load_imagenet
+        from fer.nn.transfer import load_imagenet_weights
 
-        load_imagenet(network, recipe.transfer.pretrained)
+        load_imagenet_weights(network, recipe.transfer.pretrained)
     return network, facts
 
 
-def learn(
+def train_network(
     network: nn.Module,
-    train: Examples,
-    valid: Examples,
+    train_set: LabelledSet,
+    valid_set: LabelledSet,
     *,
     recipe: Recipe,
     transforms: Transforms,
@@ -83,7 +85,7 @@ def learn(
     precision: str,
     name: str,
     epoch_faces: int,
-    unlabelled: Unlabelled | None = None,
+    unlabelled: UnlabelledPool | None = None,
     checkpoint: Path | None = None,
 ) -> list[dict[str, int | float]]:
     """`fit` by `recipe`, phase by phase where it has phases, epochs of `epoch_faces` faces counted through.
@@ -94,7 +96,7 @@ def learn(
     Raises:
         CutShortError: the process was told to end.
     """
-    given = (*train.arrays(), *valid.arrays(), *(unlabelled.facts() if unlabelled else ()))
+    given = (*train_set.arrays(), *valid_set.arrays(), *(unlabelled.fingerprint_inputs() if unlabelled else ()))
     start = [tensor.cpu().numpy() for tensor in network.state_dict().values()]
     rules = (
         recipe,
@@ -105,26 +107,26 @@ def learn(
         distributed.world_size(),
         next(network.parameters()).device,
     )
-    kept = Checkpoint(checkpoint, fingerprint(*given, *start, *rules) if checkpoint else "")
-    curve: list[dict[str, int | float]] = kept.aside.get("curve", [])
-    with kept.guarding():
+    kept = Checkpoint(checkpoint, compute_fingerprint(*given, *start, *rules) if checkpoint else "")
+    curve: list[dict[str, int | float]] = kept.metadata.get("curve", [])
+    with kept.defer_signals():
         for number, phase in enumerate(recipe.phases()):
-            if number < kept.aside.get("phase", 0):
+            if number < kept.metadata.get("phase", 0):
                 continue
-            kept.aside = {"phase": number, "curve": curve}
+            kept.metadata = {"phase": number, "curve": curve}
             if phase.transfer:
-                unfreeze(network, phase.transfer.phases[0].layers)
-            curve = curve + fit(
+                set_trainable_layers(network, phase.transfer.phases[0].layers)
+            curve = curve + train_phase(
                 network,
-                train,
-                valid,
+                train_set,
+                valid_set,
                 recipe=phase,
                 transforms=transforms,
-                steps=steps_for(epoch_faces, phase),
+                steps=count_steps(epoch_faces, phase),
                 seed=seed,
                 precision=precision,
                 name=name,
-                done=len(curve),
+                epochs_done=len(curve),
                 unlabelled=unlabelled,
                 checkpoint=kept,
             )
@@ -132,10 +134,10 @@ def learn(
     return curve
 
 
-def fit(
+def train_phase(
     network: nn.Module,
-    train: Examples,
-    valid: Examples,
+    train_set: LabelledSet,
+    valid_set: LabelledSet,
     *,
     recipe: Train,
     transforms: Transforms,
@@ -143,47 +145,47 @@ def fit(
     seed: int,
     precision: str,
     name: str,
-    done: int = 0,
-    unlabelled: Unlabelled | None = None,
+    epochs_done: int = 0,
+    unlabelled: UnlabelledPool | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, int | float]]:
     """Train `network`, on the device where it is, for `steps` batches; it ends with its best epoch's averaged weights.
 
     An epoch is one of `recipe.epochs` equal parts of the steps, whatever the number of faces: so runs on different sets
-    compare. `unlabelled` faces take a part of each batch. Epochs are counted on from the `done` ones. The best epoch
-    is the earliest with the highest accuracy on `valid`. Returns a row for each epoch.
+    compare. `unlabelled` faces take a part of each batch. Epochs are counted on from the `epochs_done` ones. The best epoch
+    is the earliest with the highest accuracy on `valid_set`. Returns a row for each epoch.
 
     Raises:
         InputError: there are no faces to learn from or to validate on, or the loss is no longer a finite number.
     """
-    for fold, examples in (("training", train), ("validation", valid)):
+    for fold, examples in (("training", train_set), ("validation", valid_set)):
         if not len(examples):
             raise InputError(f"{name}: there are no {fold} faces; add labelled ones, then `dvc repro`")
     where = next(network.parameters()).device
     rank, world_size = distributed.rank(), distributed.world_size()
     pixels, targets, weights = (
-        torch.from_numpy(array).to(where) for array in (train.pixels, train.targets, train.weights)
+        torch.from_numpy(array).to(where) for array in (train_set.pixels, train_set.targets, train_set.weights)
     )
     if recipe.class_weights == "balanced":
-        weights = weights * (targets @ balanced_weights(targets))
+        weights = weights * (targets @ balanced_class_weights(targets))
     smooth = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[1]
     learnt = smooth * weights[:, None]
     optimizer = make_optimizer(network, recipe.optimizer)
     schedule = make_schedule(optimizer, recipe.schedule, steps)
-    together = compiled(network, where, steps) if world_size == 1 else distributed.in_step(network)
+    together = compile_network(network, where, steps) if world_size == 1 else distributed.wrap_ddp(network)
     averaged = deepcopy(network).requires_grad_(False)
-    labeller = Labeller(unlabelled, recipe, transforms, seed, precision, where) if unlabelled else None
-    batch = recipe.batch - (labeller.batch if labeller else 0)
+    labeller = OnlinePseudoLabeller(unlabelled, recipe, transforms, seed, precision, where) if unlabelled else None
+    batch = recipe.batch - (labeller.batch_size if labeller else 0)
     if batch % world_size or recipe.batch % world_size:
         raise InputError(
             f"{name}: {world_size} processes can't share batches of {batch} faces evenly; change train.batch"
         )
-    progress = Progress(totals=torch.zeros(3, device=where), best_weights=network.state_dict())
+    progress = TrainingProgress(totals=torch.zeros(3, device=where), best_weights=network.state_dict())
     parts: dict[str, Stateful] = {"network": network, "averaged": averaged, "optimizer": optimizer}
-    parts |= {"schedule": schedule, "progress": progress} | ({"judge": labeller.judge} if labeller else {})
+    parts |= {"schedule": schedule, "progress": progress} | ({"judge": labeller.tracker} if labeller else {})
     if checkpoint:
         checkpoint.resume(parts)
-    batches = islice(shuffled_batches(len(train), batch, seed), progress.step, None)
+    batches = islice(shuffled_batches(len(train_set), batch, seed), progress.step, None)
     told = time.monotonic()
 
     with tqdm(desc=name, total=steps * recipe.batch, unit="face", unit_scale=True, disable=None) as bar:
@@ -193,29 +195,29 @@ def fit(
             network.train()
             first, end = (steps * number // recipe.epochs for number in (epoch - 1, epoch))
             for step in range(max(first, progress.step), end):
-                drawn_from = (seed * SEEDS_APART + step) * world_size + rank
+                drawn_from = (seed * SEED_STRIDE + step) * world_size + rank
                 random = torch.Generator(where).manual_seed(drawn_from)
                 torch.manual_seed(drawn_from)  # dropout draws from the global generator
                 rows = torch.from_numpy(next(batches)[rank::world_size]).to(where, non_blocking=True)
-                faces, goals = transform(pixels[rows], transforms, random), learnt[rows]
+                faces, goals = transform_faces(pixels[rows], transforms, random), learnt[rows]
                 if recipe.mixup:
                     share = np.random.default_rng([seed, step]).beta(recipe.mixup, recipe.mixup)
-                    faces, goals = mix(faces, goals, max(share, 1 - share))  # a face keeps its own label the most
+                    faces, goals = mixup(faces, goals, max(share, 1 - share))  # a face keeps its own label the most
                 if labeller:
                     more, said = labeller.label(step, averaged, random)
                     faces = torch.cat([faces, more])
-                with computing(where, precision):
-                    outputs = together(as_input(faces)).float()
-                loss = cross_entropy(outputs[: len(rows)], goals)
+                with autocast(where, precision):
+                    outputs = together(normalize_faces(faces)).float()
+                loss = soft_cross_entropy(outputs[: len(rows)], goals)
                 if labeller:
-                    loss = loss + cross_entropy(outputs[len(rows) :], said)
+                    loss = loss + soft_cross_entropy(outputs[len(rows) :], said)
                     progress.totals[2] += said.sum() / len(said)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 if not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()
-                follow(averaged, network, recipe.ema if step else 0.0)
+                update_ema(averaged, network, recipe.ema if step else 0.0)
                 progress.totals[0] += loss.detach()
                 progress.totals[1] += (outputs[: len(rows)].argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
                 progress.step = step + 1
@@ -223,20 +225,24 @@ def fit(
                 if checkpoint:
                     checkpoint.save_if_due(parts)
 
-            train_loss, train_accuracy, mean_weight = (distributed.mean(progress.totals) / (end - first)).tolist()
+            train_loss, train_accuracy, mean_weight = (
+                distributed.mean_over_processes(progress.totals) / (end - first)
+            ).tolist()
             progress.totals = torch.zeros(3, device=where)
-            valid_loss, valid_accuracy = distributed.of_first(lambda: validate(averaged, valid, precision))
+            valid_loss, valid_accuracy = distributed.broadcast_from_main(
+                lambda: validate(averaged, valid_set, precision)
+            )
             for kind, value in (("", train_loss), ("validation ", valid_loss)):
                 if not math.isfinite(value):
                     raise InputError(
-                        f"the {kind}loss of {name} is {value} in epoch {done + epoch}; lower train.optimizer.lr"
+                        f"the {kind}loss of {name} is {value} in epoch {epochs_done + epoch}; lower train.optimizer.lr"
                     )
             rate = float(schedule.get_last_lr()[0])
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(valid_loss)
             progress.curve.append(
                 {
-                    "epoch": done + epoch,
+                    "epoch": epochs_done + epoch,
                     "learning_rate": rate,
                     "train_loss": train_loss,
                     "valid_loss": valid_loss,
@@ -246,9 +252,9 @@ def fit(
                 | ({"unlabelled_weight": mean_weight} if labeller else {})
             )
             bar.set_postfix(validation=f"{valid_accuracy:.1%}")
-            if bar.disable and time.monotonic() > told + TELL_EVERY_SECONDS:
+            if bar.disable and time.monotonic() > told + LOG_INTERVAL_SECONDS:
                 told = time.monotonic()
-                print(f"{name}: epoch {done + epoch}, validation accuracy {valid_accuracy:.1%}", flush=True)
+                print(f"{name}: epoch {epochs_done + epoch}, validation accuracy {valid_accuracy:.1%}", flush=True)
             if valid_accuracy > progress.best_accuracy:
                 progress.best_epoch, progress.best_accuracy = epoch, valid_accuracy
                 progress.best_weights = deepcopy(averaged.state_dict())
@@ -256,48 +262,48 @@ def fit(
                 checkpoint.save_if_due(parts)
     network.load_state_dict(progress.best_weights)
     print(
-        f"{name}: {len(train)} faces, {len(progress.curve)} epochs of {steps / recipe.epochs:.0f} steps; "
-        f"best epoch {done + progress.best_epoch}, validation accuracy {progress.best_accuracy:.1%}"
+        f"{name}: {len(train_set)} faces, {len(progress.curve)} epochs of {steps / recipe.epochs:.0f} steps; "
+        f"best epoch {epochs_done + progress.best_epoch}, validation accuracy {progress.best_accuracy:.1%}"
     )
     return progress.curve
 
 
 @torch.no_grad()
-def follow(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    """Take `averaged` to `decay` of itself and the rest of `network`, weights and batch norm's statistics alike.
+def update_ema(ema_model: nn.Module, network: nn.Module, decay: float) -> None:
+    """Take `ema_model` to `decay` of itself and the rest of `network`, weights and batch norm's statistics alike.
 
     torch's `AveragedModel` does the same, but asks the GPU for its counter, and so waits for it, in every step.
     """
     kept, now = (
-        [tensor for tensor in one.state_dict().values() if tensor.is_floating_point()] for one in (averaged, network)
+        [tensor for tensor in one.state_dict().values() if tensor.is_floating_point()] for one in (ema_model, network)
     )
     torch._foreach_lerp_(kept, now, 1 - decay)
 
 
-def compiled(network: nn.Module, where: torch.device, steps: int) -> Callable[[Tensor], Tensor]:
+def compile_network(network: nn.Module, device: torch.device, steps: int) -> Callable[[Tensor], Tensor]:
     """`network` as CUDA graphs of fused kernels on a GPU, if it has so many steps to go that compiling pays."""
-    pays = where.type == "cuda" and steps >= COMPILED_FROM
+    pays = device.type == "cuda" and steps >= MIN_STEPS_TO_COMPILE
     return torch.compile(network, mode="reduce-overhead") if pays else network
 
 
-def steps_for(epoch_faces: int, recipe: Train) -> int:
+def count_steps(epoch_faces: int, recipe: Train) -> int:
     """Batches in `recipe.epochs` epochs of `epoch_faces` faces, at least one an epoch."""
     return max(recipe.epochs, round(recipe.epochs * epoch_faces / recipe.batch))
 
 
-def cross_entropy(outputs: Float[Tensor, "n classes"], goals: Float[Tensor, "n classes"]) -> Float[Tensor, ""]:
-    """Mean over the faces; a face whose `goals` sum to less than 1 counts so much less."""
-    return -(goals * log_softmax(outputs, dim=1)).sum(dim=1).mean()
+def soft_cross_entropy(logits: Float[Tensor, "n classes"], targets: Float[Tensor, "n classes"]) -> Float[Tensor, ""]:
+    """Mean over the faces; a face whose `targets` sum to less than 1 counts so much less."""
+    return -(targets * log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
-def validate(network: nn.Module, valid: Examples, precision: str) -> tuple[float, float]:
+def validate(network: nn.Module, valid_set: LabelledSet, precision: str) -> tuple[float, float]:
     """Cross-entropy and accuracy on faces that are not learnt from."""
-    outputs = logits(network, valid.pixels, views=["plain"], batch=512, precision=precision)[:, 0]
-    loss = -(valid.targets * log_softmax(torch.from_numpy(outputs), dim=1).numpy()).sum(axis=1).mean()
-    return float(loss), float((outputs.argmax(axis=1) == valid.targets.argmax(axis=1)).mean())
+    outputs = predict_logits(network, valid_set.pixels, views=["plain"], batch=512, precision=precision)[:, 0]
+    loss = -(valid_set.targets * log_softmax(torch.from_numpy(outputs), dim=1).numpy()).sum(axis=1).mean()
+    return float(loss), float((outputs.argmax(axis=1) == valid_set.targets.argmax(axis=1)).mean())
 
 
-def balanced_weights(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:
+def balanced_class_weights(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:
     """n / (classes · n_c) for each class c, so that every emotion counts alike; 0 for a class without faces."""
     counts = targets.sum(dim=0)
     return torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1e-9)), 0.0)

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from fer.core.schema import BelowOne, Count, NotNegative, Positive, Section, Share
+from fer.core.schema import Count, Fraction, FractionBelowOne, NonNegativeNumber, PositiveNumber, Section
 from fer.runtime.errors import InputError
 
 
 class SGD(Section):
     kind: Literal["sgd"]
-    lr: Positive
-    momentum: BelowOne
+    lr: PositiveNumber
+    momentum: FractionBelowOne
     nesterov: bool
-    weight_decay: NotNegative
+    weight_decay: NonNegativeNumber
 
     @model_validator(mode="after")
     def _agree(self) -> "SGD":
@@ -24,38 +24,40 @@ class SGD(Section):
         return self
 
 
-class Adaptive(Section):
+class AdaptiveOptimizer(Section):
     kind: Literal["adam", "adamw", "rmsprop", "adagrad", "adadelta"]
-    lr: Positive
-    weight_decay: NotNegative
+    lr: PositiveNumber
+    weight_decay: NonNegativeNumber
 
 
-class Smooth(Section):
+class SmoothSchedule(Section):
     kind: Literal["constant", "cosine", "one_cycle"]
-    warmup: BelowOne
+    warmup: FractionBelowOne
 
 
-class Steps(Section):
+class StepSchedule(Section):
     kind: Literal["step"]
-    warmup: BelowOne
+    warmup: FractionBelowOne
     every: Annotated[float, Field(gt=0, le=1)]
-    factor: BelowOne
+    factor: FractionBelowOne
 
 
-class Restarts(Section):
+class RestartSchedule(Section):
     kind: Literal["restarts"]
-    warmup: BelowOne
+    warmup: FractionBelowOne
     cycles: Count
 
 
-class Plateau(Section):
+class PlateauSchedule(Section):
     kind: Literal["plateau"]
-    factor: BelowOne
+    factor: FractionBelowOne
     patience: Count
 
 
-OptimizerParams = Annotated[SGD | Adaptive, Field(discriminator="kind")]
-ScheduleParams = Annotated[Smooth | Steps | Restarts | Plateau, Field(discriminator="kind")]
+OptimizerParams = Annotated[SGD | AdaptiveOptimizer, Field(discriminator="kind")]
+ScheduleParams = Annotated[
+    SmoothSchedule | StepSchedule | RestartSchedule | PlateauSchedule, Field(discriminator="kind")
+]
 
 
 class Train(Section):
@@ -63,23 +65,23 @@ class Train(Section):
     batch: Annotated[int, Field(ge=2)]
     optimizer: OptimizerParams
     schedule: ScheduleParams
-    dropout: BelowOne
+    dropout: FractionBelowOne
     targets: Literal["labels", "votes"]
-    label_smoothing: BelowOne
-    mixup: NotNegative
+    label_smoothing: FractionBelowOne
+    mixup: NonNegativeNumber
     class_weights: Literal["none", "balanced"]
-    ema: BelowOne
+    ema: FractionBelowOne
     patience: Count | None
 
-    def changed(self, changes: "Changes") -> "Recipe":
+    def with_overrides(self, overrides: "RecipeOverrides") -> "Recipe":
         """The recipe of a network, by its row in `networks`: a key that is there replaces the whole key of `train`."""
-        return Recipe.model_validate({"transfer": None} | self.model_dump() | changes.model_dump(exclude_unset=True))
+        return Recipe.model_validate({"transfer": None} | self.model_dump() | overrides.model_dump(exclude_unset=True))
 
 
 class Phase(Section):
     layers: Literal["head", "all"]
     epochs: Count
-    lr: Positive
+    lr: PositiveNumber
     class_weights: Literal["none", "balanced"]
 
 
@@ -110,10 +112,10 @@ class Recipe(Train):
 
 
 if TYPE_CHECKING:
-    Changes = Recipe
+    RecipeOverrides = Recipe
 else:  # the keys of a recipe, each of which may be left out
-    Changes = create_model(
-        "Changes",
+    RecipeOverrides = create_model(
+        "RecipeOverrides",
         __base__=Section,
         **{
             name: (field.annotation, FieldInfo.merge_field_infos(field, default=None))
@@ -122,7 +124,7 @@ else:  # the keys of a recipe, each of which may be left out
     )
 
 
-def recipe_of(network: str, networks: Mapping[str, Changes], train: Train) -> Recipe:
+def resolve_recipe(network: str, networks: Mapping[str, RecipeOverrides], train: Train) -> Recipe:
     """The recipe of `network`, by the rows of all and what they share.
 
     Raises:
@@ -132,28 +134,28 @@ def recipe_of(network: str, networks: Mapping[str, Changes], train: Train) -> Re
         raise InputError(
             f"network {network!r} has no row in `networks` of params.yaml, which has {', '.join(networks)}"
         )
-    return train.changed(networks[network])
+    return train.with_overrides(networks[network])
 
 
 class Augment(Section):
-    balance: Share
+    balance: Fraction
     max_copies: Annotated[int, Field(ge=0)]
 
 
 class Transforms(Section):
-    flip: Share
+    flip: Fraction
     rotation_degrees: Annotated[float, Field(ge=0, le=180)]
-    shift: BelowOne
-    zoom: BelowOne
+    shift: FractionBelowOne
+    zoom: FractionBelowOne
     shear_degrees: Annotated[float, Field(ge=0, le=45)]
-    brightness: BelowOne
-    contrast: BelowOne
-    erasing: Share
+    brightness: FractionBelowOne
+    contrast: FractionBelowOne
+    erasing: Fraction
 
 
 class Online(Section):
     policy: Literal["none", "fixmatch", "freematch", "softmatch"]
-    threshold: Share
+    threshold: Fraction
     share: Annotated[float, Field(gt=0, lt=1)]
     alignment: Literal["none", "valid", "uniform"]
 
@@ -161,6 +163,6 @@ class Online(Section):
 class Retrain(Section):
     start: Literal["scratch", "teacher"]
     labels: Literal["soft", "hard"]
-    weight: NotNegative
-    steps: Positive
+    weight: NonNegativeNumber
+    steps: PositiveNumber
     online: Online

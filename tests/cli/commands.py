@@ -10,7 +10,7 @@ from PIL import Image
 from fer import cli
 
 
-def fer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
+def call_fer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
     """The exit code or message with which `fer` ends; None where it succeeds."""
     monkeypatch.setattr(sys, "argv", ["fer", *arguments])
     try:
@@ -20,7 +20,7 @@ def fer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
     return None
 
 
-def write_csv(path: Path, rows: int = 12, width: int = 48 * 48) -> Path:
+def write_fer2013_csv(path: Path, rows: int = 12, width: int = 48 * 48) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     usages = ("Training", "PublicTest", "PrivateTest")
     text = " ".join(map(str, np.random.default_rng(0).integers(0, 256, width)))
@@ -29,7 +29,7 @@ def write_csv(path: Path, rows: int = 12, width: int = 48 * 48) -> Path:
     return path
 
 
-def write_pictures(folder: Path, count: int = 3) -> Path:
+def write_images(folder: Path, count: int = 3) -> Path:
     folder.mkdir(parents=True)
     for number in range(count):
         pixels = np.random.default_rng(number).integers(0, 256, (60, 60), dtype=np.uint8)

@@ -11,7 +11,7 @@ import yaml
 from commands import fer, write_csv, write_pictures
 
 from fer.cli import add
-from fer.experiments.dvc_experiments import dvc
+from fer.experiments.dvc_experiments import run_dvc
 from fer.params import load_params
 from fer.runtime.errors import InputError
 
@@ -146,7 +146,7 @@ def test_it_says_what_will_be_excluded_what_stops_the_run_and_what_disk_it_takes
 def test_what_dvc_says_went_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"^`dvc add x` failed: you are not inside of a DVC repository"):
-        dvc("add", "x")
+        run_dvc("add", "x")
 
 
 def test_what_is_added_outlives_the_deletion_of_older_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

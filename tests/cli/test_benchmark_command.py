@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from fer.core.files import write_csv
-from fer.core.labels import COLUMNS
+from fer.core.labels import TABLE_COLUMNS
 from fer.nn import weights
 from fer.params import load_params
 from fer.training.params import Recipe
@@ -23,7 +23,7 @@ ARGUMENTS = ("--steps", "4", "--seeds", "0", "1", "--budgets", "2", "all")
 def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with unified faces, where every network is a tiny one."""
     n, emotions = 112, load_params().emotions
-    table = pd.DataFrame("", index=range(n), columns=list(COLUMNS))
+    table = pd.DataFrame("", index=range(n), columns=list(TABLE_COLUMNS))
     table["id"] = [f"{row}.png" for row in range(n)]
     table["emotion"] = [emotions[row // 4 % len(emotions)] for row in range(n)]
     table["fold"] = [("train", "train", "valid", "test")[row % 4] for row in range(n)]
@@ -34,9 +34,11 @@ def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def untrained(
         name: str, recipe: Recipe, emotions: list[str], size: int, seed: int
-    ) -> tuple[nn.Module, weights.Facts]:
+    ) -> tuple[nn.Module, weights.ModelConfig]:
         torch.manual_seed(seed)
-        facts = weights.Facts(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=None)
+        facts = weights.ModelConfig(
+            network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=None
+        )
         return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(392, len(emotions))), facts
 
     monkeypatch.setattr("fer.experiments.benchmark.untrained", untrained)

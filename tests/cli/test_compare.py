@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from fer.core.files import write_csv
-from fer.core.labels import COLUMNS
+from fer.core.labels import TABLE_COLUMNS
 from fer.experiments import comparison
 from fer.params import load_params
 from fer.runtime.errors import InputError
@@ -25,7 +25,7 @@ ARGUMENTS = ("--seeds", "0", "1", "--steps", "4", "--faces", "20")
 def compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with unified faces, where every network is a tiny one and `deeper` can't be made."""
     n, emotions = 80, load_params().emotions
-    table = pd.DataFrame("", index=range(n), columns=list(COLUMNS))
+    table = pd.DataFrame("", index=range(n), columns=list(TABLE_COLUMNS))
     table["emotion"] = [emotions[row // 4 % len(emotions)] for row in range(n)]
     table["fold"] = [("train", "train", "valid", "test")[row % 4] for row in range(n)]
     write_csv(project / "data/unified/table.csv", table.assign(twin_in_train=False))
@@ -38,7 +38,7 @@ def compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return nn.Sequential(nn.Conv2d(1, len(name), 3), nn.Flatten(), nn.Linear(len(name) * 196, len(emotions))), None
 
     monkeypatch.setattr("fer.experiments.comparison.untrained", untrained)
-    monkeypatch.setattr(comparison, "TIMED_SECONDS", 1e-9)
+    monkeypatch.setattr(comparison, "MIN_TIMED_SECONDS", 1e-9)
     return project / "data" / "comparison"
 
 

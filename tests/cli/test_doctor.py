@@ -39,7 +39,7 @@ def test_a_package_must_be_there_in_the_range_of_pyproject(
     monkeypatch: pytest.MonkeyPatch, line: str, installed: dict[str, str], state: str, said: str
 ) -> None:
     of(monkeypatch, **installed)
-    found, text = doctor.package(line, "problem", "mend it")
+    found, text = doctor.check_requirement(line, "problem", "mend it")
     assert found == state
     assert said in text
 
@@ -49,9 +49,9 @@ def test_every_package_of_pyproject_is_looked_at_and_only_extras_may_be_missing(
 ) -> None:
     import tomllib
 
-    about = tomllib.loads(doctor.PYPROJECT.read_text())["project"]
+    about = tomllib.loads(doctor.PYPROJECT_FILE.read_text())["project"]
     of(monkeypatch)
-    told = [(state, text) for state, text in doctor.findings(doctor.installation) if "is not installed" in text]
+    told = [(state, text) for state, text in doctor.run_check(doctor.check_installation) if "is not installed" in text]
     assert len([state for state, _ in told if state == "problem"]) == len(about["dependencies"])
     extras = [line for extra, lines in about["optional-dependencies"].items() if extra != "dev" for line in lines]
     assert len([state for state, _ in told if state == "ok"]) == len(extras)
@@ -60,9 +60,9 @@ def test_every_package_of_pyproject_is_looked_at_and_only_extras_may_be_missing(
 def test_another_python_on_the_path_is_a_warning(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Path(sys.executable).parent
     monkeypatch.setenv("PATH", str(here))
-    assert not [text for _, text in doctor.findings(doctor.project) if "`python`" in text]
+    assert not [text for _, text in doctor.run_check(doctor.check_project) if "`python`" in text]
     monkeypatch.setenv("PATH", str(project))
-    warned = [text for state, text in doctor.findings(doctor.project) if state == "warning"]
+    warned = [text for state, text in doctor.run_check(doctor.check_project) if state == "warning"]
     assert warned == [f'the `python` of DVC\'s stages is not found; export PATH="{here}:$PATH"']
 
 
@@ -74,7 +74,7 @@ def test_sources_are_told_apart_by_what_is_missing_of_them(project: Path) -> Non
         write_csv(Path("data/raw", source, "fer2013.csv"))
     for source in ("pulled", "versioned"):
         Path(f"data/raw/{source}.dvc").touch()
-    told = list(doctor.findings(doctor.sources))
+    told = list(doctor.run_check(doctor.check_sources))
     assert [text for state, text in told if state != "ok"] == [
         "bare: its files are not versioned; `dvc add data/raw/bare`",
         "pulled: not here; `dvc pull data/raw/pulled.dvc` gets it",
@@ -86,7 +86,7 @@ def test_what_the_last_run_found_wrong_with_the_data_is_told_again(project: Path
     report = '{"similar_twins_as_supplied": {"test_in_train": 7}, "supplied": {"mine": {"notes": ["odd pixels"]}}}'
     Path("data/unified").mkdir(parents=True)
     Path("data/unified/report.json").write_text(report)
-    warned = [text for state, text in doctor.findings(doctor.sources) if state == "warning"]
+    warned = [text for state, text in doctor.run_check(doctor.check_sources) if state == "warning"]
     assert warned == [
         "7 test faces have a twin in training; the twins are excluded from training",
         "mine: odd pixels",
@@ -95,7 +95,7 @@ def test_what_the_last_run_found_wrong_with_the_data_is_told_again(project: Path
 
 def test_a_device_that_is_not_there_is_a_problem(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_DEVICE", "abacus")
-    assert [state for state, _ in doctor.findings(doctor.device)] == ["problem"]
+    assert [state for state, _ in doctor.run_check(doctor.check_device)] == ["problem"]
 
 
 @pytest.mark.parametrize(("flags", "state"), [("fpu avx2", "warning"), ("fpu avx512_bf16", "ok"), ("amx_bf16", "ok")])
@@ -109,7 +109,7 @@ def test_bf16_needs_a_processor_that_has_it(
     monkeypatch.setattr(
         Path, "read_text", lambda path, **how: flags if "cpuinfo" in str(path) else read_text(path, **how)
     )
-    assert [found for found, text in doctor.findings(doctor.device) if "bf16" in text] == [state]
+    assert [found for found, text in doctor.run_check(doctor.check_device) if "bf16" in text] == [state]
 
 
 def test_what_several_checks_find_is_told_once(
@@ -145,7 +145,7 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_sound_files_are_counted(noted: Path) -> None:
-    assert list(doctor.files()) == [("ok", "7 files in DVC's cache and among the results are as DVC noted them")]
+    assert list(doctor.check_files()) == [("ok", "7 files in DVC's cache and among the results are as DVC noted them")]
 
 
 def test_each_damaged_file_of_the_cache_and_the_results_is_named(noted: Path) -> None:
@@ -153,11 +153,11 @@ def test_each_damaged_file_of_the_cache_and_the_results_is_named(noted: Path) ->
     for path in (*objects, Path("file"), Path("folder/a"), Path("folder/b")):
         content = path.read_bytes()
         path.write_bytes(content + b"x")
-        named = [text for state, text in doctor.files() if state == "problem"]
+        named = [text for state, text in doctor.check_files() if state == "problem"]
         assert named == [f"{path}: not the content that DVC noted; delete it, then `dvc pull` or `dvc repro`"]
         path.write_bytes(content)
 
 
 def test_files_that_are_not_here_are_no_damage(noted: Path) -> None:
     Path("file").unlink()
-    assert next(doctor.files()) == ("ok", "6 files in DVC's cache and among the results are as DVC noted them")
+    assert next(doctor.check_files()) == ("ok", "6 files in DVC's cache and among the results are as DVC noted them")

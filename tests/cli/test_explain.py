@@ -10,7 +10,7 @@ from bundles import write_package
 from commands import fer, write_pictures
 from PIL import Image
 
-from fer.reporting.explanation.heatmaps import WIDTH
+from fer.reporting.explanation.heatmaps import PAGE_WIDTH
 
 PAGE = Path(__file__).parents[2] / "docs" / "explain.md"
 
@@ -33,7 +33,7 @@ def test_each_picture_is_explained(
     ]
     for path in sorted(Path("seen").iterdir()):
         pixels = np.asarray(Image.open(path).convert("RGB"))
-        assert pixels.shape[1] == WIDTH
+        assert pixels.shape[1] == PAGE_WIDTH
         assert np.ptp(pixels, axis=2).any(), "heat has a colour"
 
 

@@ -33,7 +33,7 @@ def test_a_package_is_exported_as_docs_export_md_says(
     faces = np.random.default_rng(0).integers(0, 256, (4, 16, 16), dtype=np.uint8)
     names: dict[str, np.ndarray] = {"faces": faces}
     exec(code, names)
-    wanted = bundle.load(package, torch.device("cpu"))(faces)
+    wanted = bundle.load_package(package, torch.device("cpu"))(faces)
     np.testing.assert_allclose(names["probabilities"], wanted, atol=1e-5)
     np.testing.assert_array_equal(names["accepted"], wanted.argmax(axis=1) == 0)
 

@@ -13,7 +13,7 @@ from bundles import write_package
 from commands import fer, write_csv, write_pictures
 from PIL import Image
 
-from fer.data.synthetic.portraits import portrait
+from fer.data.synthetic.portraits import draw_portrait
 from fer.params import load_params
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def home(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """The user's folder, with what the pages find there. Commands run in the project beside it."""
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
-    picture = portrait("neutral", 0.0, np.random.default_rng(SEEN)).resize((200, 200))
+    picture = draw_portrait("neutral", 0.0, np.random.default_rng(SEEN)).resize((200, 200))
     photograph = Image.new("RGB", (400, 300), (130, 130, 130))
     photograph.paste(picture, (100, 50))
     for emotion in ("Angry", "joy", "neutral"):

@@ -20,9 +20,9 @@ from commands import fer, write_pictures
 from PIL import Image
 
 from fer.data.media import video
-from fer.serving.face_finder import FACE_PX
-from fer.serving.outputs import columns
-from fer.serving.statuses import MEANING
+from fer.serving.face_finder import MAX_CROP_PX
+from fer.serving.outputs import result_columns
+from fer.serving.statuses import STATUS_MEANINGS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "predict.md"
@@ -170,13 +170,13 @@ def test_help_and_page_explain_every_status_and_column(
 ) -> None:
     assert fer(monkeypatch, "predict", "--help") == 0
     said, page = capsys.readouterr().out, PAGE.read_text()
-    for status, meaning in MEANING.items():
+    for status, meaning in STATUS_MEANINGS.items():
         assert f"  {status} " in said
         assert meaning in said
         assert f"| `{status}` | {meaning} |" in page
-    assert all(f"`{column}`" in page for column in columns(["angry"]))
-    assert f"at most {FACE_PX} pixels" in " ".join(said.split())
-    assert f"most {FACE_PX} pixels" in page
+    assert all(f"`{column}`" in page for column in result_columns(["angry"]))
+    assert f"at most {MAX_CROP_PX} pixels" in " ".join(said.split())
+    assert f"most {MAX_CROP_PX} pixels" in page
 
 
 def test_what_the_page_shows_works(folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,10 @@ from commands import fer
 from PIL import Image
 
 from fer.core.files import write_csv
-from fer.core.labels import COLUMNS
+from fer.core.labels import TABLE_COLUMNS
 from fer.params import load_params
 from fer.pseudo_labels.review.answers import read_reviews, write_reviews
-from fer.pseudo_labels.review.sheet import PAGE
+from fer.pseudo_labels.review.sheet import SHEET_TEMPLATE
 
 N, POOL, ASKED = 60, 40, 6
 EVIL = '<script>alert("1")</script>&\'</script>'
@@ -31,7 +31,7 @@ SHEET, REVIEWS = Path("data/review"), Path("data/reviews.csv")
 def finished(project: Path) -> Path:
     """A project with one round, whose first unlabelled faces have troublesome ids."""
     chosen, random = load_params(), np.random.default_rng(0)
-    table = pd.DataFrame("", index=range(N), columns=list(COLUMNS)).assign(source="s", twin_in_train=False)
+    table = pd.DataFrame("", index=range(N), columns=list(TABLE_COLUMNS)).assign(source="s", twin_in_train=False)
     table["id"] = [f"{row}.png" for row in range(N)]
     table.loc[:2, "id"] = [EVIL, '=HYPERLINK("x"),1', "'=1"]
     table.loc[3, "id"] = "=1"
@@ -102,20 +102,20 @@ def test_the_pictures_are_the_faces(finished: Path, monkeypatch: pytest.MonkeyPa
 
 def test_ids_can_not_break_out_of_the_page(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(monkeypatch)
-    page, template = (SHEET / "index.html").read_text(), PAGE.read_text()
+    page, template = (SHEET / "index.html").read_text(), SHEET_TEMPLATE.read_text()
     assert page.count("<") == template.count("<")
     assert "innerHTML" not in template
 
 
 def test_the_page_asks_nothing_of_the_network() -> None:
-    template = PAGE.read_text()
+    template = SHEET_TEMPLATE.read_text()
     assert "default-src 'none'" in template
     assert not re.search(r"https?:|src=|href=|@import|fetch\(", template)
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed (apt-get install nodejs)")
 def test_the_script_of_the_page_is_one(tmp_path: Path) -> None:
-    (script,) = re.findall(r"<script>(.*?)</script>", PAGE.read_text(), re.DOTALL)
+    (script,) = re.findall(r"<script>(.*?)</script>", SHEET_TEMPLATE.read_text(), re.DOTALL)
     (tmp_path / "page.js").write_text(script)
     assert subprocess.run(["node", "--check", tmp_path / "page.js"], check=False).returncode == 0
 

@@ -14,8 +14,8 @@ import yaml
 from commands import fer
 
 from fer.cli import rounds
-from fer.cli.paths import MADE
-from fer.experiments.rounds import in_a_row
+from fer.cli.paths import ROUND_FOLDERS
+from fer.experiments.rounds import sequential_rounds
 from fer.params import load_params
 
 PROJECT = Path(__file__).parents[2]
@@ -72,18 +72,18 @@ def test_a_number_is_written_and_nothing_runs(
     repro: Repro, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
     assert fer(monkeypatch, "rounds", str(count)) is None
-    assert now() == in_a_row(count)
+    assert now() == sequential_rounds(count)
     assert len(load_params().rounds.retrain) == count
     assert repro.ran == []
     assert "now run `dvc repro`" in capsys.readouterr().out
 
 
 def test_what_was_made_of_later_rounds_goes_and_the_rest_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in MADE:
+    for folder in ROUND_FOLDERS:
         for name in ("0", "1", "2", "10", "mine"):
             (folder / name / "improved_se").mkdir(parents=True)
     assert fer(monkeypatch, "rounds", "1") is None
-    for folder in MADE:
+    for folder in ROUND_FOLDERS:
         assert {path.name for path in folder.iterdir()} == {"0", "1", "mine"}
 
 
@@ -92,7 +92,7 @@ def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(
 ) -> None:
     assert fer(monkeypatch, "rounds", "5", "--until-best") is None
     assert repro.ran == [(1, ("evaluate",)), (2, ("evaluate",)), (3, ("evaluate",)), (2, ())]
-    assert now() == in_a_row(2)
+    assert now() == sequential_rounds(2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line.endswith("kept")] == ["2"]
     assert sum("%" in line for line in lines) == 4, "the round that was no better is told too"
@@ -111,7 +111,7 @@ def test_it_goes_no_further_than_it_may(
     repro: Repro, monkeypatch: pytest.MonkeyPatch, arguments: list[str], kept: int, tried: int
 ) -> None:
     assert fer(monkeypatch, "rounds", *arguments) is None
-    assert now() == in_a_row(kept)
+    assert now() == sequential_rounds(kept)
     assert max(count for count, _ in repro.ran) == tried
     assert repro.ran[-1] == (kept, ())
 
@@ -120,7 +120,7 @@ def test_where_pseudo_labels_only_hurt_no_round_is_left(repro: Repro, monkeypatc
     repro.accuracies = (0.5, 0.5)
     assert fer(monkeypatch, "rounds", "5", "--until-best") is None
     assert repro.ran == [(1, ("evaluate",)), (0, ())]
-    assert now() == in_a_row(0)
+    assert now() == sequential_rounds(0)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ def test_cut_short_it_tells_the_state_of_params_and_goes_on_later(
         f"error: {told}; params.yaml now has 2 rounds after round 0 (it had 1); "
         "the same command goes on from DVC's cache"
     )
-    assert now() == in_a_row(2)
+    assert now() == sequential_rounds(2)
     repro.fails_at = {}
     assert fer(monkeypatch, "rounds", "5", "--until-best") is None
-    assert now() == in_a_row(2)
+    assert now() == sequential_rounds(2)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +215,6 @@ def test_an_interruption_leaves_no_stage_running_and_the_next_run_ends_as_dvc_ha
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert now() == in_a_row(0)
+    assert now() == sequential_rounds(0)
     assert list(json.loads(Path("metrics/summary.json").read_text())) == ["0"]
     assert "up to date" in subprocess.run([*dvc, "status"], capture_output=True, text=True, check=True).stdout

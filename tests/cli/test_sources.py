@@ -167,15 +167,21 @@ def test_a_check_that_breaks_is_a_finding() -> None:
         yield "ok", "so far"
         raise ZeroDivisionError("what")
 
-    assert list(doctor.findings(broken)) == [
+    assert list(doctor.run_check(broken)) == [
         ("ok", "so far"),
         ("problem", "broken could not be checked: ZeroDivisionError: what"),
     ]
 
 
 def test_the_doctor_finds_nothing_wrong_with_the_project_itself() -> None:
-    for check in (doctor.installation, doctor.project, doctor.parameters, doctor.device, doctor.disk):
-        assert [text for state, text in doctor.findings(check) if state == "problem"] == []
+    for check in (
+        doctor.check_installation,
+        doctor.check_project,
+        doctor.check_params,
+        doctor.check_device,
+        doctor.check_disk,
+    ):
+        assert [text for state, text in doctor.run_check(check) if state == "problem"] == []
 
 
 def test_with_the_real_dvc_the_files_are_versioned_and_ignored_by_git(project: Path) -> None:

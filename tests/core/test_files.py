@@ -4,14 +4,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fer.core.files import guard, read_array, read_json, replacing, replacing_folder, unguarded, write_csv, write_json
+from fer.core.files import (
+    atomic_write,
+    atomic_write_folder,
+    escape_formula,
+    read_array,
+    read_json,
+    unescape_formula,
+    write_csv,
+    write_json,
+)
 from fer.runtime.errors import InputError
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "kept.txt"
     path.write_text("old")
-    with contextlib.suppress(RuntimeError), replacing(path) as part:
+    with contextlib.suppress(RuntimeError), atomic_write(path) as part:
         part.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
@@ -22,7 +31,7 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> Non
     folder = tmp_path / "kept"
     folder.mkdir()
     (folder / "old").touch()
-    with contextlib.suppress(RuntimeError), replacing_folder(folder) as part:
+    with contextlib.suppress(RuntimeError), atomic_write_folder(folder) as part:
         (part / "half").touch()
         raise RuntimeError
     assert [file.name for file in folder.iterdir()] == ["old"]
@@ -32,7 +41,7 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> Non
 def test_success_replaces_the_folder_whole_and_makes_its_parents(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     for name in ("old", "new"):
-        with replacing_folder(folder) as part:
+        with atomic_write_folder(folder) as part:
             (part / name).touch()
     assert [file.name for file in folder.iterdir()] == ["new"]
     assert list((tmp_path / "a").iterdir()) == [folder]
@@ -74,5 +83,5 @@ def test_what_is_no_array_is_told(tmp_path: Path, content: bytes, mapped: bool) 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "plain", "it's", "", "1-1"])
 def test_what_a_spreadsheet_would_run_is_guarded_and_found_again(text: str) -> None:
-    assert guard(text) == ("'" + text if text.lstrip("'")[:1] in tuple("=+-@\t") else text)
-    assert unguarded(guard(text)) == text
+    assert escape_formula(text) == ("'" + text if text.lstrip("'")[:1] in tuple("=+-@\t") else text)
+    assert unescape_formula(escape_formula(text)) == text

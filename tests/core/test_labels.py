@@ -11,22 +11,22 @@ from fer.runtime.errors import InputError
     [("Happiness", "happy"), (" anger ", "angry"), ("SU", "surprise"), ("normal", "neutral"), ("7", None), ("", None)],
 )
 def test_other_names_are_understood_and_numbers_are_not(word: str, emotion: str | None) -> None:
-    assert labels.emotion_named(word) == emotion
+    assert labels.parse_emotion(word) == emotion
 
 
 def test_every_alias_means_one_emotion() -> None:
-    assert set(labels.ALIASES.values()) == set(labels.EMOTIONS)
-    assert all(labels.emotion_named(emotion) == emotion for emotion in labels.EMOTIONS)
+    assert set(labels.EMOTION_ALIASES.values()) == set(labels.EMOTIONS)
+    assert all(labels.parse_emotion(emotion) == emotion for emotion in labels.EMOTIONS)
 
 
 def test_codes_follow_the_emotions_given() -> None:
-    assert labels.codes(["sad", "", "angry"], ("angry", "sad")).tolist() == [1, -1, 0]
-    assert labels.codes(["sad", "", "angry"], ("sad", "angry")).tolist() == [0, -1, 1], "in their order"
+    assert labels.encode_labels(["sad", "", "angry"], ("angry", "sad")).tolist() == [1, -1, 0]
+    assert labels.encode_labels(["sad", "", "angry"], ("sad", "angry")).tolist() == [0, -1, 1], "in their order"
 
 
 def test_an_emotion_outside_the_set_is_told() -> None:
     with pytest.raises(InputError, match="'contempt' is none of the emotions angry, sad"):
-        labels.codes(["contempt"], ("angry", "sad"))
+        labels.encode_labels(["contempt"], ("angry", "sad"))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_an_emotion_outside_the_set_is_told() -> None:
     [
         ("id,fold\n1,train\n", "has the columns id, fold, not id, source, fold"),
         (
-            ",".join(labels.COLUMNS) + "\na,b,train,happy,,,True,\nc,b,valid,,,,False,\n",
+            ",".join(labels.TABLE_COLUMNS) + "\na,b,train,happy,,,True,\nc,b,valid,,,,False,\n",
             "line 3 is of a labelled fold but has",
         ),
     ],
@@ -47,13 +47,15 @@ def test_a_table_of_another_kind_is_told(tmp_path: Path, text: str, said: str) -
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    path.write_text(",".join(labels.COLUMNS) + "\nnull,NA,test,happy,happy:9 NF:1,,True,\n1,a,unlabelled,,,,False,\n")
+    path.write_text(
+        ",".join(labels.TABLE_COLUMNS) + "\nnull,NA,test,happy,happy:9 NF:1,,True,\n1,a,unlabelled,,,,False,\n"
+    )
     table = labels.read_table(path)
-    assert tuple(table.columns) == labels.COLUMNS
+    assert tuple(table.columns) == labels.TABLE_COLUMNS
     assert table.loc[0, ["id", "source", "group"]].tolist() == ["null", "NA", ""]
     assert table["twin_in_train"].tolist() == [True, False]
 
 
 def test_votes_become_shares_of_the_emotions_asked_for() -> None:
     votes = ["sad:6 fear:2 unknown:2", "", "contempt:10", "fear:10"]
-    assert labels.vote_shares(votes, ("fear", "sad")).tolist() == [[0.25, 0.75], [0, 0], [0, 0], [1, 0]]
+    assert labels.parse_votes(votes, ("fear", "sad")).tolist() == [[0.25, 0.75], [0, 0], [0, 0], [1, 0]]

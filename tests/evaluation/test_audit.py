@@ -9,7 +9,7 @@ import pytest
 
 from fer.core.labels import EMOTIONS
 from fer.evaluation import audit, evaluate
-from fer.evaluation.evaluate import PseudoLabels
+from fer.evaluation.evaluate import RoundPseudoLabels
 
 SEVEN = EMOTIONS[:7]
 ESTIMATE = {"estimated_from": 0, "per_emotion": {emotion: {"estimated_from": 0} for emotion in SEVEN}}
@@ -24,9 +24,11 @@ def completed(taken_for: list[int], shift: dict[str, bool]) -> dict:
     probs = np.eye(7, dtype=np.float32)[taken_for]
     everyone = np.ones(len(probs), dtype=bool)
     unknown, thresholds = np.full(len(probs), -1), dict.fromkeys(SEVEN, 0.5)
-    labels = PseudoLabels(np.arange(len(probs)), probs, everyone, unknown, thresholds, {"reviewed": 0, "set_aside": 0})
-    audits = evaluate.audits({1: labels}, SEVEN)
-    return audit.completed(audits, {1: {"estimate": ESTIMATE, "shift": shift}}, TABLE, REPORT, SEVEN)[1]
+    labels = RoundPseudoLabels(
+        np.arange(len(probs)), probs, everyone, unknown, thresholds, {"reviewed": 0, "set_aside": 0}
+    )
+    audits = evaluate.audit_rounds({1: labels}, SEVEN)
+    return audit.complete_audits(audits, {1: {"estimate": ESTIMATE, "shift": shift}}, TABLE, REPORT, SEVEN)[1]
 
 
 def test_the_balance_is_of_labelled_training_faces_before_and_with_the_accepted_after() -> None:

@@ -11,12 +11,12 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from fer.core.files import write_json
-from fer.core.labels import COLUMNS, EMOTIONS, ENSEMBLE
+from fer.core.labels import EMOTIONS, ENSEMBLE, TABLE_COLUMNS
 from fer.evaluation import evaluate
-from fer.evaluation.evaluate import Answers, Measured, PseudoLabels
+from fer.evaluation.evaluate import HeldOutFaces, RoundPredictions, RoundPseudoLabels
 from fer.predictions import metrics
-from fer.predictions.calibration import probabilities
-from fer.predictions.ensembles import Prediction
+from fer.predictions.calibration import compute_probs
+from fer.predictions.ensembles import StoredLogits
 from fer.runtime.errors import InputError
 
 EMOTIONS = EMOTIONS[:7]
@@ -39,7 +39,7 @@ def make_table(n: int, seed: int = 0, emotions: int = 7) -> pd.DataFrame:
             "reason": "",
         }
     )
-    return table[list(COLUMNS)]
+    return table[list(TABLE_COLUMNS)]
 
 
 def make_logits(table: pd.DataFrame, seed: int = 0, skill: float = 2.0) -> np.ndarray:
@@ -54,24 +54,24 @@ def make_logits(table: pd.DataFrame, seed: int = 0, skill: float = 2.0) -> np.nd
     return 3 * logits
 
 
-def answer(table: pd.DataFrame, *logits: np.ndarray) -> tuple[Answers, Measured]:
-    faces = evaluate.measured(table, EMOTIONS)
+def answer(table: pd.DataFrame, *logits: np.ndarray) -> tuple[RoundPredictions, HeldOutFaces]:
+    faces = evaluate.select_held_out(table, EMOTIONS)
     said = {
-        f"network_{place}": Prediction(of_network, ("plain", "flip"), "") for place, of_network in enumerate(logits)
+        f"network_{place}": StoredLogits(of_network, ("plain", "flip"), "") for place, of_network in enumerate(logits)
     }
-    return evaluate.answers(said, faces, seed=0, weights=dict.fromkeys(said, 1.0)), faces
+    return evaluate.calibrate_round(said, faces, seed=0, weights=dict.fromkeys(said, 1.0)), faces
 
 
 def figures(table: pd.DataFrame, *logits: np.ndarray) -> dict[str, Any]:
     said, faces = answer(table, *logits)
-    return evaluate.figures({0: said}, faces, EMOTIONS, BINS)[0]
+    return evaluate.evaluate_rounds({0: said}, faces, EMOTIONS, BINS)[0]
 
 
 def test_figures_agree_with_scikit_learn() -> None:
     table = make_table(400)
     logits = make_logits(table)
     found = figures(table, logits)["network_0"]
-    probs = probabilities(logits, found["temperature"])
+    probs = compute_probs(logits, found["temperature"])
     folds = {
         "test": table["fold"] == "test",
         "test_without_twins": (table["fold"] == "test") & ~table["twin_in_train"],
@@ -114,10 +114,10 @@ def test_the_single_crop_is_the_plain_view_alone() -> None:
 def test_a_network_without_a_vote_is_measured_and_does_not_vote() -> None:
     table = make_table(300)
     logits = {f"network_{seed}": make_logits(table, seed) for seed in range(2)}
-    said = {name: Prediction(of_network, ("plain", "flip"), "") for name, of_network in logits.items()}
-    faces = evaluate.measured(table, EMOTIONS)
-    answered = evaluate.answers(said, faces, 0, {"network_0": 0.0, "network_1": 1.0})
-    found = evaluate.figures({0: answered}, faces, EMOTIONS, BINS)[0]
+    said = {name: StoredLogits(of_network, ("plain", "flip"), "") for name, of_network in logits.items()}
+    faces = evaluate.select_held_out(table, EMOTIONS)
+    answered = evaluate.calibrate_round(said, faces, 0, {"network_0": 0.0, "network_1": 1.0})
+    found = evaluate.evaluate_rounds({0: answered}, faces, EMOTIONS, BINS)[0]
     assert found[ENSEMBLE]["test"] == found["network_1"]["test"] != found["network_0"]["test"]
 
 
@@ -172,7 +172,7 @@ def test_a_test_fold_whose_faces_all_have_twins_is_empty_without_them() -> None:
 
 def test_calibration_lowers_the_error_of_confidence() -> None:
     said, faces = answer(table := make_table(4000), make_logits(table))
-    curves = evaluate.reliability({0: said}, faces, BINS)
+    curves = evaluate.reliability_table({0: said}, faces, BINS)
     error = {
         name: float((part["n"] * (part["confidence"] - part["accuracy"]).abs()).sum() / part["n"].sum())
         for name, part in curves.groupby("calibration")
@@ -185,7 +185,7 @@ def test_the_error_before_calibration_is_that_of_each_network_and_the_vote() -> 
     table = make_table(4000)
     logits = [make_logits(table, seed) for seed in range(2)]
     found = figures(table, *logits)
-    raw = {f"network_{place}": probabilities(of_network, 1.0) for place, of_network in enumerate(logits)}
+    raw = {f"network_{place}": compute_probs(of_network, 1.0) for place, of_network in enumerate(logits)}
     for name, probs in (raw | {ENSEMBLE: np.mean(list(raw.values()), axis=0)}).items():
         for fold, error in found[name]["ece_before_calibration"].items():
             mask = (table["fold"] == fold).to_numpy()
@@ -199,10 +199,10 @@ def test_the_error_before_calibration_is_that_of_each_network_and_the_vote() -> 
 def test_confusion_has_a_row_for_each_test_face() -> None:
     table = make_table(300)
     said, faces = answer(table, make_logits(table))
-    found = evaluate.confusion({0: said, 1: said}, faces, EMOTIONS)
+    found = evaluate.confusion_table({0: said, 1: said}, faces, EMOTIONS)
     of_round = found[found["round"] == 1]
     assert of_round["actual"].tolist() == table["emotion"][table["fold"] == "test"].tolist()
-    accuracy = evaluate.figures({1: said}, faces, EMOTIONS, BINS)[1][ENSEMBLE]["test"]["accuracy"]
+    accuracy = evaluate.evaluate_rounds({1: said}, faces, EMOTIONS, BINS)[1][ENSEMBLE]["test"]["accuracy"]
     assert (of_round["actual"] == of_round["predicted"]).mean() == pytest.approx(accuracy)
 
 
@@ -212,7 +212,7 @@ def test_the_verdict_is_on_the_test_fold_alone_and_against_round_0() -> None:
         answer(table, make_logits(table, skill=1)),
         answer(table, make_logits(table, 1, skill=3)),
     )
-    found = evaluate.verdicts({0: worse, 1: better, 2: worse}, faces)
+    found = evaluate.compare_rounds({0: worse, 1: better, 2: worse}, faces)
     assert list(found) == [1, 2]
     assert all(verdict["against"] == 0 for verdict in found.values())
     assert found[1]["n"] == faces.test.sum()
@@ -226,14 +226,16 @@ def test_the_verdict_is_on_the_test_fold_alone_and_against_round_0() -> None:
 def test_an_accuracy_that_is_too_good_is_told() -> None:
     table = make_table(900)
     good, poor = make_logits(table, skill=3.0), make_logits(table, skill=0.5)
-    assert evaluate.doubts({0: answer(table, good)[0]}, evaluate.measured(table, EMOTIONS), EMOTIONS) == []
+    assert (
+        evaluate.sanity_warnings({0: answer(table, good)[0]}, evaluate.select_held_out(table, EMOTIONS), EMOTIONS) == []
+    )
     leaked = np.where((table["fold"] == "test").to_numpy()[:, None, None], good, poor)
-    said = evaluate.doubts({1: answer(table, leaked)[0]}, evaluate.measured(table, EMOTIONS), EMOTIONS)
+    said = evaluate.sanity_warnings({1: answer(table, leaked)[0]}, evaluate.select_held_out(table, EMOTIONS), EMOTIONS)
     assert len(said) == 2, "one for each source"
     for line in said:
         assert re.match(r"round 1, \w+: .* of \d+ test faces .* more than chance .*identical or nearly", line)
     certain = make_logits(table, skill=100.0)
-    said = evaluate.doubts({0: answer(table, certain)[0]}, evaluate.measured(table, EMOTIONS), EMOTIONS)
+    said = evaluate.sanity_warnings({0: answer(table, certain)[0]}, evaluate.select_held_out(table, EMOTIONS), EMOTIONS)
     assert said
     assert all("every one of" in line for line in said)
 
@@ -242,11 +244,11 @@ def test_an_accuracy_that_is_too_good_is_told() -> None:
 def test_an_emotion_that_a_fold_lacks_is_told(fold: str) -> None:
     table = make_table(900)
     table = table[(table["fold"] != fold) | (table["emotion"] != "fear")].reset_index(drop=True)
-    said = evaluate.doubts({}, evaluate.measured(table, EMOTIONS), EMOTIONS)
+    said = evaluate.sanity_warnings({}, evaluate.select_held_out(table, EMOTIONS), EMOTIONS)
     assert said == [f"no {fold} face is labelled fear: figures there are missing; add a source that has some"]
 
 
-def make_pseudo_labels(n: int, threshold: float, known: bool = True) -> PseudoLabels:
+def make_pseudo_labels(n: int, threshold: float, known: bool = True) -> RoundPseudoLabels:
     random = np.random.default_rng(0)
     truth = random.integers(0, 7, n)
     probs = random.dirichlet(np.full(7, 0.3), n).astype(np.float32)
@@ -254,12 +256,12 @@ def make_pseudo_labels(n: int, threshold: float, known: bool = True) -> PseudoLa
     truth = truth if known else np.full(n, -1)
     thresholds = dict.fromkeys(EMOTIONS, threshold)
     accepted, by_people = probs.max(axis=1) >= threshold, {"reviewed": 0, "set_aside": 0}
-    return PseudoLabels(np.arange(n), probs, accepted, truth, thresholds, by_people)
+    return RoundPseudoLabels(np.arange(n), probs, accepted, truth, thresholds, by_people)
 
 
 def test_the_audit_counts_what_was_accepted_and_what_of_it_is_right() -> None:
     labels = make_pseudo_labels(500, 0.8)
-    found = evaluate.audits({1: labels}, EMOTIONS)[1]
+    found = evaluate.audit_rounds({1: labels}, EMOTIONS)[1]
     right = (labels.probs.argmax(axis=1) == labels.truth)[labels.accepted]
     assert (found["unlabelled"], found["truth_known"], found["accepted"]) == (500, 500, labels.accepted.sum())
     assert found["coverage"] == labels.accepted.mean()
@@ -272,34 +274,34 @@ def test_the_audit_counts_what_was_accepted_and_what_of_it_is_right() -> None:
 
 def test_the_curve_passes_through_what_the_threshold_gave() -> None:
     labels = make_pseudo_labels(500, 0.8)
-    curve = evaluate.coverage({1: labels}).set_index("threshold").loc[0.8]
-    audit = evaluate.audits({1: labels}, EMOTIONS)[1]
+    curve = evaluate.coverage_table({1: labels}).set_index("threshold").loc[0.8]
+    audit = evaluate.audit_rounds({1: labels}, EMOTIONS)[1]
     assert curve["accepted"] == audit["accepted"]
     assert curve["coverage"] == audit["coverage"]
     assert curve["precision"] == pytest.approx(audit["precision"])
 
 
 @pytest.mark.parametrize("labels", [make_pseudo_labels(50, 1.1), make_pseudo_labels(50, 0.8, known=False)])
-def test_without_accepted_faces_or_without_truth_there_is_no_precision(labels: PseudoLabels) -> None:
-    found = evaluate.audits({1: labels}, EMOTIONS)[1]
+def test_without_accepted_faces_or_without_truth_there_is_no_precision(labels: RoundPseudoLabels) -> None:
+    found = evaluate.audit_rounds({1: labels}, EMOTIONS)[1]
     assert "precision" not in json.dumps(found)
     assert found["accepted"] == labels.accepted.sum()
 
 
 def test_without_unlabelled_faces_there_is_no_curve_and_nothing_was_accepted() -> None:
     labels = make_pseudo_labels(0, 0.8)
-    audit = evaluate.audits({1: labels}, EMOTIONS)[1]
+    audit = evaluate.audit_rounds({1: labels}, EMOTIONS)[1]
     assert audit == dict.fromkeys(["unlabelled", "truth_known", "accepted", "reviewed", "set_aside"], 0)
-    assert len(evaluate.coverage({1: labels})) == 0
-    assert list(evaluate.coverage({1: labels})) == list(evaluate.coverage({}))
+    assert len(evaluate.coverage_table({1: labels})) == 0
+    assert list(evaluate.coverage_table({1: labels})) == list(evaluate.coverage_table({}))
 
 
 def test_the_headlines_are_the_ensembles_figures() -> None:
     table = make_table(400)
     said, faces = answer(table, make_logits(table), make_logits(table, 1))
     rounds, decided = {0: said, 1: said}, {1: make_pseudo_labels(50, 0.8)}
-    found, audit = evaluate.figures(rounds, faces, EMOTIONS, BINS), evaluate.audits(decided, EMOTIONS)
-    lines = evaluate.headlines(found, audit, evaluate.verdicts(rounds, faces))
+    found, audit = evaluate.evaluate_rounds(rounds, faces, EMOTIONS, BINS), evaluate.audit_rounds(decided, EMOTIONS)
+    lines = evaluate.summary_metrics(found, audit, evaluate.compare_rounds(rounds, faces))
     shared = {"test_accuracy", "test_macro_f1", "test_ece", "valid_accuracy", "valid_macro_f1"}
     labels = {"pseudo_labels", "pseudo_label_coverage", "pseudo_label_precision", "gain_over_round_0"}
     assert (set(lines[0]), set(lines[1])) == (shared, shared | labels)
@@ -333,7 +335,7 @@ def test_what_people_decided_is_counted_apart_and_not_audited(labelled: tuple[Pa
     reviewed = (table["fold"] == "unlabelled").to_numpy() & (table.index % 2 == 0)
     np.save(folder / "reviewed.npy", reviewed)
     found = evaluate.read_pseudo_labels(folder, table, pd.Series(["sad"] * 100), EMOTIONS)
-    audit = evaluate.audits({1: found}, EMOTIONS)[1]
+    audit = evaluate.audit_rounds({1: found}, EMOTIONS)[1]
     assert audit["unlabelled"] == audit["accepted"] == (table["fold"] == "unlabelled").sum() - reviewed.sum()
     assert (audit["reviewed"], audit["set_aside"]) == (2, 1)
 
@@ -343,7 +345,7 @@ def test_a_face_whose_emotion_is_none_of_the_networks_is_labelled_wrongly(
 ) -> None:
     folder, table = labelled
     found = evaluate.read_pseudo_labels(folder, table, pd.Series(["contempt"] * 100), EMOTIONS)
-    audit = metrics.audit(found.probs, found.accepted, found.truth, EMOTIONS)
+    audit = metrics.audit_pseudo_labels(found.probs, found.accepted, found.truth, EMOTIONS)
     assert audit["known"] == audit["accepted"] > 0
     assert audit["precision"] == 0
 
@@ -359,11 +361,11 @@ def test_rows_that_disagree_are_told(labelled: tuple[Path, pd.DataFrame]) -> Non
 
 def test_a_missing_curve_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"0/shallow/curve\.csv: no such file"):
-        evaluate.read_curves(tmp_path, [0], ["shallow"])
+        evaluate.read_learning_curves(tmp_path, [0], ["shallow"])
 
 
 def test_a_curve_without_a_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "0" / "shallow").mkdir(parents=True)
     (tmp_path / "0" / "shallow" / "curve.csv").write_text("epoch,train_loss\n1,2\n")
     with pytest.raises(InputError, match=r"curve\.csv: has no column learning_rate, train_accuracy"):
-        evaluate.read_curves(tmp_path, [0], ["shallow"])
+        evaluate.read_learning_curves(tmp_path, [0], ["shallow"])

@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from fer.core.files import write_csv
-from fer.core.labels import COLUMNS
+from fer.core.labels import TABLE_COLUMNS
 from fer.experiments import comparison
-from fer.experiments.comparison import Material, Task
+from fer.experiments.comparison import ComparisonData, TrainingJob
 from fer.params import Predict, load_params
 from fer.runtime.errors import InputError
-from fer.training.params import Changes, Phase, Recipe, Transfer
+from fer.training.params import Phase, Recipe, RecipeOverrides, Transfer
 
 CHOSEN = load_params(Path(__file__).parents[2] / "params.yaml")
-RECIPE = CHOSEN.train.changed(Changes())
+RECIPE = CHOSEN.train.with_overrides(RecipeOverrides())
 FOLDS = ("train", "train", "valid", "test")
 
 
@@ -29,7 +29,7 @@ def unified(folder: Path, n: int = 80) -> Path:
     faces = random.integers(0, 120, (n, 16, 16), dtype=np.uint8)
     for face, code in zip(faces, label, strict=True):
         face[:, 2 * code : 2 * code + 2] += np.uint8(100)
-    table = pd.DataFrame("", index=range(n), columns=list(COLUMNS))
+    table = pd.DataFrame("", index=range(n), columns=list(TABLE_COLUMNS))
     table["emotion"] = np.array(CHOSEN.emotions)[label]
     table["fold"] = [FOLDS[row % 4] for row in range(n)]
     folder.mkdir(parents=True)
@@ -56,23 +56,23 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(comparison, "learn", counted)
     monkeypatch.setattr("fer.experiments.comparison.untrained", tiny)
-    monkeypatch.setattr(comparison, "TIMED_SECONDS", 1e-9)
+    monkeypatch.setattr(comparison, "MIN_TIMED_SECONDS", 1e-9)
     return names
 
 
-def task(material: Material, seed: int = 0, steps: int = 8, **changes: object) -> Task:
-    recipe, epoch_faces = comparison.shared_out(RECIPE.model_copy(update=changes), steps, "se")
-    return Task("se", seed, recipe, epoch_faces, material, CHOSEN)
+def task(material: ComparisonData, seed: int = 0, steps: int = 8, **changes: object) -> TrainingJob:
+    recipe, epoch_faces = comparison.fit_steps(RECIPE.model_copy(update=changes), steps, "se")
+    return TrainingJob("se", seed, recipe, epoch_faces, material, CHOSEN)
 
 
-def material(folder: Path, count: int | None = None) -> Material:
-    return comparison.read(folder, CHOSEN, "labels", count)
+def material(folder: Path, count: int | None = None) -> ComparisonData:
+    return comparison.read_comparison_data(folder, CHOSEN, "labels", count)
 
 
 def test_a_run_is_stored_and_the_same_one_is_not_repeated(tmp_path: Path, trained: list[str]) -> None:
     faces = material(unified(tmp_path / "unified"))
-    first = comparison.run(task(faces), tmp_path / "se", 10)
-    again = comparison.run(task(faces), tmp_path / "se", 10)
+    first = comparison.run_job(task(faces), tmp_path / "se", 10)
+    again = comparison.run_job(task(faces), tmp_path / "se", 10)
     assert trained == ["se, seed 0"]
     np.testing.assert_array_equal(first.probs, again.probs)
     assert first.cost == again.cost
@@ -80,7 +80,7 @@ def test_a_run_is_stored_and_the_same_one_is_not_repeated(tmp_path: Path, traine
     record = json.loads((tmp_path / "se" / "0.json").read_text())
     assert (
         record["figures"]["test_accuracy"]
-        == (again.probs.argmax(1) == faces.measured.labels)[faces.measured.test].mean()
+        == (again.probs.argmax(1) == faces.held_out.labels)[faces.held_out.test].mean()
     )
 
 
@@ -92,9 +92,9 @@ def test_a_run_with_other_things_is_told_and_repeated(
     tmp_path: Path, trained: list[str], capsys: pytest.CaptureFixture[str], changes: dict[str, float], named: str
 ) -> None:
     faces = material(unified(tmp_path / "unified"))
-    comparison.run(task(faces), tmp_path / "se", 10)
+    comparison.run_job(task(faces), tmp_path / "se", 10)
     for _ in range(2):
-        comparison.run(task(faces, **changes), tmp_path / "se", 10)  # type: ignore[arg-type]
+        comparison.run_job(task(faces, **changes), tmp_path / "se", 10)  # type: ignore[arg-type]
     assert len(trained) == 2
     assert f"was run with other {named}" in capsys.readouterr().out
 
@@ -117,7 +117,7 @@ def test_a_run_that_was_interrupted_is_repeated(
     tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faces = material(unified(tmp_path / "unified"))
-    comparison.run(task(faces), tmp_path / "se", 10)
+    comparison.run_job(task(faces), tmp_path / "se", 10)
 
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
@@ -125,8 +125,8 @@ def test_a_run_that_was_interrupted_is_repeated(
     with monkeypatch.context() as patch:
         patch.setattr(comparison, "figures", interrupt)  # after the answers were replaced, before the record was
         with pytest.raises(KeyboardInterrupt):
-            comparison.run(task(faces, steps=12), tmp_path / "se", 10)
-    comparison.run(task(faces), tmp_path / "se", 10)
+            comparison.run_job(task(faces, steps=12), tmp_path / "se", 10)
+    comparison.run_job(task(faces), tmp_path / "se", 10)
     assert len(trained) == 3, "what is there of the run before is not taken for one"
 
 
@@ -138,12 +138,12 @@ def test_a_damaged_record_of_a_run_is_told(tmp_path: Path, content: str) -> None
     (tmp_path / "se").mkdir()
     (tmp_path / "se" / "0.json").write_text(content)
     with pytest.raises(InputError, match=r"0\.json: damaged, or without its 0\.npy; delete it"):
-        comparison.run(task(faces), tmp_path / "se", 10)
+        comparison.run_job(task(faces), tmp_path / "se", 10)
 
 
 def test_seeds_differ_and_do_not_disturb_each_other(tmp_path: Path, trained: list[str]) -> None:
     faces = material(unified(tmp_path / "unified"))
-    runs = [comparison.run(task(faces, seed), tmp_path / f"{n}", 10) for n, seed in enumerate((0, 1, 0))]
+    runs = [comparison.run_job(task(faces, seed), tmp_path / f"{n}", 10) for n, seed in enumerate((0, 1, 0))]
     assert not np.array_equal(runs[0].probs, runs[1].probs)
     np.testing.assert_array_equal(runs[0].probs, runs[2].probs)
 
@@ -176,10 +176,10 @@ def transfer(*epochs: int) -> Recipe:
 @pytest.mark.parametrize("recipe", [RECIPE, transfer(50, 50, 20), transfer(10, 30), transfer(3)])
 @pytest.mark.parametrize("steps", [20, 60, 300])
 def test_all_phases_together_take_the_steps_asked_for(recipe: Recipe, steps: int) -> None:
-    short, epoch_faces = comparison.shared_out(recipe.model_copy(update={"patience": 2}), steps, "se")
+    short, epoch_faces = comparison.fit_steps(recipe.model_copy(update={"patience": 2}), steps, "se")
     each = [comparison.steps_for(epoch_faces, phase) for phase in short.phases()]
     assert sum(each) == steps
-    assert max(sum(phase.epochs for phase in short.phases()) - comparison.EPOCHS, 0) <= 1
+    assert max(sum(phase.epochs for phase in short.phases()) - comparison.FIXED_STEPS_EPOCHS, 0) <= 1
     assert short.patience is None, "which would stop before the last step"
     wanted = np.array([phase.epochs for phase in recipe.phases()])
     np.testing.assert_allclose(np.array(each) / steps, wanted / wanted.sum(), atol=0.05)
@@ -187,20 +187,20 @@ def test_all_phases_together_take_the_steps_asked_for(recipe: Recipe, steps: int
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 301])
 def test_a_network_without_phases_can_take_any_number_of_steps(steps: int) -> None:
-    short, epoch_faces = comparison.shared_out(RECIPE, steps, "se")
+    short, epoch_faces = comparison.fit_steps(RECIPE, steps, "se")
     assert comparison.steps_for(epoch_faces, short) == steps
 
 
 def test_steps_that_the_phases_can_not_make_are_told_with_some_that_they_can() -> None:
     with pytest.raises(InputError, match="--steps is 301, which the epochs of vgg16 can't make; take a multiple of 5"):
-        comparison.shared_out(transfer(50, 50, 20), 301, "vgg16")
+        comparison.fit_steps(transfer(50, 50, 20), 301, "vgg16")
 
 
 def test_multiply_accumulates_are_those_counted_by_hand() -> None:
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(1152, 7)
     )
-    assert comparison.macs(network, 16) == 14 * 14 * 8 * 9 + 12 * 12 * 8 * 9 + 1152 * 7
+    assert comparison.count_macs(network, 16) == 14 * 14 * 8 * 9 + 12 * 12 * 8 * 9 + 1152 * 7
 
 
 def test_the_time_of_validation_and_of_the_first_batch_is_not_counted(
@@ -215,10 +215,10 @@ def test_the_time_of_validation_and_of_the_first_batch_is_not_counted(
         clock[0] += 0.5 * steps if steps > 1 else 100
 
     monkeypatch.setattr(comparison, "fit", fit)
-    monkeypatch.setattr(comparison, "TIMED_SECONDS", 6.0)
+    monkeypatch.setattr(comparison, "MIN_TIMED_SECONDS", 6.0)
     monkeypatch.setattr("fer.experiments.comparison.time.perf_counter", lambda: clock[0])
     network, _ = tiny("se", RECIPE, CHOSEN.emotions, 16, 0)
-    assert comparison.pace(network, task(faces)) == pytest.approx(RECIPE.batch / 0.5)
+    assert comparison.measure_throughput(network, task(faces)) == pytest.approx(RECIPE.batch / 0.5)
     assert steps_timed == [1, 4, 16]
     assert set(faces_validated) == {1}
 
@@ -231,11 +231,11 @@ def test_a_task_says_all_that_its_result_follows_from(tmp_path: Path) -> None:
         task(faces, steps=12),
         task(faces, batch=16),
         replace(first, network="cnn"),
-        replace(first, chosen=CHOSEN.model_copy(update={"precision": "bf16"})),
+        replace(first, params=CHOSEN.model_copy(update={"precision": "bf16"})),
         replace(
-            first, chosen=CHOSEN.model_copy(update={"transforms": CHOSEN.transforms.model_copy(update={"flip": 0.1})})
+            first, params=CHOSEN.model_copy(update={"transforms": CHOSEN.transforms.model_copy(update={"flip": 0.1})})
         ),
-        replace(first, chosen=CHOSEN.model_copy(update={"predict": Predict(views=["plain"], batch=256)})),
+        replace(first, params=CHOSEN.model_copy(update={"predict": Predict(views=["plain"], batch=256)})),
     ]
-    assert all(other.facts() != first.facts() for other in others)
-    assert json.loads(json.dumps(first.facts())) == first.facts()
+    assert all(other.fingerprint_inputs() != first.fingerprint_inputs() for other in others)
+    assert json.loads(json.dumps(first.fingerprint_inputs())) == first.fingerprint_inputs()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.experiments import search
-from fer.experiments.search import Range
+from fer.experiments.search import ValueRange
 from fer.runtime.errors import InputError
 
 PROJECT = Path(__file__).parents[2]
@@ -25,13 +25,13 @@ def current() -> dict[str, Any]:
 
 
 def test_values_are_read_as_params_yaml_is() -> None:
-    assert search.asked(["a=null,5,1e-4,.5,true,adam,[fer2013, rafdb],8"]) == {
+    assert search.parse_search_space(["a=null,5,1e-4,.5,true,adam,[fer2013, rafdb],8"]) == {
         "a": [None, 5, 1e-4, 0.5, True, "adam", ["fer2013", "rafdb"], 8]
     }
 
 
 def test_a_value_that_is_there_twice_is_tried_once() -> None:
-    assert search.grid(search.asked(["a=1,2,1.0,2"])) == [{"a": 1}, {"a": 2}]
+    assert search.grid_points(search.parse_search_space(["a=1,2,1.0,2"])) == [{"a": 1}, {"a": 2}]
 
 
 @pytest.mark.parametrize(
@@ -48,24 +48,24 @@ def test_a_value_that_is_there_twice_is_tried_once() -> None:
 )
 def test_what_is_no_key_with_values_is_told(arguments: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message.replace("[", "\\[")):
-        search.asked(arguments)
+        search.parse_search_space(arguments)
 
 
 def test_a_grid_has_every_combination_once() -> None:
     keys = ["lr=.1,.01,.001,.0001", "batch=8,16,32,64", "epochs=10,20,30,40", "patience=null,5", "dropout=.5"]
-    points = search.grid(search.asked(keys))
+    points = search.grid_points(search.parse_search_space(keys))
     assert len({tuple(point.values()) for point in points}) == len(points) == 128
 
 
 def test_a_grid_of_a_range_is_refused() -> None:
     with pytest.raises(InputError, match="lr has a range"):
-        search.grid(search.asked(["batch=8,16", "lr=1e-4..1e-1"]))
+        search.grid_points(search.parse_search_space(["batch=8,16", "lr=1e-4..1e-1"]))
 
 
 @given(st.integers(1, 40), st.integers(0, 9))
 def test_points_are_different_and_within_what_is_asked(count: int, seed: int) -> None:
-    of = search.asked(["lr=1e-4..1e-1", "dropout=0..0.5", "batch=8..64", "epochs=1..100", "kind=adam,sgd"])
-    points = search.drawn(of, count, seed)
+    of = search.parse_search_space(["lr=1e-4..1e-1", "dropout=0..0.5", "batch=8..64", "epochs=1..100", "kind=adam,sgd"])
+    points = search.draw_points(of, count, seed)
     assert len({str(point) for point in points}) == len(points) == count
     for point in points:
         assert 1e-4 <= point["lr"] <= 1e-1
@@ -77,23 +77,23 @@ def test_points_are_different_and_within_what_is_asked(count: int, seed: int) ->
 
 
 def test_a_longer_search_begins_with_the_shorter_one() -> None:
-    of = search.asked(["lr=1e-4..1e-1", "batch=8,16,32"])
-    assert search.drawn(of, 30, seed=1)[:10] == search.drawn(of, 10, seed=1)
-    assert search.drawn(of, 10, seed=2) != search.drawn(of, 10, seed=1)
+    of = search.parse_search_space(["lr=1e-4..1e-1", "batch=8,16,32"])
+    assert search.draw_points(of, 30, seed=1)[:10] == search.draw_points(of, 10, seed=1)
+    assert search.draw_points(of, 10, seed=2) != search.draw_points(of, 10, seed=1)
 
 
 def test_all_of_a_few_combinations_can_be_drawn_and_no_more() -> None:
-    of = search.asked(["a=1,2,3", "b=0..1"])
-    assert len(search.drawn(of, 6, seed=0)) == 6
+    of = search.parse_search_space(["a=1,2,3", "b=0..1"])
+    assert len(search.draw_points(of, 6, seed=0)) == 6
     with pytest.raises(InputError, match="only 6 different"):
-        search.drawn(of, 7, seed=0)
+        search.draw_points(of, 7, seed=0)
 
 
 def test_wide_ranges_are_drawn_on_a_logarithmic_scale_and_narrow_ones_evenly() -> None:
     rng = np.random.default_rng(0)
-    wide = [Range(1e-4, 1.0).draw(rng) for _ in range(2000)]
-    whole = [Range(1, 10_000).draw(rng) for _ in range(2000)]
-    narrow = [Range(1.0, 2.0).draw(rng) for _ in range(2000)]
+    wide = [ValueRange(1e-4, 1.0).draw(rng) for _ in range(2000)]
+    whole = [ValueRange(1, 10_000).draw(rng) for _ in range(2000)]
+    narrow = [ValueRange(1.0, 2.0).draw(rng) for _ in range(2000)]
     assert np.mean(np.log10(wide) < -2) == pytest.approx(0.5, abs=0.05)
     assert np.mean(np.array(whole) <= 100) == pytest.approx(0.55, abs=0.05)
     assert np.mean(narrow) == pytest.approx(1.5, abs=0.03)
@@ -101,12 +101,14 @@ def test_wide_ranges_are_drawn_on_a_logarithmic_scale_and_narrow_ones_evenly() -
 
 def test_the_ends_of_a_whole_range_are_as_likely_as_the_rest() -> None:
     rng = np.random.default_rng(0)
-    counts = np.bincount([int(Range(2, 5).draw(rng)) for _ in range(4000)])[2:]
+    counts = np.bincount([int(ValueRange(2, 5).draw(rng)) for _ in range(4000)])[2:]
     assert counts == pytest.approx(1000, rel=0.15)
 
 
 def test_a_point_changes_its_keys_and_switches_the_rounds_off(current: dict[str, Any]) -> None:
-    (content,) = search.contents(current, [{"train.optimizer.lr": 0.1, "networks.improved_se.dropout": 0.5}], False)
+    (content,) = search.params_at_points(
+        current, [{"train.optimizer.lr": 0.1, "networks.improved_se.dropout": 0.5}], False
+    )
     assert content["train"] == current["train"] | {"optimizer": current["train"]["optimizer"] | {"lr": 0.1}}
     assert content["networks"]["improved_se"] == {"dropout": 0.5}
     assert content["rounds"] == {"predict": [0], "retrain": [], "teacher": {}}
@@ -114,11 +116,11 @@ def test_a_point_changes_its_keys_and_switches_the_rounds_off(current: dict[str,
 
 
 def test_rounds_stay_where_they_are_asked_for(current: dict[str, Any]) -> None:
-    points: list[search.Point] = [{"pseudo_label.policies.fixed.threshold": share} for share in (0.7, 0.9)]
-    contents = search.contents(current, points, rounds=True)
+    points: list[search.SearchPoint] = [{"pseudo_label.policies.fixed.threshold": share} for share in (0.7, 0.9)]
+    contents = search.params_at_points(current, points, with_rounds=True)
     assert [content["rounds"] for content in contents] == [current["rounds"]] * 2
     with pytest.raises(InputError, match="--rounds"):
-        search.contents(current, points, rounds=False)
+        search.params_at_points(current, points, with_rounds=False)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +135,10 @@ def test_rounds_stay_where_they_are_asked_for(current: dict[str, Any]) -> None:
     ],
 )
 def test_a_point_that_params_yaml_would_not_allow_is_told(
-    current: dict[str, Any], point: search.Point, message: str
+    current: dict[str, Any], point: search.SearchPoint, message: str
 ) -> None:
     with pytest.raises(InputError) as told:
-        search.contents(current, [{"train.epochs": 9}, point], rounds=False)
+        search.params_at_points(current, [{"train.epochs": 9}, point], with_rounds=False)
     assert str(told.value).startswith(message)
 
 
@@ -151,17 +153,17 @@ def test_a_point_that_params_yaml_would_not_allow_is_told(
 def test_a_key_that_makes_no_difference_is_told(current: dict[str, Any], ensemble: list[str], key: str) -> None:
     values = ["best", 0] if key == "package.round" else [0.5, 0.1] if key.endswith("dropout") else [8, 16]
     with pytest.raises(InputError, match=f"{key} would make no difference"):
-        search.contents(current | {"ensemble": ensemble}, [{key: value} for value in values], rounds=False)
+        search.params_at_points(current | {"ensemble": ensemble}, [{key: value} for value in values], with_rounds=False)
 
 
 def test_a_key_that_one_of_two_networks_uses_is_searched(current: dict[str, Any]) -> None:
     both = current | {"ensemble": ["improved_se", "shallow"]}
-    assert len(search.contents(both, [{"train.batch": 8}, {"train.batch": 16}], rounds=False)) == 2
+    assert len(search.params_at_points(both, [{"train.batch": 8}, {"train.batch": 16}], with_rounds=False)) == 2
 
 
 def test_overrides_are_written_as_dvc_reads_them(current: dict[str, Any]) -> None:
     point = {"train.patience": None, "train.optimizer.lr": 1e-5, "train.class_weights": "balanced", "sources": ["a"]}
-    arguments = search.overrides(current | {"rounds": {"teacher": {"1": 0, "2": 1}}}, point, rounds=False)
+    arguments = search.dvc_exp_arguments(current | {"rounds": {"teacher": {"1": 0, "2": 1}}}, point, with_rounds=False)
     assert arguments[::2] == ["-S"] * 9
     assert arguments[1::2] == [
         "++train.patience=null",
@@ -174,11 +176,11 @@ def test_overrides_are_written_as_dvc_reads_them(current: dict[str, Any]) -> Non
         "rounds.retrain=[]",
         "package.round=best",
     ]
-    assert search.overrides(current, {"seed": 1}, rounds=True) == ["-S", "++seed=1"]
+    assert search.dvc_exp_arguments(current, {"seed": 1}, with_rounds=True) == ["-S", "++seed=1"]
 
 
 def test_a_range_never_leaves_its_bounds_by_rounding() -> None:
     rng = np.random.default_rng(0)
-    drawn = [Range(0.12345, 0.12349).draw(rng) for _ in range(50)]
+    drawn = [ValueRange(0.12345, 0.12349).draw(rng) for _ in range(50)]
     assert min(drawn) >= 0.12345
     assert max(drawn) <= 0.12349

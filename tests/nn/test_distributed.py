@@ -18,13 +18,13 @@ import yaml
 from test_processes import assert_none_is_running, wait_until
 from torch import nn
 
-from fer.core.labels import COLUMNS
+from fer.core.labels import TABLE_COLUMNS
 from fer.nn import distributed
 from fer.runtime.errors import InputError
-from fer.runtime.parallel import available_cores
-from fer.training.examples import Examples
-from fer.training.loop import learn
-from fer.training.params import SGD, Phase, Plateau, Recipe, Smooth, Transfer, Transforms
+from fer.runtime.parallel import count_cores
+from fer.training.examples import LabelledSet
+from fer.training.loop import train_network
+from fer.training.params import SGD, Phase, PlateauSchedule, Recipe, SmoothSchedule, Transfer, Transforms
 
 ROOT = Path(__file__).parents[2]
 NONE = Transforms(flip=0, rotation_degrees=0, shift=0, zoom=0, shear_degrees=0, brightness=0, contrast=0, erasing=0)
@@ -32,7 +32,7 @@ RECIPE = Recipe(
     epochs=4,
     batch=16,
     optimizer=SGD(kind="sgd", lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
-    schedule=Smooth(kind="one_cycle", warmup=0.25),
+    schedule=SmoothSchedule(kind="one_cycle", warmup=0.25),
     targets="labels",
     dropout=0.0,
     label_smoothing=0.1,
@@ -46,17 +46,17 @@ SLOW = RECIPE.optimizer.model_copy(update={"lr": 1e-7})
 PHASES = [Phase(layers=layers, epochs=2, lr=0.01, class_weights="none") for layers in ("head", "all")]
 STOPPING = {
     "patience": {"patience": 1, "optimizer": SLOW},
-    "plateau": {"schedule": Plateau(kind="plateau", factor=0.1, patience=1), "optimizer": SLOW, "epochs": 8},
+    "plateau": {"schedule": PlateauSchedule(kind="plateau", factor=0.1, patience=1), "optimizer": SLOW, "epochs": 8},
     "phases": {"transfer": Transfer(pretrained=False, input_px=32, phases=PHASES)},
 }
 
 
-def examples(n: int, seed: int) -> Examples:
+def examples(n: int, seed: int) -> LabelledSet:
     """Faces whose brightness grows with their class, in noise."""
     random = np.random.default_rng(seed)
     label = random.integers(0, 3, n)
     pixels = random.integers(0, 120, (n, 8, 8), dtype=np.uint8) + (60 * label[:, None, None]).astype(np.uint8)
-    return Examples(pixels, np.eye(3, dtype=np.float32)[label], np.ones(n, dtype=np.float32))
+    return LabelledSet(pixels, np.eye(3, dtype=np.float32)[label], np.ones(n, dtype=np.float32))
 
 
 def network(norm: bool) -> nn.Module:
@@ -69,7 +69,7 @@ def learn_as_one() -> np.ndarray:
     """The weights of a network that is the same however its batches are shared out."""
     taught = network(norm=False)
     options = {"transforms": NONE, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
-    learn(taught, examples(64, 0), examples(40, 1), recipe=RECIPE, **options)
+    train_network(taught, examples(64, 0), examples(40, 1), recipe=RECIPE, **options)
     return torch.cat([tensor.flatten() for tensor in taught.state_dict().values()]).numpy()
 
 
@@ -80,7 +80,7 @@ def learn_and_write() -> None:
     curves = {}
     for name, changes in STOPPING.items():
         recipe = RECIPE.model_copy(update=changes)
-        curves[name] = learn(network(norm=True), examples(64, 0), examples(40, 1), recipe=recipe, **options)
+        curves[name] = train_network(network(norm=True), examples(64, 0), examples(40, 1), recipe=recipe, **options)
     Path(f"{distributed.rank()}.json").write_text(json.dumps(curves))
 
 
@@ -89,7 +89,7 @@ def learn_long() -> None:
     taught.register_forward_pre_hook(lambda *_: Path(f"{os.getpid()}.pid").touch())
     options = {"transforms": NONE, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
     recipe = RECIPE.model_copy(update={"epochs": 100_000})
-    learn(taught, examples(64, 0), examples(40, 1), recipe=recipe, checkpoint=Path("kept"), **options)
+    train_network(taught, examples(64, 0), examples(40, 1), recipe=recipe, checkpoint=Path("kept"), **options)
 
 
 def end_as_told() -> None:
@@ -101,7 +101,7 @@ def end_as_told() -> None:
     print("begun", flush=True)
     print("begun", file=sys.stderr, flush=True)
     Path(f"{os.getpid()}.pid").write_text(os.environ["OMP_NUM_THREADS"])
-    distributed.wait_for_all()
+    distributed.wait_for_processes()
     if how == f"wrong {rank}":
         raise InputError("it is wrong")
     if how == f"broken {rank}":
@@ -110,7 +110,7 @@ def end_as_told() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "wait":
         time.sleep(1000)
-    distributed.wait_for_all()
+    distributed.wait_for_processes()
 
 
 def begin(
@@ -189,7 +189,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     np.save(folder / "faces.npy", random.integers(0, 255, (80, 48, 48), dtype=np.uint8))
     rows = [("train" if i < 64 else "valid", chosen["emotions"][i % 7]) for i in range(80)]
-    table = pd.DataFrame(rows, columns=["fold", "emotion"]).reindex(columns=COLUMNS, fill_value="")
+    table = pd.DataFrame(rows, columns=["fold", "emotion"]).reindex(columns=TABLE_COLUMNS, fill_value="")
     table.to_csv(folder / "table.csv", index=False)
     (folder / "augmented").mkdir()
     np.save(folder / "augmented" / "faces.npy", np.zeros((0, 48, 48), np.uint8))
@@ -249,7 +249,7 @@ def test_no_process_is_left_of_one_that_is_ended(
     process.send_signal(number)
     assert told(process) == (1, ["begun"], ["begun", "error: interrupted"])
     assert_none_is_left(tmp_path)
-    assert {file.read_text() for file in tmp_path.glob("*.pid")} == {str(max(1, available_cores() // 2))}
+    assert {file.read_text() for file in tmp_path.glob("*.pid")} == {str(max(1, count_cores() // 2))}
 
 
 def test_no_process_is_left_of_one_that_is_killed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fer.nn import inference, weights
-from fer.nn.weights import as_input
+from fer.nn.weights import normalize_faces
 from fer.runtime.errors import InputError
 
 
@@ -26,7 +26,7 @@ FACES = np.random.default_rng(0).integers(0, 256, (23, 16, 16), dtype=np.uint8)
 
 
 def answers(faces: np.ndarray = FACES, batch: int = 5, views: tuple[str, ...] = ("plain", "flip")) -> np.ndarray:
-    return inference.logits(Corner(), faces, views=views, batch=batch, precision="fp32")
+    return inference.predict_logits(Corner(), faces, views=views, batch=batch, precision="fp32")
 
 
 def test_each_face_is_answered_in_its_row_for_each_view() -> None:
@@ -39,7 +39,7 @@ def test_each_face_is_answered_in_its_row_for_each_view() -> None:
 
 def test_ten_crops_are_corners_centre_and_their_mirror_images() -> None:
     faces = torch.arange(24.0).repeat(1, 24, 1) + 100 * torch.arange(24.0)[:, None]
-    shown = inference.seen(faces, ["plain", "ten_crop"])
+    shown = inference.make_views(faces, ["plain", "ten_crop"])
     assert list(shown) == inference.view_names(["plain", "ten_crop"])
     assert len(shown) == 11
     assert torch.equal(shown["plain"], faces)
@@ -59,7 +59,7 @@ def test_ten_crops_are_corners_centre_and_their_mirror_images() -> None:
 def test_every_view_is_another_look_at_the_face() -> None:
     views = ("plain", "flip", "ten_crop")
     assert answers(views=views).shape == (23, 12, 2)
-    shown = inference.seen(torch.from_numpy(FACES).float(), views)
+    shown = inference.make_views(torch.from_numpy(FACES).float(), views)
     assert len({view.numpy().tobytes() for view in shown.values()}) == 12
 
 
@@ -69,12 +69,14 @@ def test_the_batch_size_changes_nothing() -> None:
 
 
 def test_channels_last_and_few_faces_at_once_change_nothing() -> None:
-    facts = weights.Facts(network="improved_se", emotions=("a", "b"), size=16, dropout=0.0, input_px=None)
-    network = weights.build(facts).eval()
+    facts = weights.ModelConfig(network="improved_se", emotions=("a", "b"), size=16, dropout=0.0, input_px=None)
+    network = weights.build_model(facts).eval()
     faces = torch.from_numpy(FACES).repeat(3, 1, 1)  # more than a processor takes at once
     with torch.inference_mode():
-        wanted = network(as_input(faces.float() / 255))
-        found = inference.answer(inference.placed(network, torch.device("cpu")), faces, ["plain"], "fp32")[:, 0]
+        wanted = network(normalize_faces(faces.float() / 255))
+        found = inference.predict_batch(inference.to_device(network, torch.device("cpu")), faces, ["plain"], "fp32")[
+            :, 0
+        ]
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -84,11 +86,11 @@ def test_no_faces_have_no_answers() -> None:
 
 def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_DEVICE", "cpu")
-    assert inference.device() == torch.device("cpu")
+    assert inference.default_device() == torch.device("cpu")
     for wanted in ("gpu", "cuda:77"):
         monkeypatch.setenv("FER_DEVICE", wanted)
         with pytest.raises(InputError, match=f"FER_DEVICE is '{wanted}', which this machine can't use; try cpu"):
-            inference.device()
+            inference.default_device()
 
 
 @pytest.mark.parametrize(
@@ -97,21 +99,21 @@ def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_processor_is_asked_for_its_instructions(tmp_path: Path, flags: str | None, fast: bool) -> None:
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(f"flags : {flags} x\n")
-    assert inference.computes_in_bf16(tmp_path / "cpuinfo") is fast
+    assert inference.supports_bf16(tmp_path / "cpuinfo") is fast
 
 
 def test_slow_bf16_is_told_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(inference, "computes_in_bf16", lambda about: False)
+    monkeypatch.setattr(inference, "supports_bf16", lambda about: False)
     inference.warn_if_bf16_is_slow.cache_clear()
     for precision in ("fp32", "bf16", "bf16"):
-        with inference.computing(torch.device("cpu"), precision):
+        with inference.autocast(torch.device("cpu"), precision):
             pass
     inference.warn_if_bf16_is_slow.cache_clear()
-    assert capsys.readouterr().err == f"warning: {inference.SLOW_BF16}\n"
+    assert capsys.readouterr().err == f"warning: {inference.SLOW_BF16_WARNING}\n"
 
 
 def test_bf16_is_used_where_asked_for() -> None:
-    with inference.computing(torch.device("cpu"), "bf16"):
+    with inference.autocast(torch.device("cpu"), "bf16"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with inference.computing(torch.device("cpu"), "fp32"):
+    with inference.autocast(torch.device("cpu"), "fp32"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from fer.nn import pool as nn_pool
-from fer.nn.inference import logits
-from fer.nn.pool import Unfinished, predict
+from fer.nn.inference import predict_logits
+from fer.nn.pool import PartialPredictions, predict_pool
 from fer.runtime import errors
 from fer.runtime.errors import InputError
 
@@ -48,7 +48,7 @@ class Pool:
     def predict(self, weights: str = "abc", batch: int = BATCH) -> int:
         """The number of faces that were computed."""
         network = Stub()
-        predict(network, self.faces, self.out, {"weights": weights}, views=VIEWS, batch=batch, precision="fp32")
+        predict_pool(network, self.faces, self.out, {"weights": weights}, views=VIEWS, batch=batch, precision="fp32")
         return (network.seen - 1) // len(VIEWS)  # one is seen once, for the shape of an answer
 
     def predict_in_part(self, slices: int, **settings: object) -> None:
@@ -71,13 +71,13 @@ class Pool:
     def is_complete(self, batch: int = BATCH) -> bool:
         """Whether the bytes are those of all logits at once, and nothing else is left."""
         expected = io.BytesIO()
-        np.save(expected, logits(Stub(), np.load(self.faces), views=VIEWS, batch=batch, precision="fp32"))
+        np.save(expected, predict_logits(Stub(), np.load(self.faces), views=VIEWS, batch=batch, precision="fp32"))
         return self.out.read_bytes() == expected.getvalue() and os.listdir(self.out.parent) == [self.out.name]
 
 
 @pytest.fixture(autouse=True)
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nn_pool, "SLICE", SLICE)
+    monkeypatch.setattr(nn_pool, "FACES_PER_SLICE", SLICE)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_one_may_be_stopped_again_and_again(pool: Pool) -> None:
 def test_another_question_begins_anew(
     pool: Pool, change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(nn_pool, "SLICE", 24)
+    monkeypatch.setattr(nn_pool, "FACES_PER_SLICE", 24)
     pool.predict_in_part(slices=1)
     settings = {"weights": {"weights": "xyz"}, "batch": {"batch": 2}}.get(change, {})
     if change == "faces":
@@ -129,21 +129,21 @@ def test_another_question_begins_anew(
     if change == "views":
         monkeypatch.setitem(globals(), "VIEWS", ["flip", "plain"])
     if change == "code":
-        monkeypatch.setattr(nn_pool, "_code", lambda: "mended")
+        monkeypatch.setattr(nn_pool, "_hash_loaded_code", lambda: "mended")
     if change == "slice":
-        monkeypatch.setattr(nn_pool, "SLICE", 28)  # two slices, too
+        monkeypatch.setattr(nn_pool, "FACES_PER_SLICE", 28)  # two slices, too
     assert pool.predict(**settings) == 45
     assert pool.is_complete(**({"batch": 2} if change == "batch" else {}))
     assert capsys.readouterr().out.startswith(f"beginning anew: {pool.part} is damaged, or of other faces")
 
 
 def test_code_is_another_when_a_loaded_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = nn_pool._code()
-    assert nn_pool._code() == before
+    before = nn_pool._hash_loaded_code()
+    assert nn_pool._hash_loaded_code() == before
     mended = tmp_path / "errors.py"
     mended.write_text("mended")
     monkeypatch.setattr(errors, "__file__", str(mended))
-    assert nn_pool._code() != before
+    assert nn_pool._hash_loaded_code() != before
 
 
 @pytest.mark.parametrize("keep", [0, 1, 127, 128, 1000, -1])
@@ -173,21 +173,21 @@ def test_a_mark_torn_by_a_power_failure_is_none(pool: Pool) -> None:
 
 
 def test_a_full_disk_is_told_in_one_line(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = Unfinished.begin
+    begin = PartialPredictions.resume_or_create
 
-    def begin_on_full_disk(self: Unfinished) -> list[int]:
+    def begin_on_full_disk(self: PartialPredictions) -> list[int]:
         found = begin(self)
         self.path.unlink()
         self.path.symlink_to("/dev/full")
         return found
 
     told = rf"^error: {pool.part}: No space left on device$"
-    monkeypatch.setattr(Unfinished, "begin", begin_on_full_disk)
+    monkeypatch.setattr(PartialPredictions, "begin", begin_on_full_disk)
     with pytest.raises(SystemExit, match=told):
-        errors.run(pool.predict)
-    monkeypatch.setattr(Unfinished, "begin", begin)
+        errors.run_main(pool.predict)
+    monkeypatch.setattr(PartialPredictions, "begin", begin)
     with pytest.raises(SystemExit, match=told):
-        errors.run(pool.predict)
+        errors.run_main(pool.predict)
 
 
 def test_slices_that_never_came_are_told_and_one_process_can_add_them(pool: Pool) -> None:

@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 
 from fer.core.labels import EMOTIONS
 from fer.nn import weights as nn_weights
-from fer.nn.transfer import load_imagenet, pooled_head
+from fer.nn.transfer import load_imagenet_weights, pooled_head
 from fer.params import load_params
 from fer.runtime.errors import InputError
 from fer.training import loop
-from fer.training.examples import Examples
-from fer.training.params import Changes, Recipe
+from fer.training.examples import LabelledSet
+from fer.training.params import Recipe, RecipeOverrides
 
 ROOT = Path(__file__).parents[2]
 CHOSEN = load_params(ROOT / "params.yaml")
@@ -35,11 +35,11 @@ PHASE = {"epochs": 1, "lr": 0.01, "class_weights": "none"}
 
 def recipe(**transfer: Any) -> Recipe:
     given = {"pretrained": False, "input_px": 32, "phases": [{"layers": "all"} | PHASE]} | transfer
-    return CHOSEN.train.changed(Changes.model_validate({"transfer": given, "batch": 8}))
+    return CHOSEN.train.with_overrides(RecipeOverrides.model_validate({"transfer": given, "batch": 8}))
 
 
 def mobilenet(**transfer: Any) -> torch.nn.Module:
-    return loop.untrained("mobilenet", recipe(**transfer), SEVEN, 48, seed=0)[0]
+    return loop.init_model("mobilenet", recipe(**transfer), SEVEN, 48, seed=0)[0]
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def test_the_reports_five_networks_have_a_row_with_phases() -> None:
 
 @pytest.mark.parametrize("name", KERAS_BACKBONES)
 def test_the_backbone_has_the_parameters_that_keras_counts(name: str) -> None:
-    network = nn_weights.build(nn_weights.Facts(network=name, emotions=SEVEN, size=48, dropout=0.3, input_px=96))
+    network = nn_weights.build_model(
+        nn_weights.ModelConfig(network=name, emotions=SEVEN, size=48, dropout=0.3, input_px=96)
+    )
     learning = dict(network.backbone.named_parameters())
     if name == "inception_v3":  # Keras' has no scales of batch norm
         learning = {key: value for key, value in learning.items() if not key.endswith("bn.weight")}
@@ -67,12 +69,12 @@ def test_the_backbone_has_the_parameters_that_keras_counts(name: str) -> None:
 
 
 def test_a_grey_face_reaches_the_backbone_large_and_normalised_in_three_colours() -> None:
-    network = nn_weights.build(
-        nn_weights.Facts(network="vgg16", emotions=SEVEN, size=48, dropout=0.3, input_px=64)
+    network = nn_weights.build_model(
+        nn_weights.ModelConfig(network="vgg16", emotions=SEVEN, size=48, dropout=0.3, input_px=64)
     ).eval()
     seen = []
     network.backbone.features[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    network(nn_weights.as_input(torch.full((1, 48, 48), 0.8)))
+    network(nn_weights.normalize_faces(torch.full((1, 48, 48), 0.8)))
     assert seen[0].shape == (1, 3, 64, 64)
     for channel, mean, deviation in zip(seen[0][0], (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True):
         torch.testing.assert_close(channel, torch.full((64, 64), (0.8 - mean) / deviation), atol=1e-5, rtol=0)
@@ -119,20 +121,22 @@ def test_other_files_are_refused(tmp_path: Path, imagenet: dict[str, torch.Tenso
     save_file(changed, tmp_path / "shape.safetensors")
     for name in ("pickled.bin", "other.safetensors", "shape.safetensors", "missing.safetensors"):
         with pytest.raises(InputError, match=rf"{name}: not a safetensors file with the weights of timm/mobilenetv1"):
-            load_imagenet(network, str(tmp_path / name))
+            load_imagenet_weights(network, str(tmp_path / name))
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5])
 def test_the_pool_of_the_head_loses_no_cell_of_a_map(side: int) -> None:
     maps = torch.zeros(1, 4, side, side)
     maps[..., -1, -1] = 1
-    up_to_the_average = pooled_head(4, classes=7, dropout=0.3).eval()[:4]
+    up_to_the_average = pooled_head(4, n_classes=7, dropout=0.3).eval()[:4]
     assert (up_to_the_average(maps) > 0).all()
 
 
 def test_a_picture_that_is_too_small_is_told() -> None:
     with pytest.raises(InputError, match=r"inception_v3\.tf_in1k: can't take 64 pixels, but 75 and more"):
-        nn_weights.build(nn_weights.Facts(network="inception_v3", emotions=SEVEN, size=48, dropout=0.3, input_px=64))
+        nn_weights.build_model(
+            nn_weights.ModelConfig(network="inception_v3", emotions=SEVEN, size=48, dropout=0.3, input_px=64)
+        )
 
 
 def test_without_timm_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +155,11 @@ def test_without_timm_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) 
 def test_the_head_learns_first_and_then_everything() -> None:
     random = np.random.default_rng(0)
     targets = np.eye(7, dtype=np.float32)[random.integers(0, 7, 16)]
-    faces = Examples(random.integers(0, 256, (16, 48, 48), dtype=np.uint8), targets, np.ones(16, dtype=np.float32))
+    faces = LabelledSet(random.integers(0, 256, (16, 48, 48), dtype=np.uint8), targets, np.ones(16, dtype=np.float32))
 
     def after(*layers: str) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
         network = mobilenet()
-        curve = loop.learn(
+        curve = loop.train_network(
             network,
             faces,
             faces,

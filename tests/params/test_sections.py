@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer.nn.names import NETWORKS
 from fer.params import Params, load_params
 from fer.runtime.errors import InputError
-from fer.training.params import recipe_of
+from fer.training.params import resolve_recipe
 
 PROJECTS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 TEXT = yaml.safe_dump(PROJECTS, default_flow_style=None, sort_keys=False, width=1000)  # in one form, whoever wrote it
@@ -110,7 +110,7 @@ def test_every_network_has_a_row_and_every_row_is_a_network() -> None:
 def test_a_networks_row_replaces_keys_of_the_shared_recipe(tmp_path: Path) -> None:
     row = "  shallow: {dropout: 0.3, patience: 7, optimizer: {kind: adam, lr: 0.1, weight_decay: 0}}"
     chosen = loaded(tmp_path, r"  shallow: .*", row)
-    shared, recipe = chosen.train, chosen.train.changed(chosen.networks["shallow"])
+    shared, recipe = chosen.train, chosen.train.with_overrides(chosen.networks["shallow"])
     assert (recipe.dropout, recipe.patience, recipe.optimizer.kind) == (0.3, 7, "adam")
     changed = {"dropout", "patience", "optimizer"}
     assert recipe.model_dump(exclude={"transfer"} | changed) == shared.model_dump(exclude=changed)
@@ -122,7 +122,7 @@ def test_a_network_without_a_row_is_told_with_those_that_have_one(tmp_path: Path
     with pytest.raises(
         InputError, match=r"network 'sea' has no row in `networks` of params\.yaml, which has shallow, "
     ):
-        recipe_of("sea", chosen.networks, chosen.train)
+        resolve_recipe("sea", chosen.networks, chosen.train)
 
 
 def test_phases_change_rate_length_and_class_weights(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_phases_change_rate_length_and_class_weights(tmp_path: Path) -> None:
     )
     row = f"  shallow: {{transfer: {{pretrained: false, input_px: 96, phases: {phases}}}}}"
     chosen = loaded(tmp_path, r"  shallow: .*", row)
-    first, second = chosen.train.changed(chosen.networks["shallow"]).phases()
+    first, second = chosen.train.with_overrides(chosen.networks["shallow"]).phases()
     assert (first.epochs, first.optimizer.lr, first.class_weights) == (5, 1e-3, "none")
     assert (second.epochs, second.optimizer.lr, second.class_weights) == (2, 5e-5, "balanced")
     assert first.optimizer.kind == chosen.train.optimizer.kind

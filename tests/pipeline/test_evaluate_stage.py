@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fer.core.labels import COLUMNS
+from fer.core.labels import TABLE_COLUMNS
 from fer.runtime.errors import InputError
 from fer.runtime.stage import run
 from pipeline import evaluate
@@ -57,7 +57,7 @@ class Project:
         table = pd.DataFrame({"id": [f"{row}.png" for row in range(len(FOLDS))], "source": "faces", "fold": FOLDS})
         table = table.assign(emotion=np.where(self.hidden, "", self.emotion), votes="", group="", reason="")
         table = table.assign(twin_in_train=[fold == "test" and row % 7 == 0 for row, fold in enumerate(FOLDS)])
-        table[list(COLUMNS)].to_csv(self.root / "table.csv", index=False)
+        table[list(TABLE_COLUMNS)].to_csv(self.root / "table.csv", index=False)
         truth = np.where(self.hidden, self.emotion, "")
         pd.DataFrame({"id": table["id"], "emotion": truth}).to_csv(self.root / "truth.csv", index=False)
         (self.root / "report.json").write_text(json.dumps(REPORT))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fer.core.labels import COLUMNS
+from fer.core.labels import TABLE_COLUMNS
 from fer.params import load_params
 from fer.pseudo_labels.review.answers import Reviews, write_reviews
 from fer.runtime.stage import run
@@ -49,7 +49,7 @@ class Project:
                 "twin_in_train": False,
                 "reason": "",
             }
-        )[list(COLUMNS)]
+        )[list(TABLE_COLUMNS)]
         self.logits = {}
         for network in NETWORKS:
             said = generator.normal(size=(len(FOLDS), 2, 7)) * 2

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from torch import nn
 
-from fer.training.examples import Examples
+from fer.training.examples import LabelledSet
 from pipeline import retrain
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,12 @@ def test_the_steps_follow_from_the_labelled_faces_alone(
     monkeypatch.chdir(tmp_path)
     given: dict[str, Any] = {}
 
-    def examples(n: int) -> Examples:
-        return Examples(np.zeros((n, 16, 16), np.uint8), np.eye(7, dtype=np.float32)[[0] * n], np.ones(n, np.float32))
+    def examples(n: int) -> LabelledSet:
+        return LabelledSet(
+            np.zeros((n, 16, 16), np.uint8), np.eye(7, dtype=np.float32)[[0] * n], np.ones(n, np.float32)
+        )
 
-    def learn(network: object, train: Examples, valid: Examples, **options: Any) -> list[dict[str, float]]:
+    def learn(network: object, train: LabelledSet, valid: LabelledSet, **options: Any) -> list[dict[str, float]]:
         given.update(options, learnt=len(train))
         return [{"epoch": 1}]
 

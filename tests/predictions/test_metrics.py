@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer.predictions.metrics import (
-    CURVE_THRESHOLDS,
-    audit,
-    compare,
-    confusion,
+    COVERAGE_THRESHOLDS,
+    audit_pseudo_labels,
+    compare_accuracy,
+    compute_metrics,
+    confusion_matrix,
     coverage_curve,
     expected_calibration_error,
-    reliability,
-    summary,
-    verdict,
-    wilson,
+    reliability_bins,
+    summarize_gain,
+    wilson_interval,
 )
 from fer.pseudo_labels.params import Fixed
 from fer.pseudo_labels.policy import Evidence
@@ -41,9 +41,9 @@ def calibrated(n: int, seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndar
 def test_figures_agree_with_scikit_learn(seed, n):
     probs, labels = calibrated(n, seed)
     predicted, present = probs.argmax(axis=1), np.unique(labels)
-    figures = summary(probs, labels, EMOTIONS, bins=10)
+    figures = compute_metrics(probs, labels, EMOTIONS, bins=10)
     matrix = sklearn.metrics.confusion_matrix(labels, predicted, labels=range(4))
-    np.testing.assert_array_equal(confusion(probs, labels), matrix)
+    np.testing.assert_array_equal(confusion_matrix(probs, labels), matrix)
     assert figures["n"] == n
     assert figures["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, predicted))
     f1 = sklearn.metrics.f1_score(labels, predicted, labels=present, average="macro")
@@ -64,25 +64,25 @@ def test_figures_are_json_without_nan(seed, n):
     accepted = probs.max(axis=1) > 0.7
     right = probs.argmax(axis=1) == labels
     for content in (
-        summary(probs, labels, EMOTIONS, bins=10),
-        audit(probs, accepted, truth, EMOTIONS),
-        compare(right, ~right),
+        compute_metrics(probs, labels, EMOTIONS, bins=10),
+        audit_pseudo_labels(probs, accepted, truth, EMOTIONS),
+        compare_accuracy(right, ~right),
     ):
         json.dumps(content, allow_nan=False)
 
 
 def test_no_faces_have_no_figures():
     probs, labels = calibrated(0, 0)
-    assert summary(probs, labels, EMOTIONS, bins=10) == {"n": 0}
-    assert audit(probs, labels > 0, labels, EMOTIONS) == {"n": 0}
-    assert compare(labels > 0, labels > 0) == {"n": 0}
-    assert len(reliability(probs, labels, bins=10)) == 0
+    assert compute_metrics(probs, labels, EMOTIONS, bins=10) == {"n": 0}
+    assert audit_pseudo_labels(probs, labels > 0, labels, EMOTIONS) == {"n": 0}
+    assert compare_accuracy(labels > 0, labels > 0) == {"n": 0}
+    assert len(reliability_bins(probs, labels, bins=10)) == 0
     assert len(coverage_curve(probs, labels)) == 0
 
 
 def test_an_emotion_that_was_neither_there_nor_guessed_has_only_its_support():
     probs = np.array([[1, 0, 0, 0], [0, 1, 0, 0]], dtype=np.float32)
-    per_emotion = summary(probs, np.array([0, 0]), EMOTIONS, bins=10)["per_emotion"]
+    per_emotion = compute_metrics(probs, np.array([0, 0]), EMOTIONS, bins=10)["per_emotion"]
     assert per_emotion["sad"] == {"support": 0}
     assert per_emotion["happy"] == {"precision": 0, "f1": 0, "support": 0}
 
@@ -98,7 +98,7 @@ def test_the_calibration_error_of_a_worked_example():
     # (0.5, 1]: confidences 0.6, 0.8, 1.0 of which two are right; (0, 0.5]: 0.4, wrong
     probs = np.array([[0.6, 0.4, 0], [0.2, 0.8, 0], [0, 0, 1], [0.4, 0.3, 0.3]])
     labels = np.array([0, 1, 0, 2])
-    table = reliability(probs, labels, bins=2)
+    table = reliability_bins(probs, labels, bins=2)
     assert table["n"].tolist() == [1, 3]
     assert table["low"].tolist() == [0, 0.5]
     assert table["high"].tolist() == [0.5, 1]
@@ -110,7 +110,7 @@ def test_the_calibration_error_of_a_worked_example():
 @given(SEEDS, st.integers(1, 40), st.integers(2, 20))
 def test_every_face_is_in_one_bin_of_the_reliability_table(seed, n, bins):
     probs, labels = calibrated(n, seed)
-    table = reliability(probs, labels, bins)
+    table = reliability_bins(probs, labels, bins)
     assert table["n"].sum() == n
     assert (table["confidence"] <= table["high"] + 1e-6).all()
     assert (table["confidence"] >= table["low"] - 1e-6).all()
@@ -120,18 +120,18 @@ def test_every_face_is_in_one_bin_of_the_reliability_table(seed, n, bins):
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilsons_interval_holds_the_share_and_stays_in_0_to_1(case):
     right, n = case
-    interval = wilson(right, n)
+    interval = wilson_interval(right, n)
     assert 0 <= interval["low"] <= right / n <= interval["high"] <= 1
 
 
 def test_wilsons_interval_of_a_worked_example():
     # (0.9 + z²/20 ± z·√(0.9·0.1/10 + z²/400)) / (1 + z²/10) with z = 1.959964
-    assert wilson(9, 10) == pytest.approx({"low": 0.595850, "high": 0.982124}, abs=1e-6)
+    assert wilson_interval(9, 10) == pytest.approx({"low": 0.595850, "high": 0.982124}, abs=1e-6)
 
 
 def test_wilsons_interval_holds_the_truth_in_95_of_100_samples():
     n, share = 80, 0.9
-    intervals = [wilson(right, n) for right in range(n + 1)]
+    intervals = [wilson_interval(right, n) for right in range(n + 1)]
     drawn = np.random.default_rng(0).binomial(n, share, 4000)
     held = np.mean([intervals[right]["low"] <= share <= intervals[right]["high"] for right in drawn])
     assert 0.93 < held < 0.98
@@ -144,7 +144,7 @@ def rounds(both: int, lost: int, gained: int, neither: int) -> tuple[np.ndarray,
 
 
 def test_mcnemars_test_and_the_paired_interval_of_a_worked_example():
-    comparison = compare(*rounds(both=70, lost=2, gained=10, neither=18))
+    comparison = compare_accuracy(*rounds(both=70, lost=2, gained=10, neither=18))
     assert comparison["difference"] == pytest.approx(0.08)
     assert comparison["p_value"] == pytest.approx(2 * (1 + 12 + 66) / 2**12)
     spread = 1.959964 * math.sqrt(2.5 + 10.5 - 8**2 / 102) / 102
@@ -157,7 +157,7 @@ def test_exchanging_the_rounds_turns_the_comparison_round(both, lost, gained, ne
     before, after = rounds(both, lost, gained, neither)
     if not len(before):
         return
-    one, other = compare(before, after), compare(after, before)
+    one, other = compare_accuracy(before, after), compare_accuracy(after, before)
     assert one["p_value"] == pytest.approx(other["p_value"])
     assert one["low"] == pytest.approx(-other["high"])
     assert one["low"] <= one["difference"] <= one["high"]
@@ -168,7 +168,7 @@ def test_the_paired_interval_holds_the_truth_in_95_of_100_samples():
     chances = [0.6, 0.08, 0.14, 0.18]
     held = []
     for cells in generator.multinomial(150, chances, 3000):
-        comparison = compare(*rounds(*cells))
+        comparison = compare_accuracy(*rounds(*cells))
         held.append(comparison["low"] <= chances[2] - chances[1] <= comparison["high"])
     assert 0.93 < np.mean(held) < 0.97
 
@@ -183,24 +183,24 @@ def test_the_paired_interval_holds_the_truth_in_95_of_100_samples():
     ],
 )
 def test_the_verdict_follows_the_interval(lost, gained, words):
-    sentence = verdict(compare(*rounds(500, lost, gained, 500 - lost - gained)))
+    sentence = summarize_gain(compare_accuracy(*rounds(500, lost, gained, 500 - lost - gained)))
     for word in words:
         assert word in sentence
 
 
 def test_there_is_no_verdict_without_test_faces():
-    assert verdict({"n": 0}).startswith("No verdict")
+    assert summarize_gain({"n": 0}).startswith("No verdict")
 
 
 def test_the_audit_counts_what_was_accepted_and_how_much_of_it_is_right():
     probs = np.eye(4)[[0, 0, 0, 1, 1, 2]]
     accepted = np.array([True, True, True, True, False, False])
     truth = np.array([0, 1, -1, 1, 1, 0])
-    figures = audit(probs, accepted, truth, EMOTIONS)
+    figures = audit_pseudo_labels(probs, accepted, truth, EMOTIONS)
     assert (figures["n"], figures["accepted"], figures["known"]) == (6, 4, 3)
     assert figures["coverage"] == pytest.approx(4 / 6)
     assert figures["precision"] == pytest.approx(2 / 3)
-    assert figures["precision_interval"] == wilson(2, 3)
+    assert figures["precision_interval"] == wilson_interval(2, 3)
     each = figures["per_emotion"]
     assert each["angry"] == {
         "n": 3,
@@ -208,7 +208,7 @@ def test_the_audit_counts_what_was_accepted_and_how_much_of_it_is_right():
         "known": 2,
         "coverage": 1,
         "precision": 0.5,
-        "precision_interval": wilson(1, 2),
+        "precision_interval": wilson_interval(1, 2),
     }
     assert each["happy"]["coverage"] == 0.5
     assert each["sad"] == {"n": 1, "accepted": 0, "known": 0, "coverage": 0}
@@ -216,7 +216,7 @@ def test_the_audit_counts_what_was_accepted_and_how_much_of_it_is_right():
 
 
 @settings(max_examples=25)
-@given(SEEDS, st.sampled_from(CURVE_THRESHOLDS))
+@given(SEEDS, st.sampled_from(COVERAGE_THRESHOLDS))
 def test_the_coverage_curve_says_what_each_threshold_would_accept(seed, threshold):
     probs, labels = calibrated(30, seed)
     truth = np.where(np.arange(30) % 4 == 0, -1, labels)
@@ -225,7 +225,7 @@ def test_the_coverage_curve_says_what_each_threshold_would_accept(seed, threshol
     accepted = select(
         Evidence(probs, labels, ~everyone, everyone, everyone), Fixed(threshold=threshold), EMOTIONS
     ).accepted
-    figures = audit(probs, accepted, truth, EMOTIONS)
+    figures = audit_pseudo_labels(probs, accepted, truth, EMOTIONS)
     assert row["coverage"] == pytest.approx(figures["coverage"])
     if "precision" in figures:
         assert row["precision"] == pytest.approx(figures["precision"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer.predictions.uncertainty import first, influence, margin
+from fer.predictions.uncertainty import el2n, lowest_scores, margin
 
 
 def test_the_margin_is_between_the_two_likeliest_wherever_they_stand() -> None:
@@ -17,7 +17,7 @@ def test_the_margin_is_between_the_two_likeliest_wherever_they_stand() -> None:
 def test_a_label_pulls_by_its_weight_and_by_how_far_the_network_is_from_it() -> None:
     learnt = np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])
     said = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
-    np.testing.assert_allclose(influence(learnt, np.array([1.0, 1.0, 1.0, 0.5]), said), np.sqrt([2, 0, 0, 0.5]))
+    np.testing.assert_allclose(el2n(learnt, np.array([1.0, 1.0, 1.0, 0.5]), said), np.sqrt([2, 0, 0, 0.5]))
 
 
 @given(
@@ -30,7 +30,7 @@ def test_the_choice_is_the_same_in_any_order_and_of_the_asked_faces_alone(faces,
         table = pd.DataFrame([names[row] for row in order], columns=["source", "id"], dtype=str)
         score = np.array([faces[row][0] for row in order], dtype=float)
         among = np.array([faces[row][1] for row in order], dtype=bool)
-        return [names[order[row]] for row in first(score, among, table, count)]
+        return [names[order[row]] for row in lowest_scores(score, among, table, count)]
 
     order = list(range(len(faces)))
     found = chosen(order)
@@ -44,4 +44,4 @@ def test_the_choice_is_the_same_in_any_order_and_of_the_asked_faces_alone(faces,
 def test_the_lowest_come_first(count: int) -> None:
     table = pd.DataFrame({"source": "s", "id": [str(row) for row in range(5)]})
     score = np.array([3.0, 1.0, 2.0, 0.0, 4.0])
-    assert first(score, np.ones(5, dtype=bool), table, count).tolist() == [3, 1, 2, 0, 4][:count]
+    assert lowest_scores(score, np.ones(5, dtype=bool), table, count).tolist() == [3, 1, 2, 0, 4][:count]

@@ -36,7 +36,7 @@ def certain(emotions: list[int], labels: list[int], valid: int) -> Evidence:
 def estimated(said: Evidence, threshold: float = 0.6) -> tuple[dict, Selection]:
     policy = Fixed(threshold=threshold)
     selection = select(said, policy, SEVEN)
-    return estimates.estimate(said, selection, thresholds(said, policy, SEVEN), SEVEN), selection
+    return estimates.estimate_precision(said, selection, thresholds(said, policy, SEVEN), SEVEN), selection
 
 
 def test_the_interval_holds_what_is_to_be_expected_19_times_of_20() -> None:
@@ -63,7 +63,7 @@ def test_each_emotions_precision_has_the_weight_of_its_accepted_faces() -> None:
 
 def test_of_one_emotion_the_interval_is_wilsons() -> None:
     found, _ = estimated(certain([3] * 10 + [3], [3] * 7 + [0] * 3 + [-1], 10))
-    interval = metrics.wilson(7, 10)
+    interval = metrics.wilson_interval(7, 10)
     assert found["estimated_precision_interval"] == pytest.approx(interval)
     assert found["per_emotion"]["happy"]["estimated_precision_interval"] == interval
 
@@ -86,7 +86,7 @@ def test_the_order_of_the_faces_does_not_matter() -> None:
     order = np.random.default_rng(1).permutation(500)
     other = Evidence(said.probs[order], said.labels[order], said.valid[order], said.pool[order], said.agreed[order])
     assert estimated(other)[0] == estimated(said)[0]
-    assert estimates.shift(other) == pytest.approx(estimates.shift(said))
+    assert estimates.measure_shift(other) == pytest.approx(estimates.measure_shift(said))
 
 
 def test_an_emotion_that_validation_never_shows_is_left_out_and_counted() -> None:
@@ -95,7 +95,7 @@ def test_an_emotion_that_validation_never_shows_is_left_out_and_counted() -> Non
     assert found["share_without_estimate"] == 0.25
     assert found["per_emotion"]["sad"] == {"estimated_from": 0}
     assert found["estimated_precision"] == 1
-    (line,) = estimates.in_words(found, estimates.shift(said))
+    (line,) = estimates.format_estimate(found, estimates.measure_shift(said))
     assert line.startswith("an estimate from 10 validation faces: 100 % right (72 to 100); it leaves out 25 % of")
 
 
@@ -104,7 +104,7 @@ def test_without_any_comparable_validation_face_there_is_no_estimate() -> None:
     found, _ = estimated(said)
     assert (found["estimated_from"], found["share_without_estimate"]) == (0, 1)
     assert "estimated_precision" not in found
-    (line,) = estimates.in_words(found, estimates.shift(said))
+    (line,) = estimates.format_estimate(found, estimates.measure_shift(said))
     assert line.startswith("no estimate")
 
 
@@ -112,33 +112,33 @@ def test_where_nothing_is_accepted_nothing_is_estimated() -> None:
     for said in (evidence(50, 50), evidence(50, 0)):
         found, _ = estimated(said, threshold=1.0)
         assert "estimated_precision" not in found
-        assert estimates.in_words(found, estimates.shift(said)) == []
-    assert estimates.shift(evidence(50, 0)) == {}
+        assert estimates.format_estimate(found, estimates.measure_shift(said)) == []
+    assert estimates.measure_shift(evidence(50, 0)) == {}
 
 
 def test_a_pool_like_validation_is_not_called_unlike() -> None:
     for seed in range(30):
-        assert not any(estimates.shift(evidence(n, 3000, seed))["shifted"] for n in (50, 400, 3000))
+        assert not any(estimates.measure_shift(evidence(n, 3000, seed))["shifted"] for n in (50, 400, 3000))
 
 
 def test_a_pool_unlike_validation_is_called_so_and_the_shares_tell_how() -> None:
     valid, pool = evidence(300, 0), evidence(0, 3000, spread=0.8)
     said = Evidence(*(np.concatenate([getattr(part, name) for part in (valid, pool)]) for name in vars(valid)))
-    found = estimates.shift(said)
+    found = estimates.measure_shift(said)
     assert found["shifted"]
     assert found["statistic"] == pytest.approx(found["share_of_valid_above"] - found["share_of_pool_above"])
-    line, warning = estimates.in_words(estimated(said, 0.3)[0], found)
+    line, warning = estimates.format_estimate(estimated(said, 0.3)[0], found)
     assert line.startswith("an estimate")
     assert warning.startswith("warning: the pool is unlike validation")
     few = Evidence(*(getattr(said, name)[296:] for name in vars(said)))
-    assert not estimates.shift(few)["shifted"], "four validation faces can't tell"
+    assert not estimates.measure_shift(few)["shifted"], "four validation faces can't tell"
 
 
 def test_a_small_difference_is_not_called_unlike_however_many_faces_show_it() -> None:
     valid, pool = evidence(50_000, 0), evidence(0, 50_000, seed=1, spread=0.33)
     said = Evidence(*(np.concatenate([getattr(part, name) for part in (valid, pool)]) for name in vars(valid)))
-    found = estimates.shift(said)
-    assert found["p_value"] < estimates.UNLIKELY
+    found = estimates.measure_shift(said)
+    assert found["p_value"] < estimates.SHIFT_P_VALUE
     assert not found["shifted"]
 
 
@@ -161,10 +161,10 @@ def test_a_small_difference_is_not_called_unlike_however_many_faces_show_it() ->
 )
 @pytest.mark.parametrize("threshold", [0.0, 0.6, 1.0])
 def test_odd_evidence_gives_figures_that_can_be_written(said: Evidence, threshold: float) -> None:
-    found, shift = estimated(said, threshold)[0], estimates.shift(said)
+    found, shift = estimated(said, threshold)[0], estimates.measure_shift(said)
     json.dumps([found, shift], allow_nan=False)
     assert not shift["shifted"]
-    assert len(estimates.in_words(found, shift)) <= 1
+    assert len(estimates.format_estimate(found, shift)) <= 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.booleans()), min_size=1, max_size=40))

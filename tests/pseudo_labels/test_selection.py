@@ -9,16 +9,16 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom
 
 from fer.pseudo_labels.params import AdaCM, Fixed, FlexMatch, FreeMatch, Precision, Quota, SoftMatch, TopK
-from fer.pseudo_labels.policy import NONE, Evidence, aligned, gathered
+from fer.pseudo_labels.policy import UNREACHABLE_THRESHOLD, Evidence, align_distribution, collect_evidence
 from fer.pseudo_labels.selection import (
     Selection,
-    counts,
-    curriculum,
-    decisions,
-    in_words,
-    kth,
-    not_reached,
-    precise,
+    count_accepted,
+    decision_table,
+    flexmatch_thresholds,
+    format_fallbacks,
+    format_selection,
+    kth_largest,
+    precision_threshold,
     select,
     thresholds,
 )
@@ -196,7 +196,7 @@ def three_faces(chosen: Fixed, pool: tuple[bool, bool, bool]) -> tuple[Selection
     probs = np.array([[0.9, 0.1, 0, 0], [0, 0.6, 0.4, 0], [0, 0, 0, 1]], dtype=np.float32)
     table = pd.DataFrame({"id": ["=1+1", "b.png", "-c.png"], "source": ["one", "one", "two"]})
     selection = select(evidence(probs, np.array(pool)), chosen, EMOTIONS)
-    return selection, decisions(selection, table, EMOTIONS)
+    return selection, decision_table(selection, table, EMOTIONS)
 
 
 def test_decisions_have_a_row_for_each_unlabelled_face_in_their_order():
@@ -230,24 +230,26 @@ def test_no_id_is_taken_for_a_formula(start):
     probs = np.array([[1, 0, 0, 0]], dtype=np.float32)
     selection = select(evidence(probs, np.ones(1, bool)), policy(0.5), EMOTIONS)
     table = pd.DataFrame({"id": [f"{start}cmd.png"], "source": ["one"]})
-    assert decisions(selection, table, EMOTIONS)["id"].tolist() == [f"'{start}cmd.png"]
+    assert decision_table(selection, table, EMOTIONS)["id"].tolist() == [f"'{start}cmd.png"]
 
 
 def test_every_emotion_is_counted_even_if_none_was_accepted():
     selection, _ = three_faces(policy(0.8), (True, True, True))
     per_emotion = {"angry": 1, "happy": 0, "sad": 0, "neutral": 1}
-    assert counts(selection, EMOTIONS) == {"unlabelled": 3, "accepted": 2, "per_emotion": per_emotion}
+    assert count_accepted(selection, EMOTIONS) == {"unlabelled": 3, "accepted": 2, "per_emotion": per_emotion}
 
 
 def test_what_was_accepted_is_said_in_words():
     selection, _ = three_faces(policy(0.8), (True, True, True))
-    assert in_words(selection, EMOTIONS) == "accepted 2 of 3 unlabelled faces: angry 1, happy 0, sad 0, neutral 1"
+    assert (
+        format_selection(selection, EMOTIONS) == "accepted 2 of 3 unlabelled faces: angry 1, happy 0, sad 0, neutral 1"
+    )
 
 
 def test_a_policy_that_accepts_nothing_is_said_in_words_with_the_nearest_face():
     selection, table = three_faces(policy({"angry": 0.95, "happy": 0.9, "sad": 0, "neutral": 0}), (True, True, False))
     assert len(table) == 2
-    words = in_words(selection, EMOTIONS)
+    words = format_selection(selection, EMOTIONS)
     assert "none of 2 unlabelled faces" in words
     assert "the teachers give retraining nothing to learn" in words
     assert "confidence of 0.9 and needs 0.95" in words
@@ -256,7 +258,7 @@ def test_a_policy_that_accepts_nothing_is_said_in_words_with_the_nearest_face():
 def test_an_empty_pool_is_said_in_words():
     selection, table = three_faces(policy(0.5), (False, False, False))
     assert len(table) == 0
-    assert "no unlabelled faces" in in_words(selection, EMOTIONS)
+    assert "no unlabelled faces" in format_selection(selection, EMOTIONS)
 
 
 def certain(*confidences: float) -> np.ndarray:
@@ -269,7 +271,7 @@ def test_precision_takes_the_lowest_threshold_whose_bound_reaches_the_target():
     sure = np.linspace(0.99, 0.50, 50)
     right = np.arange(50) < 40  # the 40 surest are right
     chosen = Precision(target=0.8, confidence=0.9, fallback=0.97)
-    threshold = precise(sure, right, chosen)
+    threshold = precision_threshold(sure, right, chosen)
     taken = sure >= threshold
     hits, n = int(right[taken].sum()), int(taken.sum())
     assert binom.sf(hits - 1, n, 0.8) <= 0.1  # so many right would be rare if fewer than the target were right
@@ -280,9 +282,9 @@ def test_precision_takes_the_lowest_threshold_whose_bound_reaches_the_target():
 
 def test_precision_falls_back_where_validation_is_too_small():
     chosen = Precision(target=0.9, confidence=0.9, fallback=0.97)
-    assert precise(np.full(5, 0.9), np.ones(5, dtype=bool), chosen) == 0.97
-    assert precise(np.zeros(0), np.zeros(0, dtype=bool), chosen) == 0.97
-    assert precise(np.full(22, 0.9), np.ones(22, dtype=bool), chosen) == 0.9
+    assert precision_threshold(np.full(5, 0.9), np.ones(5, dtype=bool), chosen) == 0.97
+    assert precision_threshold(np.zeros(0), np.zeros(0, dtype=bool), chosen) == 0.97
+    assert precision_threshold(np.full(22, 0.9), np.ones(22, dtype=bool), chosen) == 0.9
 
 
 def test_precision_is_promised_by_validation_faces_alone():
@@ -297,14 +299,14 @@ def test_faces_of_one_confidence_are_taken_together():
     chosen = Precision(target=0.5, confidence=0.6, fallback=1.0)
     sure = np.array([0.9, 0.9, 0.9, 0.9])
     for right in ([True, True, False, False], [False, False, True, True]):
-        assert precise(sure, np.array(right), chosen) == 1.0
+        assert precision_threshold(sure, np.array(right), chosen) == 1.0
 
 
 def test_top_takes_the_surest_of_each_emotion():
     probs = np.vstack([certain(0.9, 0.8, 0.7), certain(0.6, 0.5)[:, [1, 0, 2, 3]]])
     selection = select(evidence(probs, np.ones(5, bool)), TopK(faces=2), EMOTIONS)
     assert selection.accepted.tolist() == [True, True, False, True, True]
-    assert kth(np.array([0.9, 0.8, 0.8]), 2) == 0.8, "equals are taken together"
+    assert kth_largest(np.array([0.9, 0.8, 0.8]), 2) == 0.8, "equals are taken together"
 
 
 def test_a_quota_follows_the_validation_fold():
@@ -314,15 +316,15 @@ def test_a_quota_follows_the_validation_fold():
     said = np.vstack([probs, certain(0.9, 0.9, 0.9, 0.9)])
     labels = np.array([-1] * 20 + [0, 0, 0, 1])
     selection = select(evidence(said, pool, labels), Quota(share=0.4), EMOTIONS)
-    assert counts(selection, EMOTIONS)["per_emotion"] == {"angry": 6, "happy": 2, "sad": 0, "neutral": 0}
+    assert count_accepted(selection, EMOTIONS)["per_emotion"] == {"angry": 6, "happy": 2, "sad": 0, "neutral": 0}
 
 
 def test_curriculum_is_that_of_flexmatch():
     predicted = np.array([0, 0, 0, 0, 1, 1, 2])
     above = np.array([True, True, True, True, True, True, False])
-    found = curriculum(predicted, above, 0.9, 4)
+    found = flexmatch_thresholds(predicted, above, 0.9, 4)
     np.testing.assert_allclose(found, 0.9 * np.array([1, 0.5 / 1.5, 0, 0]))
-    none = curriculum(predicted, np.zeros(7, dtype=bool), 0.9, 4)
+    none = flexmatch_thresholds(predicted, np.zeros(7, dtype=bool), 0.9, 4)
     assert (none == 0).all(), "before anything is learnt, everything is taken, as in their warm-up"
 
 
@@ -354,7 +356,7 @@ def test_soft_takes_all_and_weighs_those_below_the_mean_less():
 @given(judged_faces())
 def test_alignment_keeps_probabilities_and_brings_the_pool_nearer_to_what_is_wanted(said):
     wanted = np.array([0.4, 0.3, 0.2, 0.1])
-    after = aligned(said.probs, said.pool, wanted)
+    after = align_distribution(said.probs, said.pool, wanted)
     np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-5)
     if said.pool.any():
         before = np.abs(said.probs[said.pool].mean(axis=0) - wanted).sum()
@@ -365,7 +367,10 @@ def test_evidence_is_aligned_to_the_validation_fold_or_evenly():
     vote = np.array([[0.7, 0.1, 0.1, 0.1], [0.6, 0.2, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]], dtype=np.float32)
     fold = np.array(["unlabelled", "unlabelled", "valid"], dtype=object)
     labels = np.array([-1, -1, 1])
-    of = {rule: gathered(vote, labels, fold, np.ones(3, bool), rule).probs for rule in ("none", "valid", "uniform")}
+    of = {
+        rule: collect_evidence(vote, labels, fold, np.ones(3, bool), rule).probs
+        for rule in ("none", "valid", "uniform")
+    }
     np.testing.assert_array_equal(of["none"], vote)
     np.testing.assert_allclose(of["valid"][:2], [[0, 1, 0, 0]] * 2)
     assert of["uniform"][0].max() < 0.5
@@ -376,13 +381,13 @@ def test_evidence_is_aligned_to_the_validation_fold_or_evenly():
 def test_odd_pools_end_in_a_selection(probs, chosen):
     selection = select(evidence(probs, np.ones(len(probs), bool)), chosen, EMOTIONS)
     assert np.isfinite(selection.threshold).all()
-    assert (selection.threshold <= NONE).all()
+    assert (selection.threshold <= UNREACHABLE_THRESHOLD).all()
     assert np.isfinite(selection.weight).all()
 
 
 def test_emotions_of_which_a_target_precision_promises_nothing_are_named():
     chosen = Precision(target=0.9, confidence=0.9, fallback=0.97)
-    words = not_reached(np.array([0.97, 0.5, 0.97, 0.8]), chosen, EMOTIONS)
+    words = format_fallbacks(np.array([0.97, 0.5, 0.97, 0.8]), chosen, EMOTIONS)
     assert words == "no threshold promises 90% on validation for angry, sad: theirs is the fallback, 0.97"
-    assert not_reached(np.array([0.9, 0.5, 0.9, 0.8]), chosen, EMOTIONS) is None
-    assert not_reached(np.array([0.97] * 4), Fixed(threshold=0.97), EMOTIONS) is None
+    assert format_fallbacks(np.array([0.9, 0.5, 0.9, 0.8]), chosen, EMOTIONS) is None
+    assert format_fallbacks(np.array([0.97] * 4), Fixed(threshold=0.97), EMOTIONS) is None

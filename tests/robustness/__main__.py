@@ -11,15 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import markdown
+from benchmarks.measuring import format_rows
 from fer.core.files import read_json
 
 HERE = Path(__file__).parent
-PAGE, RESULTS = HERE.parents[1] / "docs" / "reliability.md", HERE / "results"
-RUNS = ("kill", "lies", "hostile", "fuzz", "mutations", "large", "history")
+DOCS_PAGE, RESULTS = HERE.parents[1] / "docs" / "reliability.md", HERE / "results"
+HARNESSES = ("kill", "lies", "hostile", "fuzz", "mutations", "large", "history")
 
 
-def row(found: dict[str, Any]) -> dict[str, Any]:
+def table_row(found: dict[str, Any]) -> dict[str, Any]:
     return {
         "command": f"`{found['command']}`",
         "tried": ", ".join(f"{count:,} {what}" for what, count in found["tried"].items()),
@@ -28,30 +28,30 @@ def row(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def filled(page: str) -> str:
+def fill_tables(page: str) -> str:
     """The page with the figures of `RESULTS` between its marks."""
-    found = {name: read_json(RESULTS / f"{name}.json") for name in RUNS if (RESULTS / f"{name}.json").is_file()}
-    tables = {"figures": [row(one) for one in found.values()], "memory": found.get("large", {}).get("jobs", [])}
+    found = {name: read_json(RESULTS / f"{name}.json") for name in HARNESSES if (RESULTS / f"{name}.json").is_file()}
+    tables = {"figures": [table_row(one) for one in found.values()], "memory": found.get("large", {}).get("jobs", [])}
     for mark, rows in tables.items():
         if rows:
-            table = f"<!-- {mark} -->\n\n{markdown(rows)}\n\n<!-- end -->"
+            table = f"<!-- {mark} -->\n\n{format_rows(rows)}\n\n<!-- end -->"
             page = re.sub(f"<!-- {mark} -->.*?<!-- end -->", lambda _, table=table: table, page, flags=re.DOTALL)
     return page
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RUNS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(HARNESSES))
     parser.add_argument("--tables", action="store_true", help="run none")
     args = parser.parse_args()
-    if unknown := set(args.names) - set(RUNS):
-        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(RUNS)}")
+    if unknown := set(args.names) - set(HARNESSES):
+        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(HARNESSES)}")
     failed = []
-    for name in [] if args.tables else args.names or RUNS:
+    for name in [] if args.tables else args.names or HARNESSES:
         print(f"{name}:", flush=True)
         command = [sys.executable, "-m", f"tests.robustness.{name}", "--out", str(RESULTS)]
         failed += [name] if subprocess.run(command, check=False).returncode else []
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    DOCS_PAGE.write_text(fill_tables(DOCS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     if failed:
         sys.exit(f"something was lost, or went wrong: {', '.join(failed)}")
 

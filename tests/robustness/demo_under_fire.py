@@ -12,21 +12,27 @@ from contextlib import redirect_stderr
 
 import numpy as np
 
-from fer.data.synthetic.portraits import portrait
-from fer.serving.demo import Demo
-from fer.serving.package.bundle import Package
+from fer.data.synthetic.portraits import draw_portrait
+from fer.serving.demo import DemoServer
+from fer.serving.package.bundle import ModelPackage
 from fer.serving.predictor import Predictor
-from tests.robustness.hostile_files import GOOD, encoded, pictures
+from tests.robustness.hostile_files import GOOD_PNG, encode_image, hostile_images
 
-AT_ONCE, ROUNDS = 100, 5
-HEADERS = ("Content-Type", "Content-Length", "Content-Security-Policy", "X-Content-Type-Options", "Cache-Control")
+CONNECTIONS, REPETITIONS = 100, 5
+REQUIRED_HEADERS = (
+    "Content-Type",
+    "Content-Length",
+    "Content-Security-Policy",
+    "X-Content-Type-Options",
+    "Cache-Control",
+)
 
 
-def requests(port: int) -> list[tuple[bytes, set[int]]]:
+def make_requests(port: int) -> list[tuple[bytes, set[int]]]:
     """Each with the status codes that are right; none where the connection may just be closed."""
     host = f"Host: 127.0.0.1:{port}\r\n".encode()
     post = b"POST /faces HTTP/1.1\r\n" + host + b"Content-Type: application/octet-stream\r\n"
-    photograph = encoded(portrait("happy", 1.0, np.random.default_rng(0)).convert("RGB"), "PNG")
+    photograph = encode_image(draw_portrait("happy", 1.0, np.random.default_rng(0)).convert("RGB"), "PNG")
 
     def get(path: bytes, more: bytes = b"") -> bytes:
         return b"GET " + path + b" HTTP/1.1\r\n" + host + more + b"\r\n"
@@ -38,10 +44,10 @@ def requests(port: int) -> list[tuple[bytes, set[int]]]:
         (get(b"/"), {200}),
         (get(b"/drawn"), {200}),
         (sent(photograph), {200}),
-        (sent(GOOD, b"/explain?emotion=happy"), {200}),
+        (sent(GOOD_PNG, b"/explain?emotion=happy"), {200}),
     ]
     broken = [
-        *((sent(content), {200, 415}) for name, content in pictures().items() if len(content) < 2_000_000),
+        *((sent(content), {200, 415}) for name, content in hostile_images().items() if len(content) < 2_000_000),
         *((get(path), {400, 404}) for path in (b"/../../etc/passwd", b"/%2e%2e/params.yaml", b"//[", b"//etc/passwd")),
         *(
             (get(path), {400, 404, 421})
@@ -60,9 +66,9 @@ def requests(port: int) -> list[tuple[bytes, set[int]]]:
         (b"\x16\x03\x01\x02\x00\x01\x00\xff", set()),
         (b"", set()),
         (b"\r\n\r\n", set()),
-        (sent(GOOD, b"/explain?emotion=%00"), {400}),
-        (sent(GOOD, b"/explain?emotion=" + b"x" * 50_000), {400}),
-        (sent(GOOD, b"/explain"), {400}),
+        (sent(GOOD_PNG, b"/explain?emotion=%00"), {400}),
+        (sent(GOOD_PNG, b"/explain?emotion=" + b"x" * 50_000), {400}),
+        (sent(GOOD_PNG, b"/explain"), {400}),
         (post + b"Content-Length: -1\r\n\r\n", {411}),
         (post + b"Content-Length: 1e9\r\n\r\n", {411}),
         (post + b"Content-Length: 99999999999999999999\r\n\r\n", {411}),
@@ -70,34 +76,36 @@ def requests(port: int) -> list[tuple[bytes, set[int]]]:
         (post + b"Content-Length: 100000\r\n\r\nshort", {408}),
         (post + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", {400, 408, 415}),
         (post + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", {411}),
-        (sent(GOOD).replace(b"application/octet-stream", b"text/plain"), {415}),
+        (sent(GOOD_PNG).replace(b"application/octet-stream", b"text/plain"), {415}),
     ]
     return whole * (len(broken) // len(whole)) + broken
 
 
-def hammered(package: Package, rounds: int = ROUNDS) -> tuple[int, list[str]]:
+def stress_demo(package: ModelPackage, repetitions: int = REPETITIONS) -> tuple[int, list[str]]:
     """How many requests were sent, and what was wrong with the answers."""
     wrong = Counter[str]()
     errors = io.StringIO()
-    with Demo(Predictor(package)) as server, redirect_stderr(errors):
+    with DemoServer(Predictor(package)) as server, redirect_stderr(errors):
         served = threading.Thread(target=server.serve_forever, args=(0.05,))
         served.start()
-        asked = requests(server.server_port) * rounds
+        asked = make_requests(server.server_port) * repetitions
         np.random.default_rng(0).shuffle(asked)  # type: ignore[arg-type]
         try:
-            _answer(server.server_port, requests(server.server_port)[2][0])  # with it the thread begins that computes
+            _send(
+                server.server_port, make_requests(server.server_port)[2][0]
+            )  # with it the thread begins that computes
             threads = threading.active_count()
-            with ThreadPoolExecutor(AT_ONCE) as everyone:
-                answers = list(everyone.map(lambda request: _answer(server.server_port, request[0]), asked))
+            with ThreadPoolExecutor(CONNECTIONS) as everyone:
+                answers = list(everyone.map(lambda request: _send(server.server_port, request[0]), asked))
             for (request, right), answer in zip(asked, answers, strict=True):
-                if problem := _problem(answer, right):
+                if problem := _find_problem(answer, right):
                     wrong[f"{request[:60]!r}: {problem}"] += 1
             end = time.monotonic() + 10
             while threading.active_count() > threads and time.monotonic() < end:
                 time.sleep(0.05)
             if threading.active_count() > threads:
                 wrong[f"{threading.active_count() - threads} threads are left"] += 1
-            if not _answer(server.server_port, b"GET / HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % server.server_port):
+            if not _send(server.server_port, b"GET / HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % server.server_port):
                 wrong["it answers no more"] += 1
         finally:
             server.shutdown()
@@ -107,7 +115,7 @@ def hammered(package: Package, rounds: int = ROUNDS) -> tuple[int, list[str]]:
     return len(asked), [f"{what} ({count} times)" for what, count in wrong.items()]
 
 
-def _answer(port: int, request: bytes) -> bytes:
+def _send(port: int, request: bytes) -> bytes:
     answer = b""
     with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
         connection.sendall(request)
@@ -117,7 +125,7 @@ def _answer(port: int, request: bytes) -> bytes:
     return answer
 
 
-def _problem(answer: bytes, right: set[int]) -> str:
+def _find_problem(answer: bytes, right: set[int]) -> str:
     if not answer or not right:
         return ""  # who asks nonsense, or goes on talking, may be hung up on
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -126,7 +134,7 @@ def _problem(answer: bytes, right: set[int]) -> str:
         return "" if 400 in right or 505 in right else f"no status: {answer[:40]!r}"
     if int(status[1]) not in right:
         return f"status {status[1].decode()}, not {sorted(right)}: {body[:80]!r}"
-    if missing := [name for name in HEADERS if f"\r\n{name}:".encode() not in head]:
+    if missing := [name for name in REQUIRED_HEADERS if f"\r\n{name}:".encode() not in head]:
         return f"without {', '.join(missing)}"
     if int(status[1]) != 200 and not body.startswith(b'{"error": "'):
         return f"says {body[:60]!r}"

@@ -24,37 +24,37 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fer.cli.predict import look
+from fer.cli.predict import predict_sources
 from fer.core.labels import EMOTIONS
 from fer.core.store import open_faces
-from fer.data.ingest.detect import READERS, recognise
-from fer.data.ingest.extraction import extract
+from fer.data.ingest.detect import READERS, detect_layout
+from fer.data.ingest.extraction import extract_faces
 from fer.data.media import archives
 from fer.data.media.folders import Folder
-from fer.data.media.images import UndecodableError, decode, decode_colour, dimensions, undigit
-from fer.nn.weights import read_facts
+from fer.data.media.images import UndecodableError, decode_face, decode_image, parse_pixels, read_image_size
+from fer.nn.weights import read_model_config
 from fer.params import load_params
 from fer.pseudo_labels.review.answers import read_reviews
 from fer.pseudo_labels.review.corrections import read_corrections
 from fer.runtime.errors import InputError
-from fer.serving.inputs import Inputs
+from fer.serving.inputs import InputLoader
 from fer.serving.package import bundle
 from tests.robustness import harness
 from tests.robustness import hostile_files as files
 
-EXPECTED = (InputError, UndecodableError)
+EXPECTED_ERRORS = (InputError, UndecodableError)
 TABLE = pd.DataFrame({"source": ["s"], "id": ["a.png"]})
-RULES = load_params().ingest
-TEXT = Path("params.yaml").read_bytes()
-assert look  # the command is imported, so that the fuzzer sees its code
+INGEST_PARAMS = load_params().ingest
+PARAMS_BYTES = Path("params.yaml").read_bytes()
+assert predict_sources  # the command is imported, so that the fuzzer sees its code
 
 
-def csv(folder: Path, data: bytes) -> None:
+def fuzz_csv(folder: Path, data: bytes) -> None:
     (folder / "fer2013.csv").write_bytes(data)
-    _read(folder)
+    _read_source(folder)
 
 
-def layout(folder: Path, data: bytes) -> None:
+def fuzz_layout(folder: Path, data: bytes) -> None:
     """The bytes are names, one a line, and after a NUL contents, apart by NULs, taken in turn."""
     names, *contents = data.split(b"\0")
     for number, name in enumerate(names.split(b"\n")[:20]):
@@ -62,71 +62,71 @@ def layout(folder: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(contents[number % len(contents)] if contents else b"")
-    _read(folder)
+    _read_source(folder)
 
 
-def labels(folder: Path, data: bytes) -> None:
+def fuzz_labels(folder: Path, data: bytes) -> None:
     """A list of RAF-DB, of ExpW and of AffectNet for YOLO."""
     for name in ("basic/EmoLabel/list_patition_label.txt", "label/label.lst", "data.yaml", "train/labels/a.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     for name in ("basic/Image/aligned/train_00001_aligned.jpg", "image/origin/a.jpg", "train/images/a.jpg"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(files.JPEG)
+        (folder / name).write_bytes(files.GOOD_JPEG)
     for reader in READERS:
-        with contextlib.suppress(*EXPECTED):
-            if reader.recognises(Folder(folder)):
-                list(reader.read(Folder(folder), RULES))
+        with contextlib.suppress(*EXPECTED_ERRORS):
+            if reader.matches(Folder(folder)):
+                list(reader.read(Folder(folder), INGEST_PARAMS))
 
 
-def parameters(folder: Path, data: bytes) -> None:
+def fuzz_params(folder: Path, data: bytes) -> None:
     (folder / "params.yaml").write_bytes(data)
     load_params(folder / "params.yaml")
 
 
-def sheets(folder: Path, data: bytes) -> None:
+def fuzz_review_sheets(folder: Path, data: bytes) -> None:
     for name in ("s.csv", "s.json"):
         (folder / name).write_bytes(data)
-        with contextlib.suppress(*EXPECTED):
+        with contextlib.suppress(*EXPECTED_ERRORS):
             read_corrections(folder / name, EMOTIONS, TABLE)
     read_reviews(folder / "s.csv")
 
 
-def pictures(folder: Path, data: bytes) -> None:
-    for call in (dimensions, decode_colour, lambda bytes_: decode(bytes_, 48)):
-        with contextlib.suppress(*EXPECTED):
+def fuzz_images(folder: Path, data: bytes) -> None:
+    for call in (read_image_size, decode_image, lambda bytes_: decode_face(bytes_, 48)):
+        with contextlib.suppress(*EXPECTED_ERRORS):
             call(data)
-    undigit(data.decode("latin-1"), 8)
+    parse_pixels(data.decode("latin-1"), 8)
 
 
-def packed(folder: Path, data: bytes) -> None:
+def fuzz_archives(folder: Path, data: bytes) -> None:
     """The bytes as a zip and as tars, predicted."""
     for name in ("a.zip", "b.tar", "c.tgz"):
         (folder / name).write_bytes(data)
-    archives.opened.cache_clear()
-    for _ in Inputs(1.0).named(str(folder)):
+    archives.open_archive.cache_clear()
+    for _ in InputLoader(1.0).load(str(folder)):
         pass
 
 
-def lists(folder: Path, data: bytes) -> None:
+def fuzz_lists(folder: Path, data: bytes) -> None:
     os.chdir(folder)
     for line in data.split(b"\n")[:5]:
         if not re.match(rb"[0-9/~]|.*(\*\*|\.\.)", line):  # neither a camera nor the rest of the disk
-            for _ in Inputs(1.0).named(os.fsdecode(line)):
+            for _ in InputLoader(1.0).load(os.fsdecode(line)):
                 pass
 
 
-def manifests(folder: Path, data: bytes) -> None:
+def fuzz_manifests(folder: Path, data: bytes) -> None:
     for name in ("package.json", "model.json", "weights.safetensors"):
         (folder / name).write_bytes(data)
-    with contextlib.suppress(*EXPECTED):
-        read_facts(folder)
+    with contextlib.suppress(*EXPECTED_ERRORS):
+        read_model_config(folder)
     import torch
 
-    bundle.load(folder, torch.device("cpu"))
+    bundle.load_package(folder, torch.device("cpu"))
 
 
-def weights(folder: Path, data: bytes) -> None:
+def fuzz_weights(folder: Path, data: bytes) -> None:
     """Checkpoints, weights and arrays."""
     from torch import nn
 
@@ -136,59 +136,61 @@ def weights(folder: Path, data: bytes) -> None:
     (folder / "weights.safetensors").write_bytes(data)
     (folder / "faces.npy").write_bytes(data)
     network = nn.Linear(2, 2)
-    with contextlib.suppress(*EXPECTED), contextlib.redirect_stdout(None):
+    with contextlib.suppress(*EXPECTED_ERRORS), contextlib.redirect_stdout(None):
         Checkpoint(folder / "weights.safetensors", "x").resume({"network": network})
-    with contextlib.suppress(*EXPECTED):
+    with contextlib.suppress(*EXPECTED_ERRORS):
         open_faces(folder / "faces.npy")
     load_weights(network, folder)
 
 
-def _read(folder: Path) -> None:
-    reader, place = recognise(folder)
-    list(extract((item for item in reader.read(place, RULES) if not hasattr(item, "text")), RULES))
+def _read_source(folder: Path) -> None:
+    reader, place = detect_layout(folder)
+    list(
+        extract_faces((item for item in reader.read(place, INGEST_PARAMS) if not hasattr(item, "text")), INGEST_PARAMS)
+    )
 
 
-def seeds(name: str, folder: Path) -> list[bytes]:
+def seed_corpus(name: str, folder: Path) -> list[bytes]:
     """What the mutations begin with: the files of `hostile`, and good ones."""
     small: list[bytes]
     match name:
         case "csv":
-            small = [*files.tables().values()]
+            small = [*files.hostile_csv_files().values()]
         case "layout":
-            trees = [*files.lists().values()]
+            trees = [*files.hostile_label_files().values()]
             small = [b"\n".join(map(str.encode, tree)) + b"\0" + b"\0".join(tree.values()) for tree in trees]
         case "labels":
-            small = [content for tree in files.lists().values() for content in tree.values()]
+            small = [content for tree in files.hostile_label_files().values() for content in tree.values()]
         case "parameters":
-            small = [TEXT, *files.parameters().values()]
+            small = [PARAMS_BYTES, *files.hostile_params().values()]
         case "sheets":
-            small = [content for _, content in files.sheets().values()]
+            small = [content for _, content in files.hostile_review_sheets().values()]
         case "pictures":
-            small = [files.GOOD, files.JPEG, *files.pictures().values()]
+            small = [files.GOOD_PNG, files.GOOD_JPEG, *files.hostile_images().values()]
         case "packed":
-            small = [content for _, content in files.archives().values()]
+            small = [content for _, content in files.hostile_archives().values()]
         case "lists":
-            small = [*files.listed().values()]
+            small = [*files.hostile_stdin().values()]
         case _:
             small = [
-                *files.checkpoints(folder).values(),
-                *files.arrays().values(),
+                *files.hostile_checkpoints(folder).values(),
+                *files.hostile_arrays().values(),
                 b'{"round": 1, "emotions": ["a", "b"]}',
             ]
     return [content for content in small if len(content) < 20_000]
 
 
 TARGETS: dict[str, Callable[[Path, bytes], None]] = {
-    "csv": csv,
-    "layout": layout,
-    "labels": labels,
-    "parameters": parameters,
-    "sheets": sheets,
-    "pictures": pictures,
-    "packed": packed,
-    "lists": lists,
-    "manifests": manifests,
-    "weights": weights,
+    "csv": fuzz_csv,
+    "layout": fuzz_layout,
+    "labels": fuzz_labels,
+    "parameters": fuzz_params,
+    "sheets": fuzz_review_sheets,
+    "pictures": fuzz_images,
+    "packed": fuzz_archives,
+    "lists": fuzz_lists,
+    "manifests": fuzz_manifests,
+    "weights": fuzz_weights,
 }
 _CHILD = """import sys, atheris
 with atheris.instrument_imports(include=["fer", "yaml"]):
@@ -211,17 +213,17 @@ _JSON = st.recursive(
 )
 
 
-def once(name: str, data: bytes) -> None:
+def run_target(name: str, data: bytes) -> None:
     """Hand the bytes to the target, in a folder of its own."""
     here = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, contextlib.suppress(*EXPECTED):
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, contextlib.suppress(*EXPECTED_ERRORS):
         try:
             TARGETS[name](Path(folder), data)
         finally:
             os.chdir(here)
 
 
-def by_grammar(name: str, seconds: float) -> int:
+def fuzz_by_grammar(name: str, seconds: float) -> int:
     """How many inputs of hypothesis were tried; the first crash is raised, made as small as it can be."""
     import json
 
@@ -233,14 +235,14 @@ def by_grammar(name: str, seconds: float) -> int:
     def tried(data: bytes) -> None:
         nonlocal count
         count += 1
-        once(name, data)
+        run_target(name, data)
 
     while time.monotonic() < end:
         tried()
     return count
 
 
-def by_coverage(name: str, seconds: int, corpus: Path, crashes: Path) -> tuple[int, str]:
+def fuzz_by_coverage(name: str, seconds: int, corpus: Path, crashes: Path) -> tuple[int, str]:
     """How many inputs of atheris were tried, and how it crashed."""
     limits = [
         f"-max_total_time={seconds}",
@@ -259,9 +261,9 @@ def by_coverage(name: str, seconds: int, corpus: Path, crashes: Path) -> tuple[i
     return int(found[1]) if found else 0, crash
 
 
-def child(atheris: Any, name: str, *arguments: str) -> None:
+def run_atheris(atheris: Any, name: str, *arguments: str) -> None:
     """Mutate for ever, or as long as the arguments say."""
-    atheris.Setup([sys.argv[0], *arguments], lambda data: once(name, data))
+    atheris.Setup([sys.argv[0], *arguments], lambda data: run_target(name, data))
     atheris.Fuzz()
 
 
@@ -283,17 +285,17 @@ def main() -> None:
     for name in chosen:
         crash = ""
         with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
-            for number, content in enumerate(seeds(name, Path(corpus))):
+            for number, content in enumerate(seed_corpus(name, Path(corpus))):
                 (Path(corpus) / str(number)).write_bytes(content)
             try:
                 for file in sorted(Path(corpus).iterdir()):
-                    once(name, file.read_bytes())
-                counts[name] = by_grammar(name, each)
+                    run_target(name, file.read_bytes())
+                counts[name] = fuzz_by_grammar(name, each)
             except Exception as error:
                 crash = f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}"[:2000]
             if guided and not crash:
                 args.crashes.mkdir(parents=True, exist_ok=True)
-                more, crash = by_coverage(name, max(1, round(each)), Path(corpus), args.crashes)
+                more, crash = fuzz_by_coverage(name, max(1, round(each)), Path(corpus), args.crashes)
                 counts[name] += more
         lost += [f"{name}: {crash}"] if crash else []
         print(f"{'LOST' if crash else 'ok  '} {name}: {counts.get(name, 0):,} inputs", flush=True)

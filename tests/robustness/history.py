@@ -20,12 +20,12 @@ from tests.robustness.harness import call, commit_all, make_project, stages_run
 
 LOGITS = "data/predictions/0/simple_cnn.npy"
 WEIGHTS = "data/models/0/simple_cnn/weights.safetensors"
-MAKERS = {LOGITS: "predict@0-simple_cnn", WEIGHTS: "train@simple_cnn"}
-CHEAP = {"evaluate", "package"}  # what has a part of a folder that could not be pulled may follow
-FER = (sys.executable, "-c", "from fer.cli import main; main()")
+OUTPUT_STAGES = {LOGITS: "predict@0-simple_cnn", WEIGHTS: "train@simple_cnn"}
+CHEAP_STAGES = {"evaluate", "package"}  # what has a part of a folder that could not be pulled may follow
+FER_COMMAND = (sys.executable, "-c", "from fer.cli import main; main()")
 
 
-def damage(path: Path) -> None:
+def flip_bit(path: Path) -> None:
     """Change a bit; DVC's protection of the file stays."""
     mode, content = path.stat().st_mode, bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -34,13 +34,13 @@ def damage(path: Path) -> None:
     path.chmod(stat.S_IMODE(mode))
 
 
-def kept(store: Path, digest: str) -> Path:
+def object_path(store: Path, digest: str) -> Path:
     return store / "files" / "md5" / digest[:2] / digest[2:]
 
 
-class Trials:
+class CloneTrials:
     def __init__(self, scratch: Path) -> None:
-        self.scratch, self.tried, self.lost = scratch, 0, list[str]()
+        self.scratch, self.checks, self.failures = scratch, 0, list[str]()
         self.project = make_project(scratch / "project")
         self.remote = scratch / "remote"
         call(self.project, "dvc", "remote", "add", "--default", "store", str(self.remote))
@@ -57,52 +57,52 @@ class Trials:
         return folder
 
     def check(self, what: str, true: bool) -> None:
-        self.tried += 1
+        self.checks += 1
         print(f"{'ok' if true else 'LOST'}: {what}", flush=True)
         if not true:
-            self.lost.append(what)
+            self.failures.append(what)
 
-    def a_clone_has_it_all(self) -> None:
+    def check_clone(self) -> None:
         clone = self.clone()
         self.check("a clone that pulled has nothing to do", "up to date" in call(clone, "dvc", "status"))
         self.check("dvc repro runs nothing in it", stages_run(call(clone, "dvc", "repro")) == [])
         self.check("its metrics are the committed ones", call(clone, "git", "status", "--porcelain") == "")
-        for path in MAKERS:
+        for path in OUTPUT_STAGES:
             same = (clone / path).read_bytes() == (self.project / path).read_bytes()
             self.check(f"{path} is that of the project", same)
 
-    def damage_here(self, path: str, results: bool, cache: bool) -> None:
+    def check_local_damage(self, path: str, results: bool, cache: bool) -> None:
         clone = self.clone()
         good = (clone / path).read_bytes()
-        object_ = kept(clone / ".dvc/cache", self.digest(path))
+        object_ = object_path(clone / ".dvc/cache", self.digest(path))
         damaged = [clone / path] * results + [object_] * cache
         for file in damaged:
-            damage(file)
-        said = call(clone, *FER, "doctor", "--files", fails=True)
+            flip_bit(file)
+        said = call(clone, *FER_COMMAND, "doctor", "--files", fails=True)
         where = " and ".join(["the result"] * results + ["the cache"] * cache)
         self.check(f"{path}: damaged in {where}, it is named", all(file.name in said for file in damaged))
         for file in damaged:
             file.unlink()
-        self.mended(clone, path, good, f"damaged in {where}", run=cache)
+        self.check_repair(clone, path, good, f"damaged in {where}", run=cache)
 
-    def mended(self, clone: Path, path: str, good: bytes, how: str, run: bool) -> None:
+    def check_repair(self, clone: Path, path: str, good: bytes, how: str, run: bool) -> None:
         stages = stages_run(call(clone, "dvc", "repro"))
         self.check(
             f"{path}: {how}, it is made anew by {stages or 'the cache'}",
-            stages[:1] == [MAKERS[path]] * run and not {*stages[1:]} - CHEAP,
+            stages[:1] == [OUTPUT_STAGES[path]] * run and not {*stages[1:]} - CHEAP_STAGES,
         )
         same = (clone / path).read_bytes() == good and "up to date" in call(clone, "dvc", "status")
         self.check(f"{path}: {how}, it is as it was", same)
 
-    def damage_there(self, path: str, missing: bool) -> None:
-        object_ = kept(self.remote, self.digest(path))
+    def check_remote_damage(self, path: str, missing: bool) -> None:
+        object_ = object_path(self.remote, self.digest(path))
         content, good = object_.read_bytes(), (self.project / path).read_bytes()
-        (Path.unlink if missing else damage)(object_)
+        (Path.unlink if missing else flip_bit)(object_)
         clone = self.clone(pull=False)
         how = f"{'missing' if missing else 'damaged'} on the remote"
         said = call(clone, "dvc", "pull", fails=True)
         self.check(f"{path}: {how}, dvc pull says so", "failed to pull" in said)
-        self.mended(clone, path, good, how, run=True)
+        self.check_repair(clone, path, good, how, run=True)
         for file in (object_, *self.remote.glob("files/md5/*/*.dir")):  # without the lists of folders all is compared
             file.unlink(missing_ok=True)
         call(clone, "dvc", "push")
@@ -120,14 +120,14 @@ def main() -> None:
     args = parser.parse_args()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        trials = Trials(Path(scratch))
-        trials.a_clone_has_it_all()
-        for path in MAKERS:
+        trials = CloneTrials(Path(scratch))
+        trials.check_clone()
+        for path in OUTPUT_STAGES:
             for results, cache in ((True, False), (False, True), (True, True)):
-                trials.damage_here(path, results, cache)
+                trials.check_local_damage(path, results, cache)
             for missing in (True, False):
-                trials.damage_there(path, missing)
-    harness.report(args.out, "history", {"checks": trials.tried}, trials.lost, begun)
+                trials.check_remote_damage(path, missing)
+    harness.report(args.out, "history", {"checks": trials.checks}, trials.failures, begun)
 
 
 if __name__ == "__main__":

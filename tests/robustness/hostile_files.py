@@ -31,32 +31,38 @@ class Payload:
         return os.system, (f"touch {PWNED}",)
 
 
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+def encode_image(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-def noise(side: int) -> Image.Image:
+def noise_image(side: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8))
 
 
-GOOD = encoded(noise(48), "PNG")
-JPEG = encoded(noise(48), "JPEG")
+GOOD_PNG = encode_image(noise_image(48), "PNG")
+GOOD_JPEG = encode_image(noise_image(48), "GOOD_JPEG")
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
+def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, *extra: bytes, rows: int = 0, colour: int = 0) -> bytes:
+def make_png(width: int, height: int, *extra: bytes, rows: int = 0, colour: int = 0) -> bytes:
     """A PNG with these sides in its head, of which only so many rows of 8 bits are there."""
     head = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     content = zlib.compress(bytes(rows * (1 + width * {0: 1, 2: 3, 6: 4}[colour])), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(extra) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", head)
+        + b"".join(extra)
+        + png_chunk(b"IDAT", content)
+        + png_chunk(b"IEND", b"")
+    )
 
 
-def zipped(members: Files, method: int = zipfile.ZIP_DEFLATED, **about: Any) -> bytes:
+def make_zip(members: Files, method: int = zipfile.ZIP_DEFLATED, **about: Any) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members.items():
@@ -68,7 +74,7 @@ def zipped(members: Files, method: int = zipfile.ZIP_DEFLATED, **about: Any) -> 
     return file.getvalue()
 
 
-def tarred(*members: tuple[str, bytes, dict[str, Any]], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> bytes:
+def make_tar(*members: tuple[str, bytes, dict[str, Any]], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode, format=form) as archive:  # type: ignore[call-overload]
         for name, content, about in members:
@@ -80,146 +86,157 @@ def tarred(*members: tuple[str, bytes, dict[str, Any]], mode: str = "w", form: i
     return file.getvalue()
 
 
-def pictures() -> dict[str, bytes]:
+def hostile_images() -> dict[str, bytes]:
     """Of a name that ends in .png, whatever they are."""
-    tiff = bytearray(encoded(noise(48), "TIFF"))
+    tiff = bytearray(encode_image(noise_image(48), "TIFF"))
     return {
-        "60,000 x 60,000 pixels promised": png(60_000, 60_000, rows=1),
-        "60,000 x 60,000 pixels there": png(60_000, 60_000, rows=20_000),
-        "7,000 x 7,000 pixels with transparency": png(7000, 7000, rows=7000, colour=6),
-        "50,000,000 pixels in one row": png(50_000_000, 1, rows=1),
-        "50,000,000 pixels in one column": png(1, 50_000_000, rows=50_000_000),
-        "no pixels": png(0, 0),
-        "texts that unpack to gigabytes": png(
-            48, 48, *[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(60_000_000), 9))] * 20, rows=48
+        "60,000 x 60,000 pixels promised": make_png(60_000, 60_000, rows=1),
+        "60,000 x 60,000 pixels there": make_png(60_000, 60_000, rows=20_000),
+        "7,000 x 7,000 pixels with transparency": make_png(7000, 7000, rows=7000, colour=6),
+        "50,000,000 pixels in one row": make_png(50_000_000, 1, rows=1),
+        "50,000,000 pixels in one column": make_png(1, 50_000_000, rows=50_000_000),
+        "no pixels": make_png(0, 0),
+        "texts that unpack to gigabytes": make_png(
+            48, 48, *[png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(60_000_000), 9))] * 20, rows=48
         ),
-        "a colour profile that unpacks to gigabytes": png(
-            48, 48, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(200_000_000), 9)), rows=48
+        "a colour profile that unpacks to gigabytes": make_png(
+            48, 48, png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(200_000_000), 9)), rows=48
         ),
-        "Exif that points at itself": encoded(noise(48), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0"),
-        "half a PNG": GOOD[: len(GOOD) // 2],
-        "half a JPEG": JPEG[: len(JPEG) // 2],
-        "a JPEG without an end": JPEG[:-2],
+        "Exif that points at itself": encode_image(
+            noise_image(48), "GOOD_JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0"
+        ),
+        "half a PNG": GOOD_PNG[: len(GOOD_PNG) // 2],
+        "half a JPEG": GOOD_JPEG[: len(GOOD_JPEG) // 2],
+        "a JPEG without an end": GOOD_JPEG[:-2],
         "TIFF with directories in a circle": bytes(tiff[:-4]) + struct.pack("<I", 8),
         "TIFF of 4,294,967,295 strips": b"II*\0\x08\0\0\0\x01\0\x11\x01\x04\0\xff\xff\xff\xff\x08\0\0\0\0\0\0\0",
-        "a GIF": encoded(noise(48), "GIF"),
+        "a GIF": encode_image(noise_image(48), "GIF"),
         "PostScript that a viewer would run": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(touch) run\n",
         "SVG with a script": b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
         "SVG that reads a file": b"<!DOCTYPE s [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><svg>&x;</svg>",
-        "PNG and zip at once": GOOD + zipped({"../../pwned": b"x"}),
-        "JPEG and script at once": JPEG + b"<?php system('touch pwned'); ?><script>alert(1)</script>",
+        "PNG and zip at once": GOOD_PNG + make_zip({"../../pwned": b"x"}),
+        "JPEG and script at once": GOOD_JPEG + b"<?php system('touch pwned'); ?><script>alert(1)</script>",
         "a pickle": pickle.dumps(Payload()),
         "FITS of compressed gigabytes": b"SIMPLE  =                    T".ljust(2880)
         + gzip.compress(bytes(50_000_000)),
-        "an ICO of many sizes": encoded(noise(64), "ICO"),
-        "a WEBP of which most is missing": encoded(noise(48), "WEBP")[:80],
+        "an ICO of many sizes": encode_image(noise_image(64), "ICO"),
+        "a WEBP of which most is missing": encode_image(noise_image(48), "WEBP")[:80],
         "an empty file": b"",
         "zeros": bytes(5_000_000),
     }
 
 
-def archives() -> dict[str, tuple[str, bytes]]:
+def hostile_archives() -> dict[str, tuple[str, bytes]]:
     """With the name of the file; in each there is a good picture, too, where the archive can be read at all."""
-    good = ("good.png", GOOD, {})
+    good = ("good.png", GOOD_PNG, {})
     deep = "a/" * 30_000 + "x.png"
-    many: Files = {"good.png": GOOD} | {f"{number}.png": b"" for number in range(3_000)}
-    bad_name = zipped({"good.png": GOOD, "\u00e9\u00e9.png": GOOD}).replace(
+    many: Files = {"good.png": GOOD_PNG} | {f"{number}.png": b"" for number in range(3_000)}
+    bad_name = make_zip({"good.png": GOOD_PNG, "\u00e9\u00e9.png": GOOD_PNG}).replace(
         "\u00e9\u00e9".encode(), b"\xff\xfe\xff\xfe"
     )
     link = {"type": tarfile.SYMTYPE, "linkname": "../outside"}
     return {
-        "zip slip": ("x.zip", zipped({"../../pwned.png": GOOD, "..\\..\\pwned.png": GOOD, "good.png": GOOD})),
-        "zip with absolute names": ("x.zip", zipped({"/tmp/pwned.png": GOOD, "C:\\pwned.png": GOOD, "good.png": GOOD})),
+        "zip slip": (
+            "x.zip",
+            make_zip({"../../pwned.png": GOOD_PNG, "..\\..\\pwned.png": GOOD_PNG, "good.png": GOOD_PNG}),
+        ),
+        "zip with absolute names": (
+            "x.zip",
+            make_zip({"/tmp/pwned.png": GOOD_PNG, "C:\\pwned.png": GOOD_PNG, "good.png": GOOD_PNG}),
+        ),
         "zip with links": (
             "x.zip",
-            zipped({"x.png": b"/etc/passwd"}, external_attr=0o120777 << 16),
+            make_zip({"x.png": b"/etc/passwd"}, external_attr=0o120777 << 16),
         ),
-        "zip bomb": ("x.zip", zipped({"bomb.png": bytes(150_000_000), "good.png": GOOD})),
-        "zip bomb of a video": ("x.zip", zipped({"bomb.mp4": bytes(150_000_000), "good.png": GOOD})),
+        "zip bomb": ("x.zip", make_zip({"bomb.png": bytes(150_000_000), "good.png": GOOD_PNG})),
+        "zip bomb of a video": ("x.zip", make_zip({"bomb.mp4": bytes(150_000_000), "good.png": GOOD_PNG})),
         "zip in zip in zip": (
             "x.zip",
-            zipped({"y.zip": zipped({"z.zip": zipped({"bomb.png": bytes(99_000_000)})}), "good.png": GOOD}),
+            make_zip({"y.zip": make_zip({"z.zip": make_zip({"bomb.png": bytes(99_000_000)})}), "good.png": GOOD_PNG}),
         ),
-        "zip of folders 30,000 deep": ("x.zip", zipped({deep: GOOD, "good.png": GOOD})),
-        "zip of 3,000 empty pictures": ("x.zip", zipped(many)),
+        "zip of folders 30,000 deep": ("x.zip", make_zip({deep: GOOD_PNG, "good.png": GOOD_PNG})),
+        "zip of 3,000 empty pictures": ("x.zip", make_zip(many)),
         "zip with a name that is no text": ("x.zip", bad_name),
         "zip with names to fool a terminal": (
             "x.zip",
-            zipped({"\x1b]0;pwned\x07\x1b[2J\nerror: x.png": b"no", "good.png": GOOD}),
+            make_zip({"\x1b]0;pwned\x07\x1b[2J\nerror: x.png": b"no", "good.png": GOOD_PNG}),
         ),
-        "zip with names of formulas": ("x.zip", zipped({"=cmd|'/c calc'!A0.png": GOOD, "@SUM(1).png": b"no"})),
-        "zip that names no place": ("x.zip", zipped({"good.png": GOOD})[:-10] + b"\xff" * 10),
+        "zip with names of formulas": ("x.zip", make_zip({"=cmd|'/c calc'!A0.png": GOOD_PNG, "@SUM(1).png": b"no"})),
+        "zip that names no place": ("x.zip", make_zip({"good.png": GOOD_PNG})[:-10] + b"\xff" * 10),
         "zip with wrong lengths": (
             "x.zip",
-            zipped({"good.png": GOOD}).replace(struct.pack("<I", len(GOOD)), b"\xff\xff\xff\x7f"),
+            make_zip({"good.png": GOOD_PNG}).replace(struct.pack("<I", len(GOOD_PNG)), b"\xff\xff\xff\x7f"),
         ),
-        "zip packed by LZMA, damaged": ("x.zip", _bitten(zipped({"good.png": GOOD * 9}, zipfile.ZIP_LZMA))),
-        "zip packed by bzip2, damaged": ("x.zip", _bitten(zipped({"good.png": GOOD * 9}, zipfile.ZIP_BZIP2))),
-        "tar slip": ("x.tar", tarred(("../../pwned.png", GOOD, {}), ("/tmp/pwned.png", GOOD, {}), good)),
+        "zip packed by LZMA, damaged": ("x.zip", _corrupt(make_zip({"good.png": GOOD_PNG * 9}, zipfile.ZIP_LZMA))),
+        "zip packed by bzip2, damaged": ("x.zip", _corrupt(make_zip({"good.png": GOOD_PNG * 9}, zipfile.ZIP_BZIP2))),
+        "tar slip": ("x.tar", make_tar(("../../pwned.png", GOOD_PNG, {}), ("/tmp/pwned.png", GOOD_PNG, {}), good)),
         "tar with a link and what goes through it": (
             "x.tar",
-            tarred(("d", b"", link), ("d/pwned.png", GOOD, {}), good),
+            make_tar(("d", b"", link), ("d/pwned.png", GOOD_PNG, {}), good),
         ),
         "tar with a hard link": (
             "x.tar",
-            tarred(("h.png", b"", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}), good),
+            make_tar(("h.png", b"", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}), good),
         ),
         "tar with devices": (
             "x.tar",
-            tarred(
+            make_tar(
                 ("z.png", b"", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 5}),
                 ("f.png", b"", {"type": tarfile.FIFOTYPE}),
                 ("b.png", b"", {"type": tarfile.BLKTYPE, "devmajor": 8}),
                 good,
             ),
         ),
-        "tar of folders 30,000 deep": ("x.tar", tarred((deep, GOOD, {}), good)),
+        "tar of folders 30,000 deep": ("x.tar", make_tar((deep, GOOD_PNG, {}), good)),
         "tar with a size that is no number": (
             "x.tar",
-            tarred(("x.png", GOOD, {"pax_headers": {"size": "many"}}), good),
+            make_tar(("x.png", GOOD_PNG, {"pax_headers": {"size": "many"}}), good),
         ),
         "tar with a sparse map that is none": (
             "x.tar",
-            tarred(("x.png", GOOD, {"pax_headers": {"GNU.sparse.map": "a,b", "GNU.sparse.size": "x"}}), good),
+            make_tar(("x.png", GOOD_PNG, {"pax_headers": {"GNU.sparse.map": "a,b", "GNU.sparse.size": "x"}}), good),
         ),
-        "tar bomb": ("x.tar.gz", tarred(("bomb.png", bytes(150_000_000), {}), good, mode="w:gz")),
+        "tar bomb": ("x.tar.gz", make_tar(("bomb.png", bytes(150_000_000), {}), good, mode="w:gz")),
         "tgz that is a bomb of zeros": ("x.tgz", gzip.compress(bytes(150_000_000))),
-        "tgz cut short": ("x.tgz", tarred(good, mode="w:gz")[:60]),
+        "tgz cut short": ("x.tgz", make_tar(good, mode="w:gz")[:60]),
         "no archive": ("x.zip", b"PK\x03\x04" + os.urandom(2000)),
     }
 
 
-def _bitten(data: bytes) -> bytes:
+def _corrupt(data: bytes) -> bytes:
     """With bytes in the middle turned over."""
     middle = len(data) // 3
     return data[:middle] + bytes(255 - byte for byte in data[middle : middle + 50]) + data[middle + 50 :]
 
 
-def riff(kind: bytes, data: bytes) -> bytes:
+def riff_chunk(kind: bytes, data: bytes) -> bytes:
     return kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
 
 
-def avi(width: int, height: int, jpegs: list[bytes]) -> bytes:
+def make_avi(width: int, height: int, jpegs: list[bytes]) -> bytes:
     """A video of JPEGs, whatever their sides are."""
     count = len(jpegs)
-    head = riff(b"avih", struct.pack("<14I", 200_000, 0, 0, 16, count, 0, 1, 0, width, height, 0, 0, 0, 0))
+    head = riff_chunk(b"avih", struct.pack("<14I", 200_000, 0, 0, 16, count, 0, 1, 0, width, height, 0, 0, 0, 0))
     strh = struct.pack("<4s4sIHHIIIIIIIIHHHH", b"vids", b"MJPG", 0, 0, 0, 0, 1, 5, 0, count, 0, 0, 0, 0, 0, 0, 0)
     strf = struct.pack("<IiiHH4sIiiII", 40, width, height, 1, 24, b"MJPG", width * height * 3, 0, 0, 0, 0)
-    stream = riff(b"LIST", b"strl" + riff(b"strh", strh) + riff(b"strf", strf))
-    movie = riff(b"LIST", b"movi" + b"".join(riff(b"00dc", jpeg) for jpeg in jpegs))
-    return riff(b"RIFF", b"AVI " + riff(b"LIST", b"hdrl" + head + stream) + movie)
+    stream = riff_chunk(b"LIST", b"strl" + riff_chunk(b"strh", strh) + riff_chunk(b"strf", strf))
+    movie = riff_chunk(b"LIST", b"movi" + b"".join(riff_chunk(b"00dc", jpeg) for jpeg in jpegs))
+    return riff_chunk(b"RIFF", b"AVI " + riff_chunk(b"LIST", b"hdrl" + head + stream) + movie)
 
 
-def videos(port: int) -> dict[str, bytes]:
+def hostile_videos(port: int) -> dict[str, bytes]:
     """Of a name that ends in .avi, whatever they are; beside each lies `other.mp4`, which none may lead to."""
-    small, large = encoded(noise(64), "JPEG"), encoded(Image.new("L", (12_000, 12_000)), "JPEG")
-    film = avi(64, 64, [small] * 5)
+    small, large = (
+        encode_image(noise_image(64), "GOOD_JPEG"),
+        encode_image(Image.new("L", (12_000, 12_000)), "GOOD_JPEG"),
+    )
+    film = make_avi(64, 64, [small] * 5)
     playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{}\n#EXT-X-ENDLIST\n"
     session = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {} RTP/AVP 96\n"
     return {
-        "frames of 144,000,000 pixels": avi(12_000, 12_000, [large] * 3),
-        "frames of 144,000,000 pixels, said to be small": avi(64, 64, [large] * 3),
-        "large frames after small ones": avi(64, 64, [small] * 5 + [large] * 3),
+        "frames of 144,000,000 pixels": make_avi(12_000, 12_000, [large] * 3),
+        "frames of 144,000,000 pixels, said to be small": make_avi(64, 64, [large] * 3),
+        "large frames after small ones": make_avi(64, 64, [small] * 5 + [large] * 3),
         "half a video": film[: len(film) // 2],
         "a video whose length is a lie": film.replace(struct.pack("<I", 5), struct.pack("<I", 0x7FFFFFFF)),
         "a playlist of an address": playlist.format(f"http://127.0.0.1:{port}/x.ts").encode(),
@@ -228,11 +245,11 @@ def videos(port: int) -> dict[str, bytes]:
         "a session to listen to": session.format(port).encode(),
         "text": b"no video",
         "an empty video": b"",
-        "a picture": GOOD,
+        "a picture": GOOD_PNG,
     }
 
 
-def tables() -> dict[str, bytes]:
+def hostile_csv_files() -> dict[str, bytes]:
     """fer2013.csv, with a row that is good where it can be read."""
     head = b"emotion,pixels,Usage\n"
     pixels = b" ".join([b"7"] * 2304)
@@ -257,13 +274,20 @@ def tables() -> dict[str, bytes]:
     }
 
 
-def lists() -> dict[str, Files]:
+def hostile_label_files() -> dict[str, Files]:
     """Label files of other layouts, with their pictures."""
     raf = "basic/EmoLabel/list_patition_label.txt"
-    aligned = {"basic/Image/aligned/train_00001_aligned.jpg": JPEG, "basic/Image/aligned/test_00001_aligned.jpg": JPEG}
+    aligned = {
+        "basic/Image/aligned/train_00001_aligned.jpg": GOOD_JPEG,
+        "basic/Image/aligned/test_00001_aligned.jpg": GOOD_JPEG,
+    }
     good = b"train_00001.jpg 5\ntest_00001.jpg 5\n"
-    yolo = {"train/images/a.jpg": JPEG, "train/labels/a.txt": b"1 0.5 0.5 1 1\n"}
-    npy = {"train_set/images/0.jpg": JPEG, "train_set/images/1.jpg": JPEG, "train_set/annotations/1_exp.npy": _npy(1)}
+    yolo = {"train/images/a.jpg": GOOD_JPEG, "train/labels/a.txt": b"1 0.5 0.5 1 1\n"}
+    npy = {
+        "train_set/images/0.jpg": GOOD_JPEG,
+        "train_set/images/1.jpg": GOOD_JPEG,
+        "train_set/annotations/1_exp.npy": _npy(1),
+    }
     deep = b"names: " + b"[" * 20_000
     merges = b"a0: &a0 {x: happy}\n" + b"".join(
         b"a%d: &a%d {<<: [*a%d, *a%d]}\n" % (n, n, n - 1, n - 1) for n in range(1, 28)
@@ -281,10 +305,10 @@ def lists() -> dict[str, Files]:
         "data.yaml of merges that double": yolo | {"data.yaml": merges + b"names: [angry, happy]\n"},
         "boxes that are no numbers": {
             "label/label.lst": b"a.jpg 0 nan inf 1e400 -7 30.1 3\nb.jpg 0 1 1 40 40 30.1 3\n",
-            "image/origin/a.jpg": JPEG,
-            "image/origin/b.jpg": encoded(noise(200), "JPEG"),
+            "image/origin/a.jpg": GOOD_JPEG,
+            "image/origin/b.jpg": encode_image(noise_image(200), "GOOD_JPEG"),
         },
-        "a truth.csv of other files": {"a.png": GOOD, "truth.csv": b"file,emotion\n../../outside/kept.jpg,happy\n"},
+        "a truth.csv of other files": {"a.png": GOOD_PNG, "truth.csv": b"file,emotion\n../../outside/kept.jpg,happy\n"},
     }
 
 
@@ -307,7 +331,7 @@ def _huge_npy() -> bytes:
     return file.getvalue()
 
 
-def parameters() -> dict[str, bytes]:
+def hostile_params() -> dict[str, bytes]:
     """params.yaml."""
     text = Path("params.yaml").read_text(encoding="utf-8")
     assert load_params()
@@ -347,7 +371,7 @@ def parameters() -> dict[str, bytes]:
     }
 
 
-def sheets() -> dict[str, tuple[str, bytes]]:
+def hostile_review_sheets() -> dict[str, tuple[str, bytes]]:
     """What reviewers hand in, with the name of the file; the face of the table is good/face.png."""
     head = b"source,id,correction\n"
     row = b"good,face.png,happy\n"
@@ -363,7 +387,7 @@ def sheets() -> dict[str, tuple[str, bytes]]:
         "UTF-32": ("s.csv", (head + row).decode().encode("utf-32")),
         "Latin-1": ("s.csv", head + "good,é,happy\n".encode("latin-1")),
         "a quote that is never closed": ("s.csv", head + b'good,"face.png,happy\n' * 50),
-        "a workbook": ("s.csv", zipped({"xl/workbook.xml": b"<x/>"})),
+        "a workbook": ("s.csv", make_zip({"xl/workbook.xml": b"<x/>"})),
         "lists 100,000 deep": ("s.json", b"[" * 100_000),
         "objects 100,000 deep": ("s.json", b'{"data":' * 100_000),
         "no tasks": ("s.json", b'["data", null, 7, {"data": 7, "annotations": 7}]'),
@@ -374,7 +398,7 @@ def sheets() -> dict[str, tuple[str, bytes]]:
     }
 
 
-def packages(package: Path) -> dict[str, Files]:
+def hostile_packages(package: Path) -> dict[str, Files]:
     """A package, one file of which is replaced."""
     name = "simple_cnn"
     whole = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*") if path.is_file()}
@@ -430,7 +454,7 @@ def _as_complex(path: Path) -> bytes:
     return save({key: tensor.to(torch.complex64) for key, tensor in load_file(path).items()})
 
 
-def checkpoints(folder: Path) -> dict[str, bytes]:
+def hostile_checkpoints(folder: Path) -> dict[str, bytes]:
     """Of a training that was cut short, with the fingerprint x."""
 
     def kept(state: str, fingerprint: str = "x") -> bytes:
@@ -459,7 +483,7 @@ def checkpoints(folder: Path) -> dict[str, bytes]:
     }
 
 
-def arrays() -> dict[str, bytes]:
+def hostile_arrays() -> dict[str, bytes]:
     """faces.npy."""
     return {
         "a pickle": pickle.dumps(Payload()),
@@ -469,12 +493,12 @@ def arrays() -> dict[str, bytes]:
         "a head nested deeply": b"\x93NUMPY\x01\x00\x60\x27" + b"(" * 10_080,
         "sides beyond all bounds": _npy(0)[:10]
         + b"{'descr': '|u1', 'fortran_order': False, 'shape': (9, %d, 9)}" % 10**30,
-        "an archive of arrays": zipped({"a.npy": _npy(0)}),
+        "an archive of arrays": make_zip({"a.npy": _npy(0)}),
         "half a head": _npy(0)[:20],
     }
 
 
-def listed() -> dict[str, bytes]:
+def hostile_stdin() -> dict[str, bytes]:
     """Lines of standard input for `fer predict -`."""
     return {
         "NULs": b"a\0b\n\0\n",

@@ -25,38 +25,38 @@ from pathlib import Path
 
 import psutil
 
-from fer.runtime.parallel import cores
+from fer.runtime.parallel import worker_count
 from tests.robustness import harness
 from tests.robustness.harness import GRACE_SECONDS, StageTrials, call, copy_code, files, send, start
 
-SMALL = {
+KILL_PARAMS = {
     "ensemble": {"improved_se": 1},
     "sample": {"labelled": 70, "tests": 70, "photos": 40},
     "ingest": {"max_dropped": 0.5},
     "train": {"epochs": 6},
     "predict": {"batch": 32},
 }
-SAVED_OFTEN = [  # what is done lasts seconds, within which it would not be saved
+FREQUENT_SAVES = [  # what is done lasts seconds, within which it would not be saved
     ("fer/training/checkpoint.py", "EVERY_SECONDS = 60", "EVERY_SECONDS = 0"),
     ("fer/nn/pool.py", "SLICE = 16_384", "SLICE = 32"),
 ]
-COMMAND = "python -m command predict data/raw/sample_rafdb --out data/seen.csv"  # `fer predict`
-OFTEN, KILLS, SELDOM = ("train", "predict", "unify"), 20, 5
+PREDICT_COMMAND = "python -m command predict data/raw/sample_rafdb --out data/seen.csv"  # `fer predict`
+OFTEN_KILLED, MANY_KILLS, FEW_KILLS = ("train", "predict", "unify"), 20, 5
 
 
-def project(folder: Path) -> None:
+def run_small_project(folder: Path) -> None:
     """A copy of the project, with few faces, in which `dvc repro` and `fer predict` have run once."""
-    copy_code(folder, SMALL)
-    for name, usual, often in SAVED_OFTEN:
+    copy_code(folder, KILL_PARAMS)
+    for name, usual, often in FREQUENT_SAVES:
         text = (folder / name).read_text()
         assert usual in text
         (folder / name).write_text(text.replace(usual, often))
     (folder / "command.py").write_text("from fer.cli import main\n\nmain()\n")
-    for command in ("dvc init --quiet --no-scm", "dvc config core.analytics false", "dvc repro", COMMAND):
+    for command in ("dvc init --quiet --no-scm", "dvc config core.analytics false", "dvc repro", PREDICT_COMMAND):
         call(folder, *command.split())
 
 
-def stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
+def list_stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
     """Of `fer predict` and each stage of `dvc.yaml`, or the last made from it: its whole name, command and outputs."""
     from dvc.repo import Repo
 
@@ -69,13 +69,13 @@ def stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
             )
             for stage in repo.index.stages
         }
-    return found | {"fer predict": ("", COMMAND, [Path("data/seen.csv")])}
+    return found | {"fer predict": ("", PREDICT_COMMAND, [Path("data/seen.csv")])}
 
 
-def try_everything(stage: StageTrials, kills: int, rng: random.Random) -> None:
+def run_trials(stage: StageTrials, kills: int, rng: random.Random) -> None:
     stage.kill(kills, rng)
     for number in (signal.SIGTERM, signal.SIGINT):
-        for alone in (True, False) if stage.name in OFTEN else [number == signal.SIGTERM]:
+        for alone in (True, False) if stage.name in OFTEN_KILLED else [number == signal.SIGTERM]:
             stage.end(number, alone, rng)
     largest = max(file.stat().st_size for out in stage.outs for file in files(stage.folder / out))
     stage.lack("disk", rng.randrange(1, largest))
@@ -83,7 +83,7 @@ def try_everything(stage: StageTrials, kills: int, rng: random.Random) -> None:
     stage.lack("folder", 0)
 
 
-def tried_in_a_copy(
+def run_trials_in_copy(
     made: Path, name: str, whole: str, command: str, outs: list[Path], kills: int, rng: random.Random
 ) -> StageTrials:
     """The stage, or `dvc repro` of it, after all trials, in a copy of the project for itself."""
@@ -92,16 +92,16 @@ def tried_in_a_copy(
         shutil.copytree(made, folder, symlinks=True)
         stage = StageTrials(name, command, outs, folder)
         if name == "dvc repro":
-            kill_dvc(folder, whole, stage, rng)
+            run_dvc_trials(folder, whole, stage, rng)
         else:
-            try_everything(stage, kills, rng)
+            run_trials(stage, kills, rng)
     about = [f"slowest end {stage.slowest_end:.1f} s", *sorted(stage.messages), *(f"LOST: {it}" for it in stage.lost)]
     about.insert(0, f"{name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
     print("\n  ".join(about), flush=True)
     return stage
 
 
-def kill_dvc(folder: Path, name: str, stage: StageTrials, rng: random.Random) -> None:
+def run_dvc_trials(folder: Path, name: str, stage: StageTrials, rng: random.Random) -> None:
     """`dvc repro` of one stage is killed, ended by SIGTERM, or by Ctrl-C; and begun twice at a time."""
     command = ["dvc", "repro", "--single-item", "--force", name]
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
@@ -109,7 +109,7 @@ def kill_dvc(folder: Path, name: str, stage: StageTrials, rng: random.Random) ->
             sent = False
             while not sent:
                 process = start(folder, command, SHELL=shell)
-                wait_for(stage.module, process)
+                wait_for_module(stage.module, process)
                 sent = send(number, process, stage.seconds * rng.uniform(0, 0.5), alone=number != signal.SIGINT)
                 lines = stage.wait(process, seconds=GRACE_SECONDS)
                 stage.seconds *= 1 if sent else 0.5  # it is faster than the first time
@@ -123,7 +123,7 @@ def kill_dvc(folder: Path, name: str, stage: StageTrials, rng: random.Random) ->
                 stage.lost.append(f"dvc repro after {number.name}: ended with {again.returncode}: {lines[-4:]}")
             stage.check_complete(f"dvc repro after {number.name}")
     first = start(folder, command)
-    wait_for(stage.module, first)
+    wait_for_module(stage.module, first)
     second = start(folder, command)
     lines = stage.wait(second)
     stage.wait(first)
@@ -134,7 +134,7 @@ def kill_dvc(folder: Path, name: str, stage: StageTrials, rng: random.Random) ->
         stage.lost.append(f"two dvc repro: ended with {first.returncode} and {second.returncode}: {lines[-4:]}")
 
 
-def wait_for(module: str, process: "subprocess.Popen[str]") -> None:
+def wait_for_module(module: str, process: "subprocess.Popen[str]") -> None:
     """Until the process has a descendant that runs the module."""
     while process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
@@ -151,24 +151,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for kill.json")
     parser.add_argument("--stages", nargs="+", metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--most", type=int, default=KILLS, help="kills of a stage at most")
+    parser.add_argument("--most", type=int, default=MANY_KILLS, help="kills of a stage at most")
     args = parser.parse_args()
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(cores()) as pool:
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(worker_count()) as pool:
         folder = Path(place).resolve()
-        project(folder)
-        found = stages(folder)
+        run_small_project(folder)
+        found = list_stages(folder)
         found["dvc repro"] = found["train"]
         trials = [
             pool.submit(
-                tried_in_a_copy,
+                run_trials_in_copy,
                 folder,
                 name,
                 *found[name],
-                min(args.most, KILLS if name in OFTEN else SELDOM),
+                min(args.most, MANY_KILLS if name in OFTEN_KILLED else FEW_KILLS),
                 random.Random(f"{args.seed} {name}"),
             )
-            for name in args.stages or sorted(found, key=lambda name: name not in OFTEN)  # the longest begin first
+            for name in args.stages
+            or sorted(found, key=lambda name: name not in OFTEN_KILLED)  # the longest begin first
         ]
         tried, lost = Counter[str](), list[str]()
         for trial in trials:

@@ -26,27 +26,27 @@ import torch
 from torch import nn
 
 from fer.core.files import write_json
-from fer.core.labels import COLUMNS
-from fer.data.synthetic.sample import draw
+from fer.core.labels import TABLE_COLUMNS
+from fer.data.synthetic.sample import draw_faces
 from fer.nn import weights
-from fer.nn.pool import predict
-from fer.nn.weights import DEVIATION, MEAN
+from fer.nn.pool import predict_pool
+from fer.nn.weights import PIXEL_MEAN, PIXEL_STD
 from fer.params import load_params
 from fer.serving.package import bundle
 from tests.robustness import harness
 
 ROOT = Path(__file__).parents[2]
 SIDE, CLASSES, BASE = 48, 7, 256
-FLAT = 1.05
-START, PER_MILLION = 200, 600  # MB that `pseudo_label` may take
-SKILL = 4.0  # by how much the logit of what a face is exceeds the others, which are normal
+MAX_GROWTH = 1.05
+BASE_MEGABYTES, MEGABYTES_PER_MILLION = 200, 600  # MB that `pseudo_label` may take
+TRUE_LOGIT_MARGIN = 4.0  # by how much the logit of what a face is exceeds the others, which are normal
 VIEWS = ("plain", "flip")
-HEIGHT, WIDTH, FACE = 120, 160, 80
-LEAST_WITH_A_FACE = 0.2  # of the frames: all show one, drawn and blurred by the video's coding
-EVERY_SECONDS = 0.05
+HEIGHT, WIDTH, FACE_SIDE = 120, 160, 80
+MIN_FACE_SHARE = 0.2  # of the frames: all show one, drawn and blurred by the video's coding
+SAMPLE_SECONDS = 0.05
 
 
-def measured(command: list[str], folder: Path, flat: bool = True) -> tuple[dict[str, float], list[str]]:
+def measure_job(command: list[str], folder: Path, flat: bool = True) -> tuple[dict[str, float], list[str]]:
     """Peaks of a process's memory in the halves of its time, and what was lost: it grows, or the process fails."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     begun, found = time.monotonic(), []
@@ -54,43 +54,45 @@ def measured(command: list[str], folder: Path, flat: bool = True) -> tuple[dict[
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=told, stderr=told)
         while process.poll() is None:
             found.append((time.monotonic() - begun, process.memory_info().rss / 1e6))
-            time.sleep(EVERY_SECONDS)
+            time.sleep(SAMPLE_SECONDS)
     if process.returncode:
         return {}, [f"ends with {process.returncode}: {(folder / 'told').read_text()[-500:]}"]
     seconds, megabytes = np.array([row for row in found if row[1]]).T
     halves = [
         float(np.percentile(megabytes[part], 99)) for part in (seconds < seconds[-1] / 2, seconds >= seconds[-1] / 2)
     ]
-    grows = flat and halves[1] > FLAT * halves[0]
+    grows = flat and halves[1] > MAX_GROWTH * halves[0]
     lost = ["memory grows: peaks of {:.0f} and then {:.0f} MB".format(*halves)] if grows else []
     return {"seconds": float(seconds[-1]), "first_half_megabytes": halves[0], "second_half_megabytes": halves[1]}, lost
 
 
-class Stub(nn.Module):
+class StubNetwork(nn.Module):
     """Says what is written in the first pixels of a face."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(DEVIATION))
+        self.scale = nn.Parameter(torch.tensor(PIXEL_STD))
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        return (faces[:, 0, 0, :CLASSES] * self.scale + MEAN) * 255
+        return (faces[:, 0, 0, :CLASSES] * self.scale + PIXEL_MEAN) * 255
 
 
 def predict_numbers(faces: Path, out: Path) -> None:
-    predict(Stub(), faces, out, {}, views=VIEWS, batch=BASE, precision="fp32")
+    predict_pool(StubNetwork(), faces, out, {}, views=VIEWS, batch=BASE, precision="fp32")
 
 
-def digits(numbers: np.ndarray) -> np.ndarray:
+def to_digits(numbers: np.ndarray) -> np.ndarray:
     return numbers[:, None] // BASE ** np.arange(4) % BASE
 
 
-def faces_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
+def run_predict(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
     faces, out = folder / "faces.npy", folder / "logits.npy"
     pixels = np.lib.format.open_memmap(faces, "w+", np.uint8, (count, SIDE, SIDE))
-    pixels[:, 0, :4] = digits(np.arange(count))
+    pixels[:, 0, :4] = to_digits(np.arange(count))
     del pixels
-    figures, lost = measured([sys.executable, "-m", "tests.robustness.large", "--only", str(faces), str(out)], folder)
+    figures, lost = measure_job(
+        [sys.executable, "-m", "tests.robustness.large", "--only", str(faces), str(out)], folder
+    )
     if not lost:
         said = np.load(out, mmap_mode="r")
         numbers = said[:, 0, :4].round().astype(np.int64) @ BASE ** np.arange(4)
@@ -99,13 +101,13 @@ def faces_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[st
     return figures, lost
 
 
-def faces_labelled(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
+def run_pseudo_label(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
     shutil.copy(ROOT / "params.yaml", folder)
     chosen, random = load_params(folder / "params.yaml"), np.random.default_rng(0)
     emotions, labelled = np.array(chosen.emotions), count // 20
     truth = random.integers(len(emotions), size=count)
     fold = np.where(np.arange(count) < labelled, "valid", "unlabelled")
-    table = pd.DataFrame("", index=range(count), columns=list(COLUMNS))
+    table = pd.DataFrame("", index=range(count), columns=list(TABLE_COLUMNS))
     table["id"] = [f"photos/{number:07}.jpg" for number in range(count)]
     table["source"], table["fold"], table["twin_in_train"] = "photos", fold, False
     table.loc[: labelled - 1, "emotion"] = emotions[truth[:labelled]]
@@ -113,7 +115,7 @@ def faces_labelled(folder: Path, count: int) -> tuple[dict[str, float], list[str
     (folder / "reviews.csv").write_bytes((ROOT / "data/reviews.csv").read_bytes())
     for network in chosen.ensemble:
         logits = random.standard_normal((count, len(VIEWS), len(emotions)), dtype=np.float32)
-        logits[np.arange(count), :, truth] += SKILL
+        logits[np.arange(count), :, truth] += TRUE_LOGIT_MARGIN
         (folder / "predictions").mkdir(exist_ok=True)
         np.save(folder / "predictions" / f"{network}.npy", logits)
         about = {"network": network, "weights_sha256": "0", "views": list(VIEWS), "emotions": chosen.emotions}
@@ -121,9 +123,9 @@ def faces_labelled(folder: Path, count: int) -> tuple[dict[str, float], list[str
     command = "-m pipeline.pseudo_label --round 1 --teacher 0 --table table.csv --predictions predictions"
     command += " --reviews reviews.csv --out labels"
     del table, logits
-    figures, lost = measured([sys.executable, *command.split()], folder, flat=False)
+    figures, lost = measure_job([sys.executable, *command.split()], folder, flat=False)
     peak = max(figures["first_half_megabytes"], figures["second_half_megabytes"]) if figures else 0
-    if peak > START + PER_MILLION * count / 1e6:
+    if peak > BASE_MEGABYTES + MEGABYTES_PER_MILLION * count / 1e6:
         lost.append(f"memory: {peak:.0f} MB")
     if not lost:
         rows = pd.read_csv(folder / "labels" / "labels.csv")
@@ -137,13 +139,15 @@ def faces_labelled(folder: Path, count: int) -> tuple[dict[str, float], list[str
     return figures, lost
 
 
-def frames_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
+def run_fer_predict(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
     chosen = load_params(ROOT / "params.yaml")
-    facts = weights.Facts(network="simple_cnn", emotions=tuple(chosen.emotions), size=SIDE, dropout=0.0, input_px=None)
+    facts = weights.ModelConfig(
+        network="simple_cnn", emotions=tuple(chosen.emotions), size=SIDE, dropout=0.0, input_px=None
+    )
     trained = folder / "trained" / facts.network
     trained.mkdir(parents=True)
-    weights.save(weights.build(facts), facts, trained)
-    about = bundle.Bundle(
+    weights.save_model(weights.build_model(facts), facts, trained)
+    about = bundle.PackageManifest(
         round=0,
         emotions=facts.emotions,
         size=SIDE,
@@ -153,21 +157,21 @@ def frames_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[s
         vote={facts.network: 1.0},
         temperatures={facts.network: 1.0},
         thresholds=dict.fromkeys(facts.emotions, 0.5),
-        weights_sha256={facts.network: weights.weights_sha256(trained)},
+        weights_sha256={facts.network: weights.hash_weights(trained)},
     )
     (folder / "package").mkdir()
-    bundle.write(about, trained.parent, folder / "package")
-    drawn = draw(64, 0, FACE)[0]
+    bundle.save_package(about, trained.parent, folder / "package")
+    drawn = draw_faces(64, 0, FACE_SIDE)[0]
     writer = cv2.VideoWriter(str(folder / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (WIDTH, HEIGHT))
     for number in range(count):
         frame = np.full((HEIGHT, WIDTH), 200, np.uint8)
-        left = number % (WIDTH - FACE)
-        frame[20 : 20 + FACE, left : left + FACE] = drawn[number // 25 % len(drawn)]
+        left = number % (WIDTH - FACE_SIDE)
+        frame[20 : 20 + FACE_SIDE, left : left + FACE_SIDE] = drawn[number // 25 % len(drawn)]
         writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     writer.release()
     call = "from fer.cli import main; main()"
     told = [sys.executable, "-c", call, "predict", "film.avi", "--model", "package", "-o", "found.csv"]
-    figures, lost = measured(told, folder)
+    figures, lost = measure_job(told, folder)
     if not lost:
         rows = pd.read_csv(folder / "found.csv")
         if (
@@ -175,7 +179,7 @@ def frames_predicted(folder: Path, count: int) -> tuple[dict[str, float], list[s
             or not rows["status"].isin(["ok", "no_face"]).all()
         ):
             lost.append(f"not each of {count} frames has its rows, in order")
-        if (with_a_face := (rows.groupby("frame")["status"].first() == "ok").mean()) < LEAST_WITH_A_FACE:
+        if (with_a_face := (rows.groupby("frame")["status"].first() == "ok").mean()) < MIN_FACE_SHARE:
             lost.append(f"a face is found in {with_a_face:.0%} of the frames only")
     return figures, lost
 
@@ -192,9 +196,9 @@ def main() -> None:
         return
     begun, tried, found, lost = time.monotonic(), dict[str, int](), [], list[str]()
     jobs = {
-        "faces through predict": (faces_predicted, args.faces),
-        "faces through pseudo_label": (faces_labelled, args.faces),
-        "frames through fer predict": (frames_predicted, args.frames),
+        "faces through predict": (run_predict, args.faces),
+        "faces through pseudo_label": (run_pseudo_label, args.faces),
+        "frames through fer predict": (run_fer_predict, args.frames),
     }
     for name, (job, count) in jobs.items():
         with tempfile.TemporaryDirectory() as folder:

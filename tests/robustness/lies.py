@@ -21,28 +21,28 @@ import psutil
 import torch
 
 from fer.nn import weights
-from fer.nn.inference import placed
+from fer.nn.inference import to_device
 from fer.params import load_params
 from fer.training import checkpoint, loop
-from fer.training.examples import Examples
+from fer.training.examples import LabelledSet
 from fer.training.params import Recipe
 from tests.robustness import harness
 from tests.robustness.harness import ROOT, call, make_project, start
 
-NAMES = weights.NAMES
+NAMES = weights.NETWORK_NAMES
 SIDE, FACES, EPOCHS = 48, 8, 2  # two steps an epoch
-STAGE = "train@simple_cnn"
-SELECTED = ("data/models", "data/pseudo_labels")  # what follows from selection, and from no test face
+TRAIN_STAGE = "train@simple_cnn"
+SELECTION_OUTPUTS = ("data/models", "data/pseudo_labels")  # what follows from selection, and from no test face
 
 
 class PowerCutError(Exception):
     pass
 
 
-def recipe_for(name: str) -> Recipe:
+def short_recipe(name: str) -> Recipe:
     """That of params.yaml, shortened; transfer networks begin without ImageNet weights."""
     chosen = load_params(ROOT / "params.yaml")
-    recipe = chosen.train.changed(chosen.networks[name]).model_copy(update={"epochs": EPOCHS, "batch": 4})
+    recipe = chosen.train.with_overrides(chosen.networks[name]).model_copy(update={"epochs": EPOCHS, "batch": 4})
     if recipe.transfer is None:
         return recipe
     phases = [phase.model_copy(update={"epochs": 1}) for phase in recipe.transfer.phases[:2]]
@@ -50,21 +50,21 @@ def recipe_for(name: str) -> Recipe:
     return recipe.model_copy(update={"transfer": shortened})
 
 
-def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
+def trained_weights_hash(name: str, seed: int = 0, cut_at: int | None = None) -> str:
     """The hash of the weights after four steps; with `cut_at` the power goes in that one, and it is run again."""
-    chosen, recipe = load_params(ROOT / "params.yaml"), recipe_for(name)
+    chosen, recipe = load_params(ROOT / "params.yaml"), short_recipe(name)
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (FACES, SIDE, SIDE), dtype=np.uint8)
     targets = np.eye(7, dtype=np.float32)[np.arange(FACES) % 7]
-    faces = Examples(pixels, targets, np.ones(FACES, dtype=np.float32))
+    faces = LabelledSet(pixels, targets, np.ones(FACES, dtype=np.float32))
 
     def trained(path: Path, cut_at: int | None) -> torch.nn.Module:
         torch.manual_seed(seed)
         input_px = recipe.transfer.input_px if recipe.transfer else None
-        facts = weights.Facts(
+        facts = weights.ModelConfig(
             network=name, emotions=tuple(chosen.emotions), size=SIDE, dropout=recipe.dropout, input_px=input_px
         )
-        network, taken = placed(weights.build(facts), torch.device("cpu")), 0
+        network, taken = to_device(weights.build_model(facts), torch.device("cpu")), 0
 
         def count(module: torch.nn.Module, given: object) -> None:
             nonlocal taken
@@ -74,7 +74,7 @@ def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
                 taken += 1
 
         network.register_forward_pre_hook(count)
-        loop.learn(
+        loop.train_network(
             network,
             faces,
             faces,
@@ -89,15 +89,15 @@ def weights_after(name: str, seed: int = 0, cut_at: int | None = None) -> str:
         return network
 
     with tempfile.TemporaryDirectory() as folder:
-        path, every = Path(folder) / "kept", checkpoint.EVERY_SECONDS
+        path, every = Path(folder) / "kept", checkpoint.SAVE_INTERVAL_SECONDS
         if cut_at is not None:
-            checkpoint.EVERY_SECONDS = -1
+            checkpoint.SAVE_INTERVAL_SECONDS = -1
             try:
                 trained(path, cut_at)
             except PowerCutError:
                 pass
             finally:
-                checkpoint.EVERY_SECONDS = every
+                checkpoint.SAVE_INTERVAL_SECONDS = every
             if not path.is_file():
                 raise RuntimeError(f"{name}: no checkpoint was kept")
         state = trained(path, None).state_dict()
@@ -108,14 +108,14 @@ def start_training(folder: Path) -> "subprocess.Popen[str]":
     """Start `dvc repro` of a long training and return once the training has begun."""
     path = folder / "params.yaml"
     path.write_text(path.read_text().replace("epochs: 2\n", "epochs: 400\n", 1), encoding="utf-8")
-    process = start(folder, ["dvc", "repro", "--force", "--single-item", STAGE])
+    process = start(folder, ["dvc", "repro", "--force", "--single-item", TRAIN_STAGE])
     deadline = time.monotonic() + 120
-    while computed(process.pid) < 6 and time.monotonic() < deadline:
+    while training_seconds(process.pid) < 6 and time.monotonic() < deadline:
         time.sleep(0.2)
     return process
 
 
-def computed(parent: int) -> float:
+def training_seconds(parent: int) -> float:
     """Seconds for which the training that the process `parent` started has computed: torch takes three to import."""
     children = psutil.Process(parent).children(recursive=True)
     return max(
@@ -123,20 +123,20 @@ def computed(parent: int) -> float:
     )
 
 
-def edited(folder: Path, name: str, change: Callable[[str], str], what: str) -> list[str]:
+def check_edit(folder: Path, name: str, change: Callable[[str], str], what: str) -> list[str]:
     path = folder / name
     process, before = start_training(folder), path.read_text(encoding="utf-8")
     path.write_text(change(before), encoding="utf-8")
     said = "".join(process.communicate())
     path.write_text(before, encoding="utf-8")
     good = process.returncode and f"{what}: changed while this stage ran" in said
-    print(f"{'ok' if good else 'LOST'}: {name} is edited while {STAGE} runs", flush=True)
-    return [] if good else [f"{name} edited while {STAGE} runs: {said[-300:]}"]
+    print(f"{'ok' if good else 'LOST'}: {name} is edited while {TRAIN_STAGE} runs", flush=True)
+    return [] if good else [f"{name} edited while {TRAIN_STAGE} runs: {said[-300:]}"]
 
 
-def two_at_once(folder: Path) -> list[str]:
+def check_two_runs(folder: Path) -> list[str]:
     process = start_training(folder)
-    said = call(folder, "dvc", "repro", "--force", "--single-item", STAGE, fails=True)
+    said = call(folder, "dvc", "repro", "--force", "--single-item", TRAIN_STAGE, fails=True)
     process.kill()
     process.communicate()
     good = "busy" in said or "lock" in said
@@ -144,7 +144,7 @@ def two_at_once(folder: Path) -> list[str]:
     return [] if good else [f"a second dvc repro says {said[-300:]}"]
 
 
-def test_fold_replaced(folder: Path) -> list[str]:
+def check_test_fold(folder: Path) -> list[str]:
     """What is lost if the networks or pseudo-labels are others once the test faces are noise with other labels."""
     table = pd.read_csv(folder / "data/unified/table.csv", dtype=str, keep_default_na=False)
     test = (table["fold"] == "test").to_numpy()
@@ -153,7 +153,7 @@ def test_fold_replaced(folder: Path) -> list[str]:
         """Arrays have a row for each face; those of the test fold may follow from it, and nobody reads them."""
         return np.load(path)[~test].tobytes() if path.suffix == ".npy" else path.read_bytes()
 
-    before = {path: content(path) for each in SELECTED for path in sorted((folder / each).rglob("*.*"))}
+    before = {path: content(path) for each in SELECTION_OUTPUTS for path in sorted((folder / each).rglob("*.*"))}
     random = np.random.default_rng(0)
     table.loc[test, "emotion"] = random.permutation(table.loc[test, "emotion"].to_numpy())
     table.to_csv(folder / "data/unified/table.csv", index=False)
@@ -173,16 +173,18 @@ def main() -> None:
     args = parser.parse_args()
     begun, lost = time.monotonic(), list[str]()
     for name in NAMES:
-        given = [weights_after(name), weights_after(name), weights_after(name, cut_at=2)]
+        given = [trained_weights_hash(name), trained_weights_hash(name), trained_weights_hash(name, cut_at=2)]
         lost += [f"{name}: the same seed gave other weights"] if len(set(given)) > 1 else []
         print(f"{'ok' if len(set(given)) == 1 else 'LOST'}: {name}, twice and resumed: {given[0][:12]}", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = make_project(Path(scratch) / "project")
-        lost += test_fold_replaced(folder)
-        lost += edited(folder, "params.yaml", lambda text: text.replace("seed: 0", "seed: 1", 1), "seed in params.yaml")
-        lost += edited(folder, "fer/training/loop.py", lambda text: text + "\n", "fer/training/loop.py")
-        lost += edited(folder, "data/unified/table.csv", lambda text: text + "\n", "data/unified/table.csv")
-        lost += two_at_once(folder)
+        lost += check_test_fold(folder)
+        lost += check_edit(
+            folder, "params.yaml", lambda text: text.replace("seed: 0", "seed: 1", 1), "seed in params.yaml"
+        )
+        lost += check_edit(folder, "fer/training/loop.py", lambda text: text + "\n", "fer/training/loop.py")
+        lost += check_edit(folder, "data/unified/table.csv", lambda text: text + "\n", "data/unified/table.csv")
+        lost += check_two_runs(folder)
     tried = {"networks": len(NAMES), "edits": 3, "runs at once": 1, "test folds replaced": 1}
     harness.report(args.out, "lies", tried, lost, begun)
 

@@ -27,9 +27,9 @@ from tests.robustness import harness
 Result = TypeVar("Result")
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = 2  # mutations, each tested on a core
-SECONDS = 1800  # for the tests of one, also on a busy machine
-NOTICED = 1  # pytest's exit code where tests fail
+WORKERS = 2  # mutations, each tested on a core
+TEST_TIMEOUT = 1800  # for the tests of one, also on a busy machine
+TESTS_FAILED = 1  # pytest's exit code where tests fail
 
 
 class Mutation(NamedTuple):
@@ -49,7 +49,7 @@ MUTATIONS = [
 ]
 
 
-def copied(place: Path) -> Path:
+def copy_tracked_files(place: Path) -> Path:
     """Copy the files that git knows, as they are, into the new folder `place`."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -58,14 +58,14 @@ def copied(place: Path) -> Path:
     return place
 
 
-def tested(place: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
+def run_tests(place: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
     """pytest, run on `tests` in the copy at `place`; it ends at the first that fails."""
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *sorted(tests)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(place)}
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=TEST_TIMEOUT)
 
 
-def code_with(place: Path, mutation: Mutation) -> int:
+def run_mutation(place: Path, mutation: Mutation) -> int:
     """The exit code of its tests with the mutation made; it is undone."""
     file = place / mutation.file
     text = file.read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def code_with(place: Path, mutation: Mutation) -> int:
         raise ValueError(f"{mutation.file} has not {mutation.line!r} once; {mutation.broken!r} must follow the code")
     file.write_text(text.replace(mutation.line, mutation.instead), encoding="utf-8")
     try:
-        return tested(place, mutation.tests.split()).returncode
+        return run_tests(place, mutation.tests.split()).returncode
     finally:
         file.write_text(text, encoding="utf-8")
 
@@ -85,10 +85,10 @@ def main() -> None:
     args = parser.parse_args()
     chosen = [one for one in MUTATIONS if args.only in f"{one.file} {one.broken}"]
     begun, lost = time.monotonic(), list[str]()
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(AT_ONCE) as threads:
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(WORKERS) as threads:
         places: SimpleQueue[Path] = SimpleQueue()
-        for number in range(AT_ONCE):
-            places.put(copied(Path(scratch) / str(number)))
+        for number in range(WORKERS):
+            places.put(copy_tracked_files(Path(scratch) / str(number)))
 
         def in_a_copy(call: Callable[[Path], Result]) -> Result:
             place = places.get()
@@ -99,15 +99,15 @@ def main() -> None:
 
         files = sorted({file for one in chosen for file in one.tests.split()})
         halves = filter(None, (files[::2], files[1::2]))
-        for before in threads.map(lambda some: in_a_copy(partial(tested, tests=some)), halves):
+        for before in threads.map(lambda some: in_a_copy(partial(run_tests, tests=some)), halves):
             if before.returncode:
                 sys.exit(f"{before.stdout}the tests fail without any mutation")
         for mutation, code in zip(
-            chosen, threads.map(lambda one: in_a_copy(partial(code_with, mutation=one)), chosen), strict=True
+            chosen, threads.map(lambda one: in_a_copy(partial(run_mutation, mutation=one)), chosen), strict=True
         ):
-            verdict = {0: "not noticed", NOTICED: "noticed"}.get(code, f"pytest ended with {code}")
+            verdict = {0: "not noticed", TESTS_FAILED: "noticed"}.get(code, f"pytest ended with {code}")
             print(told := f"{verdict}: {mutation.broken} ({mutation.file})", flush=True)
-            lost += [told] if code != NOTICED else []
+            lost += [told] if code != TESTS_FAILED else []
     harness.report(args.out, "mutations", {"mutations": len(chosen)}, lost, begun)
 
 

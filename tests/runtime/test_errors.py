@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fer.runtime.errors import InputError, in_one_line, lacks_memory, run
+from fer.runtime.errors import InputError, escape_unprintable, is_out_of_memory, run_main
 
 
 @pytest.mark.parametrize("hidden", ["\n", "\r", "\x1b[2J", "\x07", "\0", "\u202e", "\ud800"])
@@ -16,10 +16,10 @@ def test_a_name_can_neither_break_the_line_nor_command_the_terminal(hidden: str)
         raise InputError(f"a{hidden}b.png: no picture")
 
     with pytest.raises(SystemExit) as end:
-        run(main)
+        run_main(main)
     assert str(end.value).isprintable()
     assert str(end.value).startswith("error: a\\")
-    assert in_one_line("gâteau 微笑.png") == "gâteau 微笑.png"
+    assert escape_unprintable("gâteau 微笑.png") == "gâteau 微笑.png"
 
 
 def test_what_is_nested_too_deeply_is_no_traceback() -> None:
@@ -27,7 +27,7 @@ def test_what_is_nested_too_deeply_is_no_traceback() -> None:
         main()
 
     with pytest.raises(SystemExit, match="nested too deeply"):
-        run(main)
+        run_main(main)
     assert sys.getrecursionlimit() >= 1000
 
 
@@ -47,8 +47,8 @@ def test_too_little_memory_is_one_line_whoever_says_so(error: Exception) -> None
         raise error
 
     with pytest.raises(SystemExit, match="error: out of memory"):
-        run(main)
-    assert not lacks_memory(RuntimeError("shapes differ\nCannot allocate memory"))
+        run_main(main)
+    assert not is_out_of_memory(RuntimeError("shapes differ\nCannot allocate memory"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fer.runtime.errors import InputError
-from fer.runtime.parallel import ALONE, IN_FLIGHT, cores, ordered_map
+from fer.runtime.parallel import MAX_PENDING_PER_WORKER, MIN_PARALLEL_ITEMS, ordered_map, worker_count
 
 PROJECT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def refuse(number: int) -> None:
     raise InputError(f"{number} is wrong")
 
 
-@pytest.mark.parametrize("count", [0, 1, ALONE, 40])
+@pytest.mark.parametrize("count", [0, 1, MIN_PARALLEL_ITEMS, 40])
 def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
     assert list(ordered_map(square, range(count))) == [number * number for number in range(count)]
@@ -50,12 +50,12 @@ def test_work_is_taken_only_when_there_is_room_for_its_result(monkeypatch: pytes
             yield taken
 
     for done, _ in enumerate(ordered_map(process_of, works()), 1):
-        assert taken - done <= 2 * IN_FLIGHT
+        assert taken - done <= 2 * MAX_PENDING_PER_WORKER
 
 
 def test_little_work_starts_no_process_and_much_starts_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
-    assert set(ordered_map(process_of, range(ALONE - 1))) == {os.getpid()}
+    assert set(ordered_map(process_of, range(MIN_PARALLEL_ITEMS - 1))) == {os.getpid()}
     assert os.getpid() not in set(ordered_map(process_of, range(40)))
     monkeypatch.setenv("FER_NPROC", "1")
     assert set(ordered_map(process_of, range(40))) == {os.getpid()}
@@ -77,7 +77,7 @@ def test_a_mistake_of_the_users_comes_through_as_it_is(monkeypatch: pytest.Monke
 def test_a_number_of_processes_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("FER_NPROC", value)
     with pytest.raises(InputError, match="FER_NPROC is"):
-        cores()
+        worker_count()
 
 
 def test_no_process_outlives_one_that_is_killed(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_what_is_changed_meanwhile_is_named(
 ) -> None:
     monkeypatch.setenv("DVC_STAGE", stage)
     with pytest.raises(InputError, match=f"^{named}: changed while this stage ran; run `dvc repro` again"):
-        runtime_stage.unless_changed(edit)
+        runtime_stage.fail_if_inputs_changed(edit)
 
 
 def test_what_the_stage_does_not_read_may_change(project: Path) -> None:
@@ -70,16 +70,16 @@ def test_what_the_stage_does_not_read_may_change(project: Path) -> None:
             Path("models", name).mkdir(parents=True)
             Path("models", name, "weights").write_text("1")
 
-    runtime_stage.unless_changed(edit)
+    runtime_stage.fail_if_inputs_changed(edit)
 
 
 def test_without_dvc_parameters_may_change(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DVC_STAGE")
-    runtime_stage.unless_changed(lambda: Path("params.yaml").write_text("seed: 1\n"))
+    runtime_stage.fail_if_inputs_changed(lambda: Path("params.yaml").write_text("seed: 1\n"))
 
 
 def test_only_code_that_is_loaded_counts(tmp_path: Path) -> None:
-    shutil.copytree(runtime_stage.ROOT / "fer", tmp_path / "fer", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(runtime_stage.PROJECT_ROOT / "fer", tmp_path / "fer", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "pipeline").mkdir()
     for name in ("fer/used.py", "fer/unused.py", "pipeline/__init__.py"):
         (tmp_path / name).touch()
@@ -103,4 +103,4 @@ def test_the_history_that_evaluate_writes_may_have_been_there(tmp_path: Path, mo
     history = tmp_path / "history.csv"
     history.write_text("earlier")
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "--history", str(history), "--out", str(tmp_path / "metrics")])
-    runtime_stage.unless_changed(lambda: history.write_text("written by it"))
+    runtime_stage.fail_if_inputs_changed(lambda: history.write_text("written by it"))

@@ -22,10 +22,10 @@ import torch
 from PIL import Image
 
 from fer.core.labels import EMOTIONS
-from fer.data.media.images import decode
-from fer.data.synthetic.portraits import portrait
+from fer.data.media.images import decode_face
+from fer.data.synthetic.portraits import draw_portrait
 from fer.nn import weights
-from fer.reporting.explanation.heatmaps import overlay
+from fer.reporting.explanation.heatmaps import overlay_heat
 from fer.reporting.explanation.saliency import grad_cam
 from fer.serving import demo
 from fer.serving.package import bundle
@@ -34,12 +34,12 @@ from fer.serving.predictor import Predictor
 PICTURES = {"Content-Type": "application/octet-stream"}
 
 
-def package(thresholds: float = 0.0) -> bundle.Package:
+def package(thresholds: float = 0.0) -> bundle.ModelPackage:
     """Two networks of random weights."""
     torch.manual_seed(0)
-    facts = weights.Facts(network="simple_cnn", emotions=EMOTIONS[:7], size=48, dropout=0.1, input_px=None)
-    networks = {name: weights.build(facts).eval() for name in ("one", "other")}
-    about = bundle.Bundle(
+    facts = weights.ModelConfig(network="simple_cnn", emotions=EMOTIONS[:7], size=48, dropout=0.1, input_px=None)
+    networks = {name: weights.build_model(facts).eval() for name in ("one", "other")}
+    about = bundle.PackageManifest(
         round=1,
         emotions=EMOTIONS[:7],
         size=48,
@@ -51,13 +51,13 @@ def package(thresholds: float = 0.0) -> bundle.Package:
         thresholds=dict.fromkeys(EMOTIONS[:7], thresholds),
         weights_sha256={"one": "1", "other": "2"},
     )
-    return bundle.Package(about, networks)
+    return bundle.ModelPackage(about, networks)
 
 
 def photograph() -> bytes:
     """A drawn person in which the detector finds one face."""
     picture = Image.new("RGB", (500, 400), (150, 170, 160))
-    picture.paste(portrait("neutral", 1.0, np.random.default_rng(12)), (150, 100))
+    picture.paste(draw_portrait("neutral", 1.0, np.random.default_rng(12)), (150, 100))
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
@@ -67,8 +67,8 @@ PHOTOGRAPH = photograph()
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[demo.Demo]:
-    with demo.Demo(Predictor(package()), "# Card </script><b>") as server:
+def served() -> Iterator[demo.DemoServer]:
+    with demo.DemoServer(Predictor(package()), "# Card </script><b>") as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield server
@@ -77,7 +77,7 @@ def served() -> Iterator[demo.Demo]:
 
 
 def ask(
-    server: demo.Demo, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    server: demo.DemoServer, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.request(method, path, body, (PICTURES if body is not None else {}) | (headers or {}))
@@ -87,7 +87,7 @@ def ask(
     return answer.status, content, answer.msg
 
 
-def raw(server: demo.Demo, content: bytes) -> bytes:
+def raw(server: demo.DemoServer, content: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
         connection.sendall(content)
         connection.shutdown(socket.SHUT_WR)
@@ -112,7 +112,7 @@ def bomb() -> bytes:
     )
 
 
-def test_the_page_needs_nothing_else_and_may_run_nothing_else(served: demo.Demo) -> None:
+def test_the_page_needs_nothing_else_and_may_run_nothing_else(served: demo.DemoServer) -> None:
     status, page, headers = ask(served, "GET", "/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -129,13 +129,13 @@ def test_the_page_needs_nothing_else_and_may_run_nothing_else(served: demo.Demo)
     assert facts["card"] == "# Card </script><b>"
 
 
-def test_the_faces_are_those_of_the_predictor(served: demo.Demo) -> None:
+def test_the_faces_are_those_of_the_predictor(served: demo.DemoServer) -> None:
     status, content, headers = ask(served, "POST", "/faces", PHOTOGRAPH)
     assert (status, headers["Content-Type"]) == (200, "application/json")
     told = json.loads(content)
     assert (told["width"], told["height"]) == (500, 400)
     (face,) = told["faces"]
-    (wanted,) = served.predictor.look(np.asarray(Image.open(io.BytesIO(PHOTOGRAPH))))
+    (wanted,) = served.predictor.predict_image(np.asarray(Image.open(io.BytesIO(PHOTOGRAPH))))
     assert (face["x"], face["width"], face["label"]) == (wanted.box.x, wanted.box.width, wanted.label)
     assert face["probabilities"] == wanted.probabilities
     png = base64.b64decode(face["face"].removeprefix("data:image/png;base64,"))
@@ -145,20 +145,20 @@ def test_the_faces_are_those_of_the_predictor(served: demo.Demo) -> None:
     assert [(face["x"], face["y"], face["width"]) for face in whole["faces"]] == [(50, 0, 400)]
 
 
-def test_what_speaks_for_an_emotion_is_laid_over_the_face(served: demo.Demo) -> None:
+def test_what_speaks_for_an_emotion_is_laid_over_the_face(served: demo.DemoServer) -> None:
     status, content, _ = ask(served, "POST", "/explain?emotion=happy", PHOTOGRAPH)
     assert status == 200
     told = json.loads(content)
     assert told["method"] == "Grad-CAM of other, round 1", "the one with most weight"
     png = base64.b64decode(told["picture"].removeprefix("data:image/png;base64,"))
-    face = decode(PHOTOGRAPH, 48)
+    face = decode_face(PHOTOGRAPH, 48)
     heat = grad_cam(served.predictor.package.networks["other"], face[None], np.array([3]))
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), overlay(face, heat[0]))
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), overlay_heat(face, heat[0]))
     status, content, _ = ask(served, "POST", "/explain?emotion=joy", PHOTOGRAPH)
     assert (status, json.loads(content)["error"]) == (400, f"emotion is none of {', '.join(EMOTIONS[:7])}")
 
 
-def test_a_drawn_face_is_another_each_time(served: demo.Demo) -> None:
+def test_a_drawn_face_is_another_each_time(served: demo.DemoServer) -> None:
     one, other = (ask(served, "GET", "/drawn")[1] for _ in range(2))
     assert Image.open(io.BytesIO(one)).size == Image.open(io.BytesIO(other)).size
     assert one != other
@@ -174,7 +174,7 @@ def test_a_drawn_face_is_another_each_time(served: demo.Demo) -> None:
     ],
     ids=["nothing", "svg", "half", "bomb"],
 )
-def test_what_is_no_picture_is_refused_in_words(served: demo.Demo, body: bytes, words: str) -> None:
+def test_what_is_no_picture_is_refused_in_words(served: demo.DemoServer, body: bytes, words: str) -> None:
     for path in ("/faces", "/explain?emotion=happy"):
         status, content, _ = ask(served, "POST", path, body)
         assert status == 415
@@ -194,11 +194,11 @@ def test_what_is_no_picture_is_refused_in_words(served: demo.Demo, body: bytes, 
         ({"Content-Length": "1e3"}, 411),
     ],
 )
-def test_other_sites_are_refused(served: demo.Demo, headers: dict[str, str], status: int) -> None:
+def test_other_sites_are_refused(served: demo.DemoServer, headers: dict[str, str], status: int) -> None:
     assert ask(served, "POST", "/faces", PHOTOGRAPH, headers)[0] == status
 
 
-def test_its_own_names_are_answered(served: demo.Demo) -> None:
+def test_its_own_names_are_answered(served: demo.DemoServer) -> None:
     for name in ("127.0.0.1", "localhost"):
         host = f"{name}:{served.server_port}"
         assert ask(served, "POST", "/faces", PHOTOGRAPH, {"Host": host, "Origin": f"http://{host}"})[0] == 200
@@ -217,33 +217,33 @@ def test_its_own_names_are_answered(served: demo.Demo) -> None:
         ("DELETE", "/", 501),
     ],
 )
-def test_there_are_no_other_addresses(served: demo.Demo, method: str, path: str, status: int) -> None:
+def test_there_are_no_other_addresses(served: demo.DemoServer, method: str, path: str, status: int) -> None:
     found, content, headers = ask(served, method, path)
     assert (found, headers["Content-Type"]) == (status, "application/json")
     assert set(json.loads(content)) == {"error"}
 
 
-def test_an_address_that_is_none_is_told(served: demo.Demo) -> None:
+def test_an_address_that_is_none_is_told(served: demo.DemoServer) -> None:
     answer = raw(served, f"GET http://[::1 HTTP/1.1\r\nHost: localhost:{served.server_port}\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.0 400 ")
 
 
 @pytest.mark.parametrize(("name", "code"), [("evil.example", 421), ("localhost", 421), ("localhost:{port}", 200)])
-def test_a_whole_address_is_this_one(served: demo.Demo, name: str, code: int) -> None:
+def test_a_whole_address_is_this_one(served: demo.DemoServer, name: str, code: int) -> None:
     here = f"localhost:{served.server_port}"
     there = name.format(port=served.server_port)
     answer = raw(served, f"GET http://{there}/ HTTP/1.1\r\nHost: {here}\r\n\r\n".encode())
     assert answer.startswith(f"HTTP/1.0 {code} ".encode())
 
 
-def test_too_large_a_file_is_told(served: demo.Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "MAX_BYTES", 1_000_000)
+def test_too_large_a_file_is_told(served: demo.DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "MAX_UPLOAD_BYTES", 1_000_000)
     status, content, _ = ask(served, "POST", "/faces", bytes(3_000_000))
     assert (status, json.loads(content)["error"]) == (413, "That file is too large: at most 1 MB.")
 
 
 def test_a_failure_of_ours_is_told_and_is_not_the_end(
-    served: demo.Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    served: demo.DemoServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(demo, "find", lambda *_: 1 / 0)
@@ -253,12 +253,12 @@ def test_a_failure_of_ours_is_told_and_is_not_the_end(
     assert ask(served, "POST", "/faces", PHOTOGRAPH)[0] == 200
 
 
-def test_who_does_not_end_a_question_is_cut_off(served: demo.Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "SECONDS", 0.5)
+def test_who_does_not_end_a_question_is_cut_off(served: demo.DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "REQUEST_TIMEOUT", 0.5)
     head = f"POST /faces HTTP/1.0\r\nHost: localhost:{served.server_port}\r\nContent-Type: application/octet-stream\r\n"
     slow = []
     for text in ("", "GET / HT", head, head + "Content-Length: 1000\r\n\r\nabc"):
-        for _ in range(demo.AT_ONCE):
+        for _ in range(demo.MAX_CONNECTIONS):
             slow.append(socket.create_connection(("127.0.0.1", served.server_port), timeout=60))
             slow[-1].sendall(text.encode())
     assert ask(served, "GET", "/")[0] == 200  # all of them stood before it
@@ -267,7 +267,7 @@ def test_who_does_not_end_a_question_is_cut_off(served: demo.Demo, monkeypatch: 
         connection.close()
 
 
-def test_it_stands_hundreds_of_requests_at_once_of_which_most_are_broken(served: demo.Demo) -> None:
+def test_it_stands_hundreds_of_requests_at_once_of_which_most_are_broken(served: demo.DemoServer) -> None:
     host = f"Host: localhost:{served.server_port}\r\n".encode()
     post = b"POST /faces HTTP/1.1\r\n" + host + b"Content-Type: application/octet-stream\r\n"
     broken = [
@@ -302,7 +302,9 @@ def test_it_stands_hundreds_of_requests_at_once_of_which_most_are_broken(served:
     assert threading.active_count() <= before, threading.enumerate()
 
 
-def test_pictures_leave_nothing_behind(served: demo.Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_leave_nothing_behind(
+    served: demo.DemoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert ask(served, "POST", "/faces", PHOTOGRAPH)[0] == 200

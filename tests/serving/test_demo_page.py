@@ -27,12 +27,12 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(photograph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, demo.Demo]]:
+def opened(photograph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, demo.DemoServer]]:
     """A browser whose camera films the photograph, and a demo that is sure of everything."""
     film = photograph.with_suffix(".mjpeg")
     Image.open(photograph).save(film, "JPEG", quality=95)
     flags = (*CAMERA, f"--use-file-for-fake-video-capture={film}")
-    with chromium(tmp_path_factory.mktemp("browser"), *flags) as page, demo.Demo(Predictor(package())) as server:
+    with chromium(tmp_path_factory.mktemp("browser"), *flags) as page, demo.DemoServer(Predictor(package())) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -40,80 +40,80 @@ def opened(photograph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         finally:
             server.shutdown()
             thread.join()
-    assert not [said for said in page.said if EXPECTED not in said]
+    assert not [said for said in page.console if EXPECTED not in said]
 
 
 @pytest.fixture
-def page(opened: tuple[Page, demo.Demo]) -> Page:
+def page(opened: tuple[Page, demo.DemoServer]) -> Page:
     page, server = opened
     page.open(server.url)
     return page
 
 
 def told(page: Page) -> None:
-    page.until("document.querySelectorAll('.face').length === 1 && said.innerText === 'One face.'")
+    page.wait_until("document.querySelectorAll('.face').length === 1 && said.innerText === 'One face.'")
 
 
 def test_a_photograph_is_dropped_and_its_face_is_named(page: Page, photograph: Path) -> None:
     page.drop("#stage", photograph)
     told(page)
-    (wanted,) = Predictor(package()).look(np.asarray(Image.open(io.BytesIO(PHOTOGRAPH))))
+    (wanted,) = Predictor(package()).predict_image(np.asarray(Image.open(io.BytesIO(PHOTOGRAPH))))
     assert page.text(".face h2").casefold() == wanted.label
     assert page.text(".face p") == f"{wanted.confidence:.0%} likely".replace("%", " %")
     shares = dict(text.casefold().split("\n")[:: len(text.split("\n")) - 1] for text in page.texts(".bar"))
     for emotion, share in wanted.probabilities.items():
         assert abs(int(shares[emotion].removesuffix(" %")) - 100 * share) <= 0.51
-    widths = page.run("[...document.querySelectorAll('.bar b')].map(bar => bar.getBoundingClientRect().width)")
-    lengths = page.run("[...document.querySelectorAll('.bar i')].map(track => track.offsetWidth)")
+    widths = page.evaluate("[...document.querySelectorAll('.bar b')].map(bar => bar.getBoundingClientRect().width)")
+    lengths = page.evaluate("[...document.querySelectorAll('.bar i')].map(track => track.offsetWidth)")
     np.testing.assert_allclose(np.divide(widths, lengths), [*wanted.probabilities.values()], atol=0.02)
-    left = page.run("document.querySelector('.box').offsetLeft / document.querySelector('#photo').offsetWidth")
+    left = page.evaluate("document.querySelector('.box').offsetLeft / document.querySelector('#photo').offsetWidth")
     assert abs(left - wanted.box.x / 500) < 0.02
     assert page.text(".box") == f"{wanted.label} {wanted.confidence:.0%}".replace("%", " %")
 
 
 def test_where_it_is_not_sure_it_says_so(
-    opened: tuple[Page, demo.Demo], photograph: Path, monkeypatch: pytest.MonkeyPatch
+    opened: tuple[Page, demo.DemoServer], photograph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, server = opened
     unsure = Predictor(package(0.9))
     monkeypatch.setattr(server, "predictor", unsure)
-    monkeypatch.setattr(server, "page", demo.page(unsure, ""))
+    monkeypatch.setattr(server, "page", demo.render_demo(unsure, ""))
     page.open(server.url)
     page.drop("#stage", photograph)
     told(page)
     assert page.text(".face h2") == "Not sure"
     assert re.fullmatch(r"Most likely \w+, \d+ %; accepted from 90 %", page.text(".face p"))
     assert page.text(".box") == "not sure"
-    assert page.run("getComputedStyle(document.querySelector('.box')).borderStyle") == "dashed"
-    assert page.run("document.querySelector('.likeliest em').style.left") == "90%"
+    assert page.evaluate("getComputedStyle(document.querySelector('.box')).borderStyle") == "dashed"
+    assert page.evaluate("document.querySelector('.likeliest em').style.left") == "90%"
 
 
 def test_what_speaks_for_an_emotion_is_shown_and_put_away(page: Page, photograph: Path) -> None:
     page.drop("#stage", photograph)
     told(page)
     page.click(".bar:nth-child(2)")
-    page.until("[...document.querySelectorAll('.map img')].filter(image => image.naturalWidth).length === 2")
+    page.wait_until("[...document.querySelectorAll('.map img')].filter(image => image.naturalWidth).length === 2")
     assert "Speaks for disgust (Grad-CAM of other, round 1)" in page.text(".map")
-    assert page.run("document.querySelector('.bar:nth-child(2)').getAttribute('aria-pressed')") == "true"
+    assert page.evaluate("document.querySelector('.bar:nth-child(2)').getAttribute('aria-pressed')") == "true"
     page.click(".bar:nth-child(2)")
-    page.until("document.querySelector('.map').hidden")
+    page.wait_until("document.querySelector('.map').hidden")
 
 
 def test_what_is_no_picture_is_refused_in_words(page: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
     page.drop("#stage", tmp_path / "notes.png")
-    page.until("said.classList.contains('wrong')")
+    page.wait_until("said.classList.contains('wrong')")
     assert page.text("#said").startswith("That can't be read: not a picture")
     assert page.texts(".face") == []
     (tmp_path / "film.mov").write_bytes(bytes(26_000_000))
     page.drop("#stage", tmp_path / "film.mov")
-    page.until("said.innerText.includes('too large')")
+    page.wait_until("said.innerText.includes('too large')")
 
 
 def test_a_picture_without_a_face_can_be_taken_for_one(page: Page, tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "grey").save(tmp_path / "wall.jpg")
     page.drop("#stage", tmp_path / "wall.jpg")
-    page.until("said.innerText === 'No face was found.'")
+    page.wait_until("said.innerText === 'No face was found.'")
     page.click("#whole")
     told(page)
 
@@ -124,7 +124,7 @@ def test_of_a_picture_that_the_browser_can_not_show_the_faces_are_shown(
     Image.open(photograph).save(tmp_path / "photograph.tiff")
     page.drop("#stage", tmp_path / "photograph.tiff")
     told(page)
-    page.until("picture.hidden && !invitation.hidden")
+    page.wait_until("picture.hidden && !invitation.hidden")
 
 
 def test_a_drawn_face_is_named(page: Page) -> None:
@@ -134,31 +134,33 @@ def test_a_drawn_face_is_named(page: Page) -> None:
 
 def test_the_camera_is_watched_held_and_let_go(page: Page) -> None:
     page.click("#camera")
-    page.until("!video.hidden && document.querySelectorAll('.face').length === 1")
+    page.wait_until("!video.hidden && document.querySelectorAll('.face').length === 1")
     assert page.text("#camera") == "Hold this moment"
-    mirrored = page.run("document.querySelector('.box').offsetLeft / video.offsetWidth")
+    mirrored = page.evaluate("document.querySelector('.box').offsetLeft / video.offsetWidth")
     page.click("#camera")
-    page.until("!photo.hidden")
+    page.wait_until("!photo.hidden")
     told(page)
-    plain, wide = page.run(
+    plain, wide = page.evaluate(
         "(b => [b.offsetLeft, b.offsetWidth].map(x => x / photo.offsetWidth))(document.querySelector('.box'))"
     )
     assert abs(mirrored - (1 - plain - wide)) < 0.03
-    assert page.run("video.srcObject === null")
+    assert page.evaluate("video.srcObject === null")
     assert page.text("#camera") == "Use the camera"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 def test_it_fits_the_screen_and_can_be_read(page: Page, photograph: Path, dark: bool, phone: bool) -> None:
-    page.look(*((390, 844) if phone else (1280, 860)), dark=dark, phone=phone)
+    page.set_viewport(*((390, 844) if phone else (1280, 860)), dark=dark, phone=phone)
     page.drop("#stage", photograph)
     told(page)
-    assert page.run("document.documentElement.scrollWidth <= innerWidth")
-    touched = page.run("[...document.querySelectorAll('.button:not([hidden]), .bar')].map(each => each.offsetHeight)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    touched = page.evaluate(
+        "[...document.querySelectorAll('.button:not([hidden]), .bar')].map(each => each.offsetHeight)"
+    )
     assert min(touched) >= 40
     names = "[...document.querySelectorAll('button, input, img')].filter(each => each.checkVisibility())"
     nameless = f"{names}.filter(each => !(each.innerText || each.ariaLabel || each.alt || each.labels?.length)).length"
-    assert page.run(nameless) == 0
+    assert page.evaluate(nameless) == 0
     for what in (".face h2", ".face p", ".hint", "#said", "footer p", ".button.first", ".box span"):
         assert page.contrast(what) >= 4.5, what

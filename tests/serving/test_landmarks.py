@@ -17,10 +17,10 @@ from PIL import Image
 
 from fer import cli
 from fer.cli.landmarks import add_to
-from fer.data.synthetic.portraits import portrait
+from fer.data.synthetic.portraits import draw_portrait
 from fer.runtime.errors import InputError
 from fer.serving import landmarks
-from fer.serving.landmarks import DISTANCES, SIDE, distances, drawn, points
+from fer.serving.landmarks import DISTANCE_NAMES, MODEL_INPUT_PX, draw_landmarks, find_landmarks, measure_distances
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models"))
 MIRRORED = [
@@ -66,12 +66,12 @@ FACE = a_face()
 
 
 def measured(**changes: Any) -> dict[str, float]:
-    return dict(zip(DISTANCES, distances(a_face(**changes)), strict=True))
+    return dict(zip(DISTANCE_NAMES, measure_distances(a_face(**changes)), strict=True))
 
 
 def changed_by(**changes: Any) -> set[str]:
     before, after = measured(), measured(**changes)
-    return {name for name in DISTANCES if not np.isclose(before[name], after[name])}
+    return {name for name in DISTANCE_NAMES if not np.isclose(before[name], after[name])}
 
 
 def on(size: int, right: float = 0, down: float = 0) -> np.ndarray:
@@ -118,18 +118,18 @@ UNEVEN = a_face(gap=0.2, rises=(0.2, -0.1), openings=(0.1, 0.2)) + np.random.def
 )
 def test_place_size_and_tilt_of_the_face_change_nothing(scale: float, turn: float, shift: tuple[float, float]) -> None:
     turned = UNEVEN @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    np.testing.assert_allclose(distances(scale * turned + shift), distances(UNEVEN), atol=1e-6)
+    np.testing.assert_allclose(measure_distances(scale * turned + shift), measure_distances(UNEVEN), atol=1e-6)
 
 
 def test_in_a_mirror_the_sides_change_places_and_nothing_else() -> None:
     mirrored = (UNEVEN * (-1, 1))[MIRRORED]
-    np.testing.assert_allclose(distances(mirrored), distances(UNEVEN)[OTHER_SIDE])
+    np.testing.assert_allclose(measure_distances(mirrored), measure_distances(UNEVEN)[OTHER_SIDE])
 
 
 @pytest.mark.parametrize("size", [48, 64, 240])
 def test_a_drawing_is_white_along_the_lines_and_black_elsewhere(size: int) -> None:
     face = on(size)
-    picture = drawn(face, size)
+    picture = draw_landmarks(face, size)
     assert picture.shape == (size, size)
     assert picture.dtype == np.uint8
     for x, y in face[[*range(17), 27, 30, 36, 45, 48, 54]].round().astype(int):
@@ -142,14 +142,14 @@ def test_a_drawing_is_white_along_the_lines_and_black_elsewhere(size: int) -> No
 
 
 def test_what_is_drawn_moves_with_the_points_and_is_cut_at_the_border() -> None:
-    here, there = drawn(on(48), 48), drawn(on(48, right=5, down=3), 48)
+    here, there = draw_landmarks(on(48), 48), draw_landmarks(on(48, right=5, down=3), 48)
     np.testing.assert_array_equal(here[:-3, :-5], there[3:, 5:])
-    assert drawn(on(48) + 1000, 48).max() == 0
+    assert draw_landmarks(on(48) + 1000, 48).max() == 0
 
 
 def test_eyes_and_lips_are_closed_and_brows_are_not_joined() -> None:
     face = on(240)
-    picture = drawn(face, 240)
+    picture = draw_landmarks(face, 240)
     for a, b in ((36, 41), (42, 47), (48, 59), (60, 67)):
         x, y = ((face[a] + face[b]) / 2).round().astype(int)
         assert picture[y, x] > 200
@@ -174,7 +174,7 @@ def model_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[Look], list[tuple[i
             return SimpleNamespace(parts=lambda: [SimpleNamespace(x=x, y=y) for x, y in found])
 
         dlib = SimpleNamespace(rectangle=lambda *sides: sides)
-        monkeypatch.setattr(landmarks, "_model", lambda: (dlib, predictor))
+        monkeypatch.setattr(landmarks, "_load_model", lambda: (dlib, predictor))
         return boxes
 
     return put
@@ -192,16 +192,16 @@ def test_points_are_in_pixels_of_the_face_that_was_given(model_that: Any, shape:
     thick = max(1, min(shape) // 48)
     face[30 * thick : 31 * thick, 20 * thick : 21 * thick] = 255
     middle = np.array([20, 30]) * thick + (thick - 1) / 2
-    np.testing.assert_allclose(points(face), np.tile(middle, (68, 1)), atol=0.5 * thick)
+    np.testing.assert_allclose(find_landmarks(face), np.tile(middle, (68, 1)), atol=0.5 * thick)
 
 
 def test_the_second_look_is_where_the_first_found_the_face(model_that: Any) -> None:
     for zoom, shift in ((1.0, 0), (0.8, 20), (1.2, -15)):
-        boxes = model_that(lambda picture, box, zoom=zoom, shift=shift: on(SIDE) * zoom + shift)
-        points(np.zeros((48, 48), dtype=np.uint8))
+        boxes = model_that(lambda picture, box, zoom=zoom, shift=shift: on(MODEL_INPUT_PX) * zoom + shift)
+        find_landmarks(np.zeros((48, 48), dtype=np.uint8))
         first, *others = (np.reshape(box, (2, 2)) for box in boxes)
         assert first.tolist() == [[19, 24], [220, 225]]
-        inner = on(SIDE)[17:] * zoom + shift
+        inner = on(MODEL_INPUT_PX)[17:] * zoom + shift
         assert len(others) == 5
         np.testing.assert_allclose(np.mean(others, axis=(0, 1)), inner.mean(axis=0) - 0.5, atol=0.6)
         sides = np.diff(others, axis=1).ravel() + 1
@@ -214,10 +214,12 @@ def test_one_bad_look_does_no_harm(model_that: Any) -> None:
 
         def look(picture: np.ndarray, box: Any, wrong: int = wrong, calls: list[int] = calls) -> np.ndarray:
             calls.append(1)
-            return np.zeros((68, 2)) if len(calls) == wrong + 1 else on(SIDE)
+            return np.zeros((68, 2)) if len(calls) == wrong + 1 else on(MODEL_INPUT_PX)
 
         model_that(look)
-        np.testing.assert_allclose(points(np.zeros((SIDE, SIDE), dtype=np.uint8)), on(SIDE))
+        np.testing.assert_allclose(
+            find_landmarks(np.zeros((MODEL_INPUT_PX, MODEL_INPUT_PX), dtype=np.uint8)), on(MODEL_INPUT_PX)
+        )
 
 
 @pytest.fixture
@@ -241,14 +243,14 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("dlib", "face_recognition_models"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    landmarks._model.cache_clear()
+    landmarks._load_model.cache_clear()
     yield tmp_path
-    landmarks._model.cache_clear()
+    landmarks._load_model.cache_clear()
     sys.modules.pop("dlib", None)
 
 
 def test_the_models_file_is_found_without_importing_its_package(modules: Path) -> None:
-    found = points(np.zeros((48, 48), dtype=np.uint8))
+    found = find_landmarks(np.zeros((48, 48), dtype=np.uint8))
     np.testing.assert_allclose(found, np.tile((23.6, 11.6), (68, 1)))
 
 
@@ -258,7 +260,7 @@ def test_without_the_extra_the_message_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(InputError, match=r"pip install 'fer-pseudo-labels\[landmarks\]'"):
-        points(np.zeros((48, 48), dtype=np.uint8))
+        find_landmarks(np.zeros((48, 48), dtype=np.uint8))
 
 
 def test_the_real_model_tells_drawn_smiles_from_drawn_surprise_where_it_is_installed() -> None:
@@ -266,15 +268,15 @@ def test_the_real_model_tells_drawn_smiles_from_drawn_surprise_where_it_is_insta
 
     def shown(emotion: str) -> np.ndarray:
         faces = [
-            portrait(emotion, 1.0, np.random.default_rng(seed)).convert("L").resize((48, 48)) for seed in range(15)
+            draw_portrait(emotion, 1.0, np.random.default_rng(seed)).convert("L").resize((48, 48)) for seed in range(15)
         ]
-        return np.median([distances(points(np.asarray(face))) for face in faces], axis=0)
+        return np.median([measure_distances(find_landmarks(np.asarray(face))) for face in faces], axis=0)
 
     if not INSTALLED:
         with pytest.raises(InputError, match="need an extra"):
             shown("happy")
         return
-    happy, surprised = (dict(zip(DISTANCES, shown(emotion), strict=True)) for emotion in ("happy", "surprise"))
+    happy, surprised = (dict(zip(DISTANCE_NAMES, shown(emotion), strict=True)) for emotion in ("happy", "surprise"))
     assert happy["mouth_width"] > surprised["mouth_width"] + 0.1
     assert happy["left_mouth_angle"] > surprised["left_mouth_angle"] + 0.1
     assert happy["right_mouth_angle"] > surprised["right_mouth_angle"] + 0.1
@@ -288,7 +290,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def shifted(face: np.ndarray) -> np.ndarray:
         return on(len(face), right=face.mean() / 255 * len(face) / 4)
 
-    monkeypatch.setattr(landmarks, "points", shifted)
+    monkeypatch.setattr(landmarks, "find_landmarks", shifted)
 
     def call(*words: Any) -> None:
         parser = argparse.ArgumentParser()
@@ -318,12 +320,16 @@ def test_every_picture_has_a_row_in_order_and_an_unreadable_one_its_reason(
     assert table["source"].tolist() == ["faces/a.png", "faces/b.png", "faces/c.txt", "'=1.png"]
     assert table["status"].tolist() == ["ok", "ok", "not a picture", "ok"]
     coordinates = [f"{axis}_{k}" for k in range(68) for axis in "xy"]
-    assert table.columns.tolist() == ["source", "status", *DISTANCES, *coordinates]
-    assert table.loc[2, DISTANCES[0] :].isna().all()
+    assert table.columns.tolist() == ["source", "status", *DISTANCE_NAMES, *coordinates]
+    assert table.loc[2, DISTANCE_NAMES[0] :].isna().all()
     read = table.drop(index=2)
-    np.testing.assert_allclose(read[list(DISTANCES)], np.tile(distances(FACE), (3, 1)), atol=2e-6)
+    np.testing.assert_allclose(read[list(DISTANCE_NAMES)], np.tile(measure_distances(FACE), (3, 1)), atol=2e-6)
     np.testing.assert_allclose(read["x_1"] - read["x_0"], (FACE[1, 0] - FACE[0, 0]) / 4, atol=2e-6)
-    np.testing.assert_allclose(table["x_8"], [0.5 + 0.5 / SIDE, 0.75 + 0.5 / SIDE, np.nan, 0.5 + 0.5 / SIDE], atol=2e-6)
+    np.testing.assert_allclose(
+        table["x_8"],
+        [0.5 + 0.5 / MODEL_INPUT_PX, 0.75 + 0.5 / MODEL_INPUT_PX, np.nan, 0.5 + 0.5 / MODEL_INPUT_PX],
+        atol=2e-6,
+    )
 
 
 def test_the_pipelines_faces_come_in_their_own_order_and_coordinates_do_not_depend_on_size(
@@ -345,7 +351,9 @@ def test_drawings_are_named_by_their_row(run: Callable[..., None], tmp_path: Pat
     broken.write_bytes(b"")
     run(broken, tmp_path / "faces.npy", "-o", tmp_path / "features.csv", "--draw", tmp_path / "deep/drawn")
     assert sorted(path.name for path in (tmp_path / "deep/drawn").iterdir()) == ["000001.png", "000002.png"]
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "deep/drawn/000001.png")), drawn(on(48), 48))
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "deep/drawn/000001.png")), draw_landmarks(on(48), 48)
+    )
 
 
 def test_a_damaged_array_of_faces_is_an_error_before_anything_is_written(

@@ -21,8 +21,8 @@ EMOTIONS = ("angry", "happy", "sad")
 FACES = np.random.default_rng(1).integers(0, 256, (5, 32, 32), dtype=np.uint8)
 
 
-def package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bundle.Package:
-    about = bundle.Bundle(
+def package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bundle.ModelPackage:
+    about = bundle.PackageManifest(
         round=3,
         emotions=EMOTIONS,
         size=32,
@@ -34,7 +34,7 @@ def package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bundle.P
         thresholds=dict.fromkeys(EMOTIONS, 0.75),
         weights_sha256=dict.fromkeys(networks, "0" * 64),
     )
-    return bundle.Package(about, networks)
+    return bundle.ModelPackage(about, networks)
 
 
 def linear(seed: int) -> nn.Module:
@@ -48,14 +48,14 @@ def linear(seed: int) -> nn.Module:
 def trained(name: str) -> nn.Module:
     """A network as if trained: logits, and what batch norm remembers, are as large as learnt ones."""
     torch.manual_seed(0)
-    network = weights.build(
-        weights.Facts(
+    network = weights.build_model(
+        weights.ModelConfig(
             network=name, emotions=EMOTIONS, size=32, dropout=0.5, input_px=48 if name == "mobilenet" else None
         )
     )
     with torch.inference_mode():
         for _ in range(3):
-            network.train()(weights.as_input(torch.rand(8, 32, 32)))
+            network.train()(weights.normalize_faces(torch.rand(8, 32, 32)))
         list(network.parameters())[-2].mul_(20)
     return network.eval()
 
@@ -68,25 +68,25 @@ def exported(path: Path, faces: np.ndarray) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["improved_se", "se_resnet9", "mobilenet"])
 def test_logits_are_those_of_the_network(name: str, tmp_path: Path) -> None:
     one = package({name: trained(name)}, ["plain"])
-    onnx.export(one, tmp_path / "model.onnx")
-    wanted = inference.logits(one.networks[name], FACES, views=["plain"], batch=2, precision="fp32")
+    onnx.export_onnx(one, tmp_path / "model.onnx")
+    wanted = inference.predict_logits(one.networks[name], FACES, views=["plain"], batch=2, precision="fp32")
     found = exported(tmp_path / "model.onnx", FACES)["logits"]
     assert np.ptp(wanted) > 0.3
     np.testing.assert_allclose(found[:, 0], wanted, atol=1e-4, rtol=0)
 
 
 @pytest.fixture(scope="module")
-def voted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bundle.Package, Path]:
+def voted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bundle.ModelPackage, Path]:
     both = package({"one": linear(0), "other": linear(1)}, ["plain", "flip", "ten_crop"])
     path = tmp_path_factory.mktemp("exported") / "new" / "model.onnx"
-    onnx.export(both, path)
+    onnx.export_onnx(both, path)
     return both, path
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_probabilities_are_those_of_the_package(voted: tuple[bundle.Package, Path], count: int) -> None:
+def test_probabilities_are_those_of_the_package(voted: tuple[bundle.ModelPackage, Path], count: int) -> None:
     both, path = voted
-    fp32 = bundle.Package(both.about.model_copy(update={"precision": "fp32"}), both.networks)
+    fp32 = bundle.ModelPackage(both.manifest.model_copy(update={"precision": "fp32"}), both.networks)
     found = exported(path, FACES[:count])
     assert found["logits"].shape == (count, 2, 12, 3)
     np.testing.assert_allclose(found["probabilities"], fp32(FACES[:count]), atol=1e-5)
@@ -94,19 +94,19 @@ def test_probabilities_are_those_of_the_package(voted: tuple[bundle.Package, Pat
 
 
 def test_the_metadata_are_those_of_the_package_and_nothing_of_this_machine(
-    voted: tuple[bundle.Package, Path],
+    voted: tuple[bundle.ModelPackage, Path],
 ) -> None:
     both, path = voted
     told = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
-    assert {key: json.loads(value) for key, value in told.items()} == both.about.model_dump(mode="json")
+    assert {key: json.loads(value) for key, value in told.items()} == both.manifest.model_dump(mode="json")
     assert b"exporting.py" not in path.read_bytes()
     assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
 
 
 def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx, "as_input", lambda faces: weights.as_input(faces * 1.01))
+    monkeypatch.setattr(onnx, "as_input", lambda faces: weights.normalize_faces(faces * 1.01))
     with pytest.raises(InputError, match=r"ONNX Runtime .* nothing was written"):
-        onnx.export(package({"one": linear(0)}, ["plain"]), tmp_path / "model.onnx")
+        onnx.export_onnx(package({"one": linear(0)}, ["plain"]), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -114,10 +114,10 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     one = package({"one": linear(0)}, ["plain"])
     (tmp_path / "kept").touch()
     with pytest.raises(InputError, match="is a folder; give the name of a file"):
-        onnx.export(one, tmp_path)
+        onnx.export_onnx(one, tmp_path)
     assert (tmp_path / "kept").exists()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert onnx.check(one, tmp_path / "none.onnx") is None
+    assert onnx.compare_logits(one, tmp_path / "none.onnx") is None
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(InputError, match=r"onnxscript is not installed.*pip install '\.\[export\]'"):
-        onnx.export(one, tmp_path / "model.onnx")
+        onnx.export_onnx(one, tmp_path / "model.onnx")

@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import fer
-from fer.data.media.detection import Box
-from fer.data.synthetic.portraits import portrait
+from fer.data.media.detection import FaceBox
+from fer.data.synthetic.portraits import draw_portrait
 from fer.runtime.errors import InputError
-from fer.runtime.parallel import IN_FLIGHT
-from fer.serving.face_finder import FACE_PX, Faces, Rules, find
-from fer.serving.inputs import Input, Inputs
-from fer.serving.outputs import columns
-from fer.serving.package.bundle import Package
+from fer.runtime.parallel import MAX_PENDING_PER_WORKER
+from fer.serving.face_finder import MAX_CROP_PX, FaceFinderSettings, FaceMode, find_faces
+from fer.serving.inputs import ImageInput, InputLoader
+from fer.serving.outputs import result_columns
+from fer.serving.package.bundle import ModelPackage
 from fer.serving.predictor import Predictor
 
 SEEN = 52  # a drawn person whom the cascade takes for a face
-PORTRAIT = np.asarray(portrait("neutral", 0.0, np.random.default_rng(SEEN)))
+PORTRAIT = np.asarray(draw_portrait("neutral", 0.0, np.random.default_rng(SEEN)))
 SMALL = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
 WALL = np.full((200, 300, 3), 130, np.uint8)
 
@@ -75,20 +75,20 @@ def statuses(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def test_a_face_is_found_where_it_is_and_named_as_the_networks_name_it(predictor: Predictor) -> None:
-    (face,) = predictor.look(photograph())
+    (face,) = predictor.predict_image(photograph())
     assert 150 <= face.box.x + face.box.width / 2 <= 350
     assert 50 <= face.box.y + face.box.height / 2 <= 250
     (probs,) = predictor.package(face.face[None])
     assert list(face.probabilities.values()) == pytest.approx(probs.tolist(), abs=1e-6)
     assert face.label == EMOTIONS[int(probs.argmax())]
     assert face.confidence == max(face.probabilities.values())
-    assert predictor.look(WALL) == []
+    assert predictor.predict_image(WALL) == []
 
 
 def test_below_its_threshold_a_prediction_abstains(tmp_path: Path) -> None:
     accepted = {}
     for name, thresholds in {"all": (0.0, 0.0), "none": (1.1, 1.1)}.items():
-        (face,) = Predictor.load(write_package(tmp_path / name, thresholds=thresholds)).look(SMALL)
+        (face,) = Predictor.load(write_package(tmp_path / name, thresholds=thresholds)).predict_image(SMALL)
         accepted[name] = face.accepted
     assert accepted == {"all": True, "none": False}
 
@@ -96,32 +96,32 @@ def test_below_its_threshold_a_prediction_abstains(tmp_path: Path) -> None:
 def test_a_confidence_at_its_threshold_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = Predictor.load(write_package(tmp_path / "package", thresholds=(0.7, 0.7)))
     for probs, accepted in (((0.7, 0.3), True), ((0.699, 0.301), False)):
-        monkeypatch.setattr(Package, "__call__", lambda self, faces, probs=probs: np.array([probs], np.float32))
-        (face,) = predictor.look(SMALL)
+        monkeypatch.setattr(ModelPackage, "__call__", lambda self, faces, probs=probs: np.array([probs], np.float32))
+        (face,) = predictor.predict_image(SMALL)
         assert (face.label, face.accepted) == ("angry", accepted)
 
 
 @pytest.mark.parametrize(
     ("height", "width", "faces", "whole"),
     [
-        (FACE_PX, FACE_PX, "auto", True),
-        (FACE_PX, FACE_PX - 12, "auto", True),
-        (FACE_PX, FACE_PX - 13, "auto", False),
-        (FACE_PX + 1, FACE_PX + 1, "auto", False),
+        (MAX_CROP_PX, MAX_CROP_PX, "auto", True),
+        (MAX_CROP_PX, MAX_CROP_PX - 12, "auto", True),
+        (MAX_CROP_PX, MAX_CROP_PX - 13, "auto", False),
+        (MAX_CROP_PX + 1, MAX_CROP_PX + 1, "auto", False),
         (300, 400, "auto", False),
         (300, 400, "whole", True),
-        (FACE_PX, FACE_PX, "detect", False),
+        (MAX_CROP_PX, MAX_CROP_PX, "detect", False),
     ],
 )
 def test_small_squares_are_faces_and_other_pictures_are_searched(
-    height: int, width: int, faces: Faces, whole: bool, tmp_path: Path
+    height: int, width: int, faces: FaceMode, whole: bool, tmp_path: Path
 ) -> None:
     picture = np.full((height, width, 3), 130, np.uint8)
-    rules = Rules(size=16, align=False, faces=faces)
+    rules = FaceFinderSettings(size=16, align=False, faces=faces)
     for form in (picture, Image.fromarray(picture), save(tmp_path / "a.png", picture)):
-        found = find(form, rules)
+        found = find_faces(form, rules)
         side = float(min(height, width))
-        square = Box((width - side) // 2, (height - side) // 2, side, side, None, None)
+        square = FaceBox((width - side) // 2, (height - side) // 2, side, side, None, None)
         assert [each.box for each in found] == ([square] if whole else [])
 
 
@@ -131,7 +131,7 @@ def test_a_whole_picture_is_seen_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # turned a quarter clockwise to be seen
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
-    (face,) = find(tmp_path / "a.png", Rules(16, False, "whole"))
+    (face,) = find_faces(tmp_path / "a.png", FaceFinderSettings(16, False, "whole"))
     assert (face.box.x, face.box.y, face.box.width) == (0, 30, 40)
     assert face.face[:6].min() > 200 > 50 > face.face[-6:].max()
 
@@ -140,16 +140,16 @@ def test_faces_are_turned_if_those_that_the_networks_learnt_from_were(package: P
     turn = cv2.getRotationMatrix2D((100, 100), 15, 1)
     tilted = cv2.warpAffine(cv2.resize(PORTRAIT, (200, 200)), turn, (200, 200), borderMode=cv2.BORDER_REPLICATE)
     plain, aligned = (
-        Predictor.load(folder, faces="whole").look(tilted)[0].face
+        Predictor.load(folder, faces="whole").predict_image(tilted)[0].face
         for folder in (package, write_package(tmp_path / "package", align=True))
     )
     assert not np.array_equal(plain, aligned)
 
 
 @drawing(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["auto", "whole", "detect"]), st.booleans())
-def test_no_shape_of_picture_is_too_much(height: int, width: int, faces: Faces, align: bool) -> None:
+def test_no_shape_of_picture_is_too_much(height: int, width: int, faces: FaceMode, align: bool) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    for found in find(picture, Rules(16, align, faces)):
+    for found in find_faces(picture, FaceFinderSettings(16, align, faces)):
         assert found.face.shape == (16, 16)
 
 
@@ -173,13 +173,13 @@ def test_a_picture_is_taken_for_the_same_in_every_form(predictor: Predictor, tmp
 
 def test_the_table_is_tidy(predictor: Predictor) -> None:
     table = predictor([SMALL, WALL])
-    assert list(table) == columns(EMOTIONS)
+    assert list(table) == result_columns(EMOTIONS)
     assert table.loc[0, ["face", "x", "y", "w", "h"]].tolist() == [0, 0, 0, 48, 48]
     assert table.loc[0, "p_angry"] + table.loc[0, "p_happy"] == pytest.approx(1, abs=1e-5)
     assert table["status"].tolist() == ["ok", "no_face"]
     assert table.loc[1, ["face", "x", "label", "accepted", "p_angry"]].isna().all()
     assert str(table["accepted"].dtype) == "boolean"
-    assert set(table["model"]) == {predictor.package.about.id}
+    assert set(table["model"]) == {predictor.package.manifest.id}
 
 
 @pytest.mark.parametrize("wrong", [7, None, [7], np.zeros((4, 4)), [np.zeros((4, 4), np.float32)], [np.zeros((0, 4))]])
@@ -229,25 +229,25 @@ def test_rows_come_in_order_whatever_the_batch_and_however_many_threads(
     assert statuses(one) == [(f"{k:02}.png", "unreadable" if k == 5 else "ok") for k in range(12)]
     assert one["p_angry"].nunique() == 11
     monkeypatch.setenv("FER_NPROC", "3")
-    monkeypatch.setattr("fer.serving.predictor.BATCH", 5)
+    monkeypatch.setattr("fer.serving.predictor.IMAGE_BATCH", 5)
     pd.testing.assert_frame_equal(predictor(tmp_path), one, atol=1e-5)
 
 
 def test_pictures_are_taken_only_as_they_are_needed(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
-    monkeypatch.setattr("fer.serving.predictor.BATCH", 8)
+    monkeypatch.setattr("fer.serving.predictor.IMAGE_BATCH", 8)
     taken = 0
 
-    def endless() -> Iterator[Input]:
+    def endless() -> Iterator[ImageInput]:
         nonlocal taken
         while True:
             taken += 1
-            yield Input(str(taken), SMALL)
+            yield ImageInput(str(taken), SMALL)
 
     stream = predictor.stream(endless())
     for done in range(60):
-        assert next(stream).input.picture is None
-        assert taken - done <= 8 + 2 * IN_FLIGHT
+        assert next(stream).input.image is None
+        assert taken - done <= 8 + 2 * MAX_PENDING_PER_WORKER
     stream.close()
     assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
 
@@ -270,10 +270,10 @@ def test_a_folder_gives_its_pictures_in_order_and_a_row_for_what_can_not_be_read
         archive.write(tmp_path / "b.png", "in/one.png")
         archive.writestr("../two.png", b"x")
         archive.writestr("three.txt", b"x")
-    inputs = Inputs()
+    inputs = InputLoader()
     seen = [
         (str(Path(each.input.source).relative_to(tmp_path)), each.status)
-        for each in predictor.stream(inputs.named(str(tmp_path)))
+        for each in predictor.stream(inputs.load(str(tmp_path)))
     ]
     assert seen == [
         ("link", "unreadable"),
@@ -339,7 +339,7 @@ def test_every_frame_of_a_video_has_a_row_with_its_time(predictor: Predictor, tm
     assert table["frame"].tolist() == list(range(10))
     assert table["time_s"].tolist() == pytest.approx([number / 10 for number in range(10)], abs=1e-3)
     assert table["status"].tolist() == ["ok", "no_face"] * 5
-    assert predictor(path, per_second=2.0)["frame"].tolist() == [0, 5]
+    assert predictor(path, frames_per_second=2.0)["frame"].tolist() == [0, 5]
 
 
 def test_a_video_in_an_archive_is_a_video(predictor: Predictor, tmp_path: Path) -> None:
@@ -377,6 +377,6 @@ def test_a_video_that_changes_its_size_goes_on_in_that_of_its_first_frame(predic
 def test_neither_pipes_nor_cameras_that_can_not_be_are_opened(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.zip", "c.png"):
         os.mkfifo(tmp_path / name)
-    named = [item for source in (str(tmp_path), "9" * 5000, "9" * 30) for item in Inputs().named(source)]
-    told = [str(item.picture).partition(":")[0] for item in named]
+    named = [item for source in (str(tmp_path), "9" * 5000, "9" * 30) for item in InputLoader().load(source)]
+    told = [str(item.image).partition(":")[0] for item in named]
     assert told == ["special file"] * 3 + ["missing"] * 2

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as reference
 
-from fer.training.augmentation import ERASED_AREA, balancing_rows, mix, transform
+from fer.training.augmentation import ERASED_AREA, mixup, select_rows_to_copy, transform_faces
 from fer.training.params import Transforms
 
 NONE = Transforms(
@@ -20,7 +20,7 @@ def smooth_faces(n: int) -> torch.Tensor:
 
 
 def changed(faces: torch.Tensor, seed: int = 0, **amounts: float) -> torch.Tensor:
-    return transform(faces, NONE.model_copy(update=amounts), torch.Generator().manual_seed(seed))
+    return transform_faces(faces, NONE.model_copy(update=amounts), torch.Generator().manual_seed(seed))
 
 
 def test_without_amounts_nothing_changes() -> None:
@@ -101,7 +101,7 @@ def test_copies_reach_the_balance_without_repeating_a_face_too_often(
     labels: list[int], balance: float, max_copies: int, seed: int
 ) -> None:
     label = np.array(labels)
-    rows = balancing_rows(label, balance, max_copies, np.random.default_rng(seed))
+    rows = select_rows_to_copy(label, balance, max_copies, np.random.default_rng(seed))
     assert np.bincount(rows, minlength=1).max(initial=0) <= max_copies
     counts, copied = np.bincount(label), np.bincount(label[rows], minlength=label.max() + 1)
     for value, count in enumerate(counts):
@@ -114,7 +114,7 @@ def test_copies_reach_the_balance_without_repeating_a_face_too_often(
 @given(st.floats(0, 1))
 def test_mixing_blends_faces_and_goals_alike(share: float) -> None:
     faces, goals = torch.rand(5, 4, 4), torch.eye(5)
-    mixed, mixed_goals = mix(faces, goals, share)
+    mixed, mixed_goals = mixup(faces, goals, share)
     torch.testing.assert_close(mixed, share * faces + (1 - share) * faces.flip(0))
     torch.testing.assert_close(mixed_goals, share * goals + (1 - share) * goals.flip(0))
-    assert torch.equal(mix(faces, goals, 1.0)[0], faces)
+    assert torch.equal(mixup(faces, goals, 1.0)[0], faces)

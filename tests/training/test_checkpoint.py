@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from test_training import RECIPE, SCHEDULES, TRANSFORMS, examples, same, small_network
 from torch import nn
 
-from fer.nn.inference import placed
-from fer.runtime.errors import CutShortError, InputError
+from fer.nn.inference import to_device
+from fer.runtime.errors import InputError, StoppedError
 from fer.training import checkpoint, loop
-from fer.training.examples import Unlabelled
+from fer.training.examples import UnlabelledPool
 from fer.training.params import Online, Phase, Transfer
 
 STEPS = 24  # in four epochs
@@ -37,7 +37,7 @@ def learnt(
     recipe = RECIPE.model_copy(update=changes)
     layers = small_network(recipe.dropout)
     body = nn.Sequential(*layers[:3], nn.Conv2d(4, 4, 3, padding=1), *layers[3:5])
-    network = placed(nn.Sequential(OrderedDict(backbone=body, head=layers[5:])), torch.device("cpu"))
+    network = to_device(nn.Sequential(OrderedDict(backbone=body, head=layers[5:])), torch.device("cpu"))
     taken = 0
 
     def look(module: nn.Module, faces: Any) -> None:
@@ -52,9 +52,9 @@ def learnt(
         taken += 1
 
     network.register_forward_pre_hook(look)
-    pool = Unlabelled(examples(64, 5).pixels, ONLINE, "soft", 3, None) if online else None
+    pool = UnlabelledPool(examples(64, 5).pixels, ONLINE, "soft", 3, None) if online else None
     try:
-        curve = loop.learn(
+        curve = loop.train_network(
             network,
             examples(96, 0),
             examples(60, 1),
@@ -67,7 +67,7 @@ def learnt(
             unlabelled=pool,
             checkpoint=path,
         )
-    except (PowerCutError, CutShortError) as error:
+    except (PowerCutError, StoppedError) as error:
         error.add_note(str(taken))
         raise
     return network.state_dict(), curve, taken
@@ -84,10 +84,10 @@ def test_the_weights_are_those_of_a_training_that_was_not_cut_short(
 ) -> None:
     whole, curve, steps = learnt(None, **changes)
     cut_at = min(cut_at, steps - 1)
-    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", -1)
+    monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_SECONDS", -1)
     with pytest.raises(PowerCutError):
         learnt(tmp_path / "kept", cut_at=cut_at, **changes)
-    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 1e9)
+    monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_SECONDS", 1e9)
     resumed, curve_resumed, taken = learnt(tmp_path / "kept", **changes)
     assert same(whole, resumed)
     assert curve == curve_resumed
@@ -101,7 +101,7 @@ def test_a_process_that_is_told_to_end_keeps_its_last_step(
 ) -> None:
     whole, _, steps = learnt(None)
     before = signal.getsignal(by)
-    with pytest.raises(CutShortError, match="goes on from here"):
+    with pytest.raises(StoppedError, match="goes on from here"):
         learnt(tmp_path / "kept", cut_at=9, by=by)
     assert signal.getsignal(by) == before
     assert "going on" not in capsys.readouterr().out
@@ -125,7 +125,7 @@ def test_a_process_that_is_told_to_end_after_the_last_step_keeps_it(
         return validate(*given)
 
     monkeypatch.setattr(loop, "validate", told)
-    with pytest.raises(CutShortError, match="goes on from here"):
+    with pytest.raises(StoppedError, match="goes on from here"):
         learnt(tmp_path / "kept")
     resumed, curve_resumed, taken = learnt(tmp_path / "kept")
     assert same(whole, resumed)
@@ -135,7 +135,7 @@ def test_a_process_that_is_told_to_end_after_the_last_step_keeps_it(
 def test_what_follows_from_something_else_is_begun_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", -1)
+    monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_SECONDS", -1)
     with pytest.raises(PowerCutError):
         learnt(tmp_path / "kept", cut_at=9)
     for changes in ({"seed": 1}, {"epochs": 5}, {"label_smoothing": 0.0}):
@@ -158,7 +158,7 @@ def test_what_follows_from_something_else_is_begun_anew(
 def test_a_damaged_file_is_told_and_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: Any
 ) -> None:
-    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", -1)
+    monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_SECONDS", -1)
     with pytest.raises(PowerCutError):
         learnt(tmp_path / "kept", cut_at=9)
     (tmp_path / "kept").write_bytes(damage((tmp_path / "kept").read_bytes()))
@@ -168,13 +168,13 @@ def test_a_damaged_file_is_told_and_not_used(
 
 def test_the_fingerprint_is_of_arrays_values_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = (np.arange(3), "x", 1.5)
-    one = checkpoint.fingerprint(*facts)
-    assert one == checkpoint.fingerprint(*facts)
-    assert one != checkpoint.fingerprint(np.arange(4), "x", 1.5)
-    assert one != checkpoint.fingerprint(np.arange(3), "x", 1.25)
+    one = checkpoint.compute_fingerprint(*facts)
+    assert one == checkpoint.compute_fingerprint(*facts)
+    assert one != checkpoint.compute_fingerprint(np.arange(4), "x", 1.5)
+    assert one != checkpoint.compute_fingerprint(np.arange(3), "x", 1.25)
     (tmp_path / "other.py").write_text("other code")
-    monkeypatch.setattr(checkpoint, "CODE", tmp_path)
-    assert one != checkpoint.fingerprint(*facts)
+    monkeypatch.setattr(checkpoint, "CODE_FOLDER", tmp_path)
+    assert one != checkpoint.compute_fingerprint(*facts)
 
 
 @pytest.mark.parametrize("about", [None, {}, {"fingerprint": "x"}])
@@ -183,14 +183,14 @@ def test_a_file_of_something_else_is_no_checkpoint(
     tmp_path: Path, about: dict[str, str] | None, state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_file({"0": torch.zeros(2)}, tmp_path / "c", about and about | {"state": state})
-    assert checkpoint.Checkpoint(tmp_path / "c", "x").aside == {}
+    assert checkpoint.Checkpoint(tmp_path / "c", "x").metadata == {}
     assert "training from the beginning" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("state", ["", ', ["network", 7]', ', ["network", {"pairs": []}]'])
 def test_a_checkpoint_without_its_parts_is_refused(tmp_path: Path, state: str) -> None:
     tensors = {"0": torch.zeros(2)}
-    about = {"fingerprint": "x", "crc": checkpoint._crc(tensors)}
+    about = {"fingerprint": "x", "crc": checkpoint._checksum(tensors)}
     about["state"] = f'{{"pairs": [["aside", {{"pairs": []}}]{state}]}}'
     save_file(tensors, tmp_path / "c", about)
     with pytest.raises(InputError, match="damaged"):

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer.core.labels import COLUMNS
+from fer.core.labels import TABLE_COLUMNS
 from fer.params import load_params
 from fer.runtime.errors import InputError
-from fer.training.examples import read_labelled, read_pseudo_labelled, read_unlabelled
+from fer.training.examples import read_labelled_sets, read_pseudo_labelled_set, read_unlabelled_pool
 
 EMOTIONS = ("happy", "sad")
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     table = pd.DataFrame({"id": list("abcd"), "fold": ["train", "unlabelled", "valid", "train"]})
     table = table.assign(emotion=["sad", "", "sad", "happy"], votes=["sad:6 happy:2 NF:2", "", "sad:6 happy:4", ""])
     table = table.assign(source="mine", group="", twin_in_train=False, reason="")
-    table[list(COLUMNS)].to_csv(tmp_path / "table.csv", index=False)
+    table[list(TABLE_COLUMNS)].to_csv(tmp_path / "table.csv", index=False)
     return tmp_path
 
 
@@ -33,7 +33,7 @@ def test_a_face_is_learnt_as_its_label_or_its_votes_and_validated_as_its_label(
     folder: Path, targets: str, first: list[float]
 ) -> None:
     paths = folder / "faces.npy", folder / "table.csv", folder / "augmented"
-    train, valid = read_labelled(*paths, EMOTIONS, targets)
+    train, valid = read_labelled_sets(*paths, EMOTIONS, targets)
     assert train.pixels[:, 0, 0].tolist() == [0, 3, 9]
     assert train.targets.tolist() == [first, [1, 0], first]
     assert train.weights.tolist() == [1, 1, 1]
@@ -56,13 +56,13 @@ def test_accepted_faces_are_learnt_as_they_were_labelled(
     np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
     np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
     rules = RETRAIN.model_copy(update={"labels": labels, "weight": weight})
-    found = read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, rules)
+    found = read_pseudo_labelled_set(folder / "faces.npy", folder / "table.csv", folder, rules)
     assert (found.targets.tolist(), found.weights.tolist()) == (targets, weights)
     assert found.pixels[:, 0, 0].tolist() == [1] * len(weights)
     np.save(folder / "reviewed.npy", np.array([False, True, False, False]))
-    assert read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, rules).weights.tolist() == [1], (
-        "as a label counts"
-    )
+    assert read_pseudo_labelled_set(folder / "faces.npy", folder / "table.csv", folder, rules).weights.tolist() == [
+        1
+    ], "as a label counts"
 
 
 @pytest.mark.parametrize("fold", ["test", "valid", "train", "excluded"])
@@ -74,7 +74,7 @@ def test_a_label_for_a_face_outside_the_pool_is_refused(folder: Path, fold: str)
     np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
     np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
     with pytest.raises(InputError, match=f"row 1, a face of the fold {fold}, .* only unlabelled ones may be"):
-        read_pseudo_labelled(folder / "faces.npy", folder / "table.csv", folder, RETRAIN)
+        read_pseudo_labelled_set(folder / "faces.npy", folder / "table.csv", folder, RETRAIN)
 
 
 @pytest.mark.parametrize(("alignment", "wanted"), [("none", None), ("valid", [0, 1]), ("uniform", [0.5, 0.5])])
@@ -83,14 +83,14 @@ def test_the_pool_is_labelled_in_every_step_where_that_is_asked_for(
 ) -> None:
     paths = folder / "faces.npy", folder / "table.csv"
     np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
-    _, valid = read_labelled(*paths, folder / "augmented", EMOTIONS, "labels")
+    _, valid = read_labelled_sets(*paths, folder / "augmented", EMOTIONS, "labels")
     online = RETRAIN.online.model_copy(update={"policy": "fixmatch", "alignment": alignment})
-    found = read_unlabelled(*paths, folder, RETRAIN.model_copy(update={"online": online}), valid)
+    found = read_unlabelled_pool(*paths, folder, RETRAIN.model_copy(update={"online": online}), valid)
     assert found is not None
     assert found.pixels[:, 0, 0].tolist() == [1]
-    assert (None if found.wanted is None else found.wanted.tolist()) == wanted
-    assert found.classes == 2
-    assert read_unlabelled(*paths, folder, RETRAIN, valid) is None, "as params.yaml has it"
+    assert (None if found.target_prior is None else found.target_prior.tolist()) == wanted
+    assert found.n_classes == 2
+    assert read_unlabelled_pool(*paths, folder, RETRAIN, valid) is None, "as params.yaml has it"
 
 
 @pytest.mark.parametrize("unlabelled", [False, True])
@@ -99,6 +99,6 @@ def test_a_pool_that_is_empty_or_was_reviewed_is_none(folder: Path, unlabelled: 
     np.save(folder / "reviewed.npy", np.full(4, unlabelled))
     if not unlabelled:
         table.write_text(table.read_text().replace("unlabelled", "excluded"))
-    _, valid = read_labelled(faces, table, None, EMOTIONS, "labels")
+    _, valid = read_labelled_sets(faces, table, None, EMOTIONS, "labels")
     online = RETRAIN.online.model_copy(update={"policy": "fixmatch"})
-    assert read_unlabelled(faces, table, folder, RETRAIN.model_copy(update={"online": online}), valid) is None
+    assert read_unlabelled_pool(faces, table, folder, RETRAIN.model_copy(update={"online": online}), valid) is None

@@ -16,19 +16,28 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fer.runtime.errors import InputError
 from fer.training import loop
-from fer.training.examples import Examples
+from fer.training.examples import LabelledSet
 from fer.training.optim import learning_rate_factor, make_optimizer
-from fer.training.params import SGD, Adaptive, Plateau, Recipe, Restarts, Smooth, Steps, Transforms
+from fer.training.params import (
+    SGD,
+    AdaptiveOptimizer,
+    PlateauSchedule,
+    Recipe,
+    RestartSchedule,
+    SmoothSchedule,
+    StepSchedule,
+    Transforms,
+)
 
 TRANSFORMS = Transforms(
     flip=0.5, rotation_degrees=5.0, shift=0.05, zoom=0.05, shear_degrees=2.0, brightness=0.1, contrast=0.1, erasing=0.1
 )
-ADAMW = Adaptive(kind="adamw", lr=0.01, weight_decay=0.01)
+ADAMW = AdaptiveOptimizer(kind="adamw", lr=0.01, weight_decay=0.01)
 RECIPE = Recipe(
     epochs=4,
     batch=16,
     optimizer=ADAMW,
-    schedule=Smooth(kind="one_cycle", warmup=0.25),
+    schedule=SmoothSchedule(kind="one_cycle", warmup=0.25),
     targets="labels",
     dropout=0.2,
     label_smoothing=0.1,
@@ -43,12 +52,12 @@ OPTIMIZERS = {
     "sgd": SGD.model_copy(update={"nesterov": False}),
     "sgd without momentum": SGD.model_copy(update={"nesterov": False, "momentum": 0.0}),
     "nesterov": SGD,
-    "adadelta": Adaptive(kind="adadelta", lr=1.0, weight_decay=0.0),
-} | {kind: Adaptive(kind=kind, lr=0.01, weight_decay=0.01) for kind in ("adam", "adamw", "rmsprop", "adagrad")}
-SCHEDULES = {kind: Smooth(kind=kind, warmup=0.1) for kind in ("constant", "cosine", "one_cycle")} | {
-    "step": Steps(kind="step", warmup=0.1, every=0.3, factor=0.1),
-    "restarts": Restarts(kind="restarts", warmup=0.1, cycles=2),
-    "plateau": Plateau(kind="plateau", factor=0.1, patience=1),
+    "adadelta": AdaptiveOptimizer(kind="adadelta", lr=1.0, weight_decay=0.0),
+} | {kind: AdaptiveOptimizer(kind=kind, lr=0.01, weight_decay=0.01) for kind in ("adam", "adamw", "rmsprop", "adagrad")}
+SCHEDULES = {kind: SmoothSchedule(kind=kind, warmup=0.1) for kind in ("constant", "cosine", "one_cycle")} | {
+    "step": StepSchedule(kind="step", warmup=0.1, every=0.3, factor=0.1),
+    "restarts": RestartSchedule(kind="restarts", warmup=0.1, cycles=2),
+    "plateau": PlateauSchedule(kind="plateau", factor=0.1, patience=1),
 }
 OTHER = {
     "epochs": 3,
@@ -72,7 +81,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def examples(n: int, seed: int) -> Examples:
+def examples(n: int, seed: int) -> LabelledSet:
     """Three emotions: a bright stripe left, in the middle or below; the first is as common as both others."""
     random = np.random.default_rng(seed)
     label = random.permutation(n) * 4 // n
@@ -81,7 +90,7 @@ def examples(n: int, seed: int) -> Examples:
     for face, emotion in zip(pixels, label, strict=True):
         stripe = (face[:, :4], face[:, 6:10], face[12:])[emotion]
         stripe += np.uint8(100)
-    return Examples(pixels, np.eye(3, dtype=np.float32)[label], np.ones(n, dtype=np.float32))
+    return LabelledSet(pixels, np.eye(3, dtype=np.float32)[label], np.ones(n, dtype=np.float32))
 
 
 def small_network(dropout: float = 0.2) -> nn.Module:
@@ -98,7 +107,7 @@ def small_network(dropout: float = 0.2) -> nn.Module:
 
 
 def trained(
-    train: Examples | None = None,
+    train: LabelledSet | None = None,
     transforms: Transforms = TRANSFORMS,
     steps: int = 40,
     seed: int = 0,
@@ -106,7 +115,7 @@ def trained(
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     recipe = RECIPE.model_copy(update=changes)
     network = small_network(recipe.dropout)
-    curve = loop.fit(
+    curve = loop.train_phase(
         network,
         examples(96, 0) if train is None else train,
         examples(60, 1),
@@ -180,9 +189,9 @@ def test_every_schedule_goes_its_own_way_and_no_number_of_it_is_dead() -> None:
 
 def test_a_weight_of_zero_hides_a_face_and_targets_may_be_soft() -> None:
     faces = examples(96, 0)
-    wrong = Examples(faces.pixels, np.roll(faces.targets, 1, axis=1), np.zeros(96, dtype=np.float32))
-    assert same(trained(faces + wrong)[0], trained(faces + Examples(faces.pixels, faces.targets, wrong.weights))[0])
-    soft = Examples(faces.pixels, 0.6 * faces.targets + np.float32(0.4 / 3), faces.weights)
+    wrong = LabelledSet(faces.pixels, np.roll(faces.targets, 1, axis=1), np.zeros(96, dtype=np.float32))
+    assert same(trained(faces + wrong)[0], trained(faces + LabelledSet(faces.pixels, faces.targets, wrong.weights))[0])
+    soft = LabelledSet(faces.pixels, 0.6 * faces.targets + np.float32(0.4 / 3), faces.weights)
     assert not same(trained(faces)[0], trained(soft)[0])
 
 
@@ -204,7 +213,7 @@ def test_the_steps_do_not_depend_on_the_number_of_faces() -> None:
 
 def test_a_loss_that_is_no_number_stops_with_what_to_do() -> None:
     faces = examples(96, 0)
-    broken = Examples(faces.pixels, faces.targets, np.full(96, np.inf, dtype=np.float32))
+    broken = LabelledSet(faces.pixels, faces.targets, np.full(96, np.inf, dtype=np.float32))
     with pytest.raises(InputError, match=r"the loss of small is (inf|nan) in epoch 1; lower train\.optimizer\.lr"):
         trained(broken)
 
@@ -217,11 +226,11 @@ def test_a_validation_loss_that_is_no_number_is_told(monkeypatch: pytest.MonkeyP
 
 def test_no_faces_to_learn_from_or_to_validate_on_are_told() -> None:
     with pytest.raises(InputError, match="small: there are no training faces"):
-        trained(Examples(*(getattr(examples(4, 0), key)[:0] for key in ("pixels", "targets", "weights"))))
+        trained(LabelledSet(*(getattr(examples(4, 0), key)[:0] for key in ("pixels", "targets", "weights"))))
     few, options = examples(4, 0), {"transforms": TRANSFORMS, "steps": 4, "seed": 0, "precision": "fp32"}
-    none = Examples(few.pixels[:0], few.targets[:0], few.weights[:0])
+    none = LabelledSet(few.pixels[:0], few.targets[:0], few.weights[:0])
     with pytest.raises(InputError, match="small: there are no validation faces"):
-        loop.fit(small_network(), few, none, recipe=RECIPE, name="small", **options)
+        loop.train_phase(small_network(), few, none, recipe=RECIPE, name="small", **options)
 
 
 def test_with_mixup_the_accuracy_told_is_that_of_the_face_that_shows_most() -> None:
@@ -230,9 +239,9 @@ def test_with_mixup_the_accuracy_told_is_that_of_the_face_that_shows_most() -> N
 
 
 def test_steps_follow_from_faces_epochs_and_batch() -> None:
-    assert loop.steps_for(160, RECIPE) == 40
-    assert loop.steps_for(240, RECIPE) == 60
-    assert loop.steps_for(1, RECIPE) == RECIPE.epochs
+    assert loop.count_steps(160, RECIPE) == 40
+    assert loop.count_steps(240, RECIPE) == 60
+    assert loop.count_steps(1, RECIPE) == RECIPE.epochs
 
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 1000))
@@ -263,7 +272,7 @@ def test_schedules_end_where_their_sources_say() -> None:
 
 
 def test_a_plateau_lowers_the_rate_where_the_validation_loss_stays() -> None:
-    stuck = Adaptive(kind="adamw", lr=1e-6, weight_decay=0.0)
+    stuck = AdaptiveOptimizer(kind="adamw", lr=1e-6, weight_decay=0.0)
     curve = trained(optimizer=stuck, schedule=SCHEDULES["plateau"], ema=0.0, steps=240, epochs=24)[1]
     rates = [row["learning_rate"] for row in curve]
     assert rates[0] == pytest.approx(1e-6)
@@ -275,7 +284,7 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
 
     label = np.array([0] * 6 + [1] * 3 + [2])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=label)
-    ours = loop.balanced_weights(torch.eye(4)[torch.from_numpy(label)])
+    ours = loop.balanced_class_weights(torch.eye(4)[torch.from_numpy(label)])
     np.testing.assert_allclose(ours[:3] * 4 / 3, expected, rtol=1e-6)
     assert ours[3] == 0
 
@@ -291,16 +300,18 @@ def test_biases_and_norms_are_not_decayed() -> None:
 def test_only_long_runs_on_a_gpu_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     network, faster, gpu, cpu = small_network(), small_network(), torch.device("cuda"), torch.device("cpu")
     monkeypatch.setattr(torch, "compile", lambda network, mode: faster)
-    long, short = loop.COMPILED_FROM, loop.COMPILED_FROM - 1
-    assert loop.compiled(network, gpu, long) is faster
-    assert loop.compiled(network, gpu, short) is loop.compiled(network, cpu, long) is network
+    long, short = loop.MIN_STEPS_TO_COMPILE, loop.MIN_STEPS_TO_COMPILE - 1
+    assert loop.compile_network(network, gpu, long) is faster
+    assert loop.compile_network(network, gpu, short) is loop.compile_network(network, cpu, long) is network
 
 
 def test_a_compiled_network_is_trained_as_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured whole and run without a code generator: no line of the loop may depend on how the network is called."""
     plain, plain_curve = trained(dropout=0.0)
     monkeypatch.setattr(
-        loop, "compiled", lambda network, where, steps: torch.compile(network, backend="aot_eager", fullgraph=True)
+        loop,
+        "compile_network",
+        lambda network, where, steps: torch.compile(network, backend="aot_eager", fullgraph=True),
     )
     whole, curve = trained(dropout=0.0)
     assert curve[-1] == pytest.approx(plain_curve[-1], rel=1e-4)
@@ -318,7 +329,7 @@ def test_averaged_weights_are_those_of_torchs_own_average() -> None:
             for weights in network.parameters():
                 weights -= 0.1 * weights.grad
         theirs.update_parameters(network)
-        loop.follow(ours, network, 0.9 if step else 0.0)
+        loop.update_ema(ours, network, 0.9 if step else 0.0)
     for (name, weights), expected in zip(ours.named_parameters(), theirs.module.parameters(), strict=True):
         assert torch.equal(weights, expected), name
     assert torch.equal(ours[1].running_var, theirs.module[1].running_var)

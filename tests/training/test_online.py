@@ -11,10 +11,10 @@ from test_training import RECIPE, TRANSFORMS, examples, same, small_network
 from torch import nn
 
 from fer.pseudo_labels import selection
-from fer.pseudo_labels.policy import aligned, truncated_gaussian
+from fer.pseudo_labels.policy import align_distribution, softmatch_weights
 from fer.training import loop
-from fer.training.examples import Unlabelled
-from fer.training.online import Judge, Labeller
+from fer.training.examples import UnlabelledPool
+from fer.training.online import OnlinePseudoLabeller, ThresholdTracker
 from fer.training.params import Online
 
 CPU = torch.device("cpu")
@@ -25,8 +25,8 @@ def drawn(seed: int, n: int = 40) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.full(3, 0.4), n)
 
 
-def judge(policy: str, decay: float = 0.0, wanted: np.ndarray | None = None) -> Judge:
-    return Judge(RULES.model_copy(update={"policy": policy}), wanted, 3, decay, CPU)
+def judge(policy: str, decay: float = 0.0, wanted: np.ndarray | None = None) -> ThresholdTracker:
+    return ThresholdTracker(RULES.model_copy(update={"policy": policy}), wanted, 3, decay, CPU)
 
 
 @given(st.integers(0, 1000))
@@ -35,8 +35,8 @@ def test_thresholds_and_weights_of_one_batch_are_those_of_numpy(seed: int) -> No
     sure, emotion = probs.max(axis=1), probs.argmax(axis=1)
     expected = {
         "fixmatch": sure >= 0.6,
-        "freematch": sure >= selection.adaptive(probs)[emotion] - 1e-6,
-        "softmatch": truncated_gaussian(sure, sure),
+        "freematch": sure >= selection.freematch_thresholds(probs)[emotion] - 1e-6,
+        "softmatch": softmatch_weights(sure, sure),
     }
     for policy, weights in expected.items():
         judged, found = judge(policy)(torch.from_numpy(probs).float())
@@ -48,7 +48,7 @@ def test_thresholds_and_weights_of_one_batch_are_those_of_numpy(seed: int) -> No
 def test_the_alignment_of_one_batch_is_that_of_numpy(seed: int) -> None:
     probs, wanted = drawn(seed).astype(np.float32), np.array([0.5, 0.3, 0.2])
     judged, _ = judge("fixmatch", wanted=wanted)(torch.from_numpy(probs))
-    np.testing.assert_allclose(judged, aligned(probs, np.ones(40, dtype=bool), wanted), atol=1e-4)
+    np.testing.assert_allclose(judged, align_distribution(probs, np.ones(40, dtype=bool), wanted), atol=1e-4)
 
 
 def test_averages_move_by_what_the_decay_leaves() -> None:
@@ -56,13 +56,13 @@ def test_averages_move_by_what_the_decay_leaves() -> None:
     slow(batch)
     assert slow.confidence.item() == pytest.approx(0.9 / 3 + 0.1 * 0.7)
     assert slow.variance.item() == pytest.approx(0.9 + 0.1 * 0.01)
-    np.testing.assert_allclose(slow.judged, [0.3 + 0.07, 0.3 + 0.03, 0.3], atol=1e-6)
+    np.testing.assert_allclose(slow.p_model_aligned, [0.3 + 0.07, 0.3 + 0.03, 0.3], atol=1e-6)
     slow(batch)
     assert slow.confidence.item() == pytest.approx(0.9 * 0.37 + 0.1 * 0.7)
 
 
-def pool(n: int = 64, labels: str = "soft", wanted: np.ndarray | None = None, **rules: Any) -> Unlabelled:
-    return Unlabelled(examples(n, 5).pixels, RULES.model_copy(update=rules), labels, 3, wanted)
+def pool(n: int = 64, labels: str = "soft", wanted: np.ndarray | None = None, **rules: Any) -> UnlabelledPool:
+    return UnlabelledPool(examples(n, 5).pixels, RULES.model_copy(update=rules), labels, 3, wanted)
 
 
 class Sure(nn.Module):
@@ -73,9 +73,9 @@ class Sure(nn.Module):
         return torch.tensor([[1.0, 1.0, 4.0]]).log().expand(len(faces), 3)
 
 
-def labeller(faces: Unlabelled, batch: int = 16) -> Labeller:
+def labeller(faces: UnlabelledPool, batch: int = 16) -> OnlinePseudoLabeller:
     recipe = RECIPE.model_copy(update={"batch": batch})
-    return Labeller(faces, recipe, TRANSFORMS, 0, "fp32", CPU)
+    return OnlinePseudoLabeller(faces, recipe, TRANSFORMS, 0, "fp32", CPU)
 
 
 @pytest.mark.parametrize(("labels", "goal"), [("soft", [1 / 6, 1 / 6, 2 / 3]), ("hard", [0, 0, 1])])
@@ -90,12 +90,12 @@ def test_a_face_is_learnt_as_what_the_averaged_weights_say(labels: str, goal: li
 
 @pytest.mark.parametrize(("share", "batch", "expected"), [(0.5, 16, 8), (0.01, 16, 1), (0.99, 16, 15), (0.9, 2, 1)])
 def test_every_batch_has_faces_of_both_kinds(share: float, batch: int, expected: int) -> None:
-    assert labeller(pool(share=share), batch).batch == expected
+    assert labeller(pool(share=share), batch).batch_size == expected
 
 
-def learnt(faces: Unlabelled | None) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+def learnt(faces: UnlabelledPool | None) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     network = small_network(RECIPE.dropout)
-    curve = loop.fit(
+    curve = loop.train_phase(
         network,
         examples(24, 0),
         examples(60, 1),

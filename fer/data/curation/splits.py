@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 
-def blocks(cluster: Int[np.ndarray, " n"], groups: Sequence[str]) -> Int[np.ndarray, " n"]:
+def group_ids(cluster: Int[np.ndarray, " n"], groups: Sequence[str]) -> Int[np.ndarray, " n"]:
     """A number for each face, the same for faces that must stay together: of one picture or one group, through any
     chain.
 
@@ -25,22 +25,22 @@ def blocks(cluster: Int[np.ndarray, " n"], groups: Sequence[str]) -> Int[np.ndar
     return connected_components(links, directed=False)[1][:n].astype(np.int64)
 
 
-def carve(
-    considered: Bool[np.ndarray, " n"],
+def hold_out(
+    mask: Bool[np.ndarray, " n"],
     label: Int[np.ndarray, " n"],
-    block: Int[np.ndarray, " n"],
+    group_id: Int[np.ndarray, " n"],
     share: float,
     generator: np.random.Generator,
 ) -> Bool[np.ndarray, " n"]:
-    """A random `share` of the faces in `considered`, about the same share of each label, in whole blocks.
+    """A random `share` of the faces in `mask`, about the same share of each label, in whole blocks.
 
     A block counts for the label that most of its faces have. Of a label with at least two blocks, one is taken and one
     left.
     """
-    rows = np.flatnonzero(considered)
+    rows = np.flatnonzero(mask)
     if not len(rows):
-        return np.zeros(len(considered), dtype=bool)
-    _, block_of, sizes = np.unique(block[rows], return_inverse=True, return_counts=True)
+        return np.zeros(len(mask), dtype=bool)
+    _, block_of, sizes = np.unique(group_id[rows], return_inverse=True, return_counts=True)
     counts = np.zeros((len(sizes), label.max() + 1), dtype=np.int64)
     np.add.at(counts, (block_of, label[rows]), 1)
     main_label = counts.argmax(axis=1)
@@ -50,17 +50,17 @@ def carve(
         wanted = share * sizes[order].sum()
         middle = sizes[order].cumsum() - sizes[order] / 2  # a block goes where most of it lies
         taken[order[: int(np.clip((middle < wanted).sum(), 1, max(len(order) - 1, 0)))]] = True
-    return np.isin(block, np.unique(block[rows])[taken]) & considered
+    return np.isin(group_id, np.unique(group_id[rows])[taken]) & mask
 
 
-def over_budget(
-    considered: Bool[np.ndarray, " n"], label: Int[np.ndarray, " n"], budget: int, generator: np.random.Generator
+def beyond_budget(
+    mask: Bool[np.ndarray, " n"], label: Int[np.ndarray, " n"], budget: int, generator: np.random.Generator
 ) -> Bool[np.ndarray, " n"]:
-    """The faces in `considered` beyond `budget` of each label.
+    """The faces in `mask` beyond `budget` of each label.
 
     With one seed, a smaller budget keeps a part of what a larger one keeps.
     """
-    over = np.zeros(len(considered), dtype=bool)
-    for value in np.unique(label[considered]):
-        over[generator.permutation(np.flatnonzero(considered & (label == value)))[budget:]] = True
+    over = np.zeros(len(mask), dtype=bool)
+    for value in np.unique(label[mask]):
+        over[generator.permutation(np.flatnonzero(mask & (label == value)))[budget:]] = True
     return over

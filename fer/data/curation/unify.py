@@ -7,24 +7,32 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, UInt8
 
-from fer.core.labels import COLUMNS, codes
-from fer.data.curation.duplicates import PRECEDENCE, blank, clusters, contradictory, copies, in_cluster_of, outvoted
-from fer.data.curation.near_duplicates import alike
+from fer.core.labels import TABLE_COLUMNS, encode_labels
+from fer.data.curation.duplicates import (
+    FOLD_PRECEDENCE,
+    cluster_exact_duplicates,
+    expand_to_clusters,
+    find_blank,
+    find_copies,
+    find_label_conflicts,
+    find_minority_labels,
+)
+from fer.data.curation.near_duplicates import cluster_near_duplicates
 from fer.data.curation.params import Unify
-from fer.data.curation.splits import blocks, carve, over_budget
+from fer.data.curation.splits import beyond_budget, group_ids, hold_out
 from fer.runtime.errors import InputError
 
 
 def unify(
-    supplied: pd.DataFrame,
+    records: pd.DataFrame,
     faces: UInt8[np.ndarray, "n size size"],
     emotions: Sequence[str],
-    rules: Unify,
+    settings: Unify,
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """The table, the hidden truth and the report, all in the order of `faces`.
 
-    `supplied` has the columns id, source, emotion, votes, by_rule, fold, group and truth, as the owners have them, ""
+    `records` has the columns id, source, emotion, votes, by_rule, fold, group and truth, as the owners have them, ""
     where they have none, the sources in order of preference. Official test and validation folds keep their members.
     Missing ones are carved out of the training faces, but for those labelled by a rule; labels beyond the budget are
     hidden.
@@ -34,40 +42,42 @@ def unify(
             `rules.leaks` "stop", a training or unlabelled face shares its picture with a test or validation face.
     """
     seeds = np.random.SeedSequence(seed).spawn(3)
-    table = supplied.assign(reason="")
-    label = codes(table["emotion"].where(table["emotion"].isin(emotions), ""), emotions)
+    table = records.assign(reason="")
+    label = encode_labels(table["emotion"].where(table["emotion"].isin(emotions), ""), emotions)
     by_rule = (table["by_rule"] == "yes").to_numpy()
-    fold, notes = owners_folds(table, by_rule)
+    fold, notes = assign_official_folds(table, by_rule)
     as_supplied = fold.copy()
-    identical = clusters(faces)
-    cluster = alike(faces, identical)
-    check_ids(table)
-    if rules.leaks == "stop":
+    identical = cluster_exact_duplicates(faces)
+    cluster = cluster_near_duplicates(faces, identical)
+    check_unique_ids(table)
+    if settings.leaks == "stop":
         check_leaks(table, fold, cluster)
     group = (table["source"] + "/" + table["group"]).where(table["group"] != "", "")
     take = np.where(group != "", cluster.max(initial=-1) + 1 + identical, cluster)
-    for mask, reason in unusable(table, fold, label, cluster, take, blank(faces), rules):
+    for mask, reason in iter_exclusions(table, fold, label, cluster, take, find_blank(faces), settings):
         table.loc[mask, "reason"] = reason
         fold[mask] = "excluded"
 
-    block = blocks(cluster, list(group))
-    for name, share, stream in (("test", rules.test, seeds[0]), ("valid", rules.valid, seeds[1])):
+    block = group_ids(cluster, list(group))
+    for name, share, stream in (("test", settings.test, seeds[0]), ("valid", settings.valid, seeds[1])):
         generator = np.random.default_rng(stream)
         for source in table["source"].unique():
             of_source = (table["source"] == source).to_numpy()
             training = of_source & (fold == "train") & ~by_rule
             if training.any() and not (of_source & (fold == name)).any():
-                held_out = carve(training, label, block, share, generator)
+                held_out = hold_out(training, label, block, share, generator)
                 fold[held_out] = name
                 notes.append(f"{source} has no {name} part: {held_out.sum()} of its training faces are held out")
-    kin = (fold == "unlabelled") & (group != "") & in_cluster_of(np.isin(fold, ["test", "valid"]), block)
+    kin = (fold == "unlabelled") & (group != "") & expand_to_clusters(np.isin(fold, ["test", "valid"]), block)
     table.loc[kin, "reason"] = "of one group with a held-out face"
     fold[kin] = "excluded"
 
     truth = table["truth"].where(fold == "unlabelled", "")
-    if rules.label_budget is not None:
-        hidden = over_budget(fold == "train", label, rules.label_budget, np.random.default_rng(seeds[2]))
-        twin = hidden & in_cluster_of((fold == "train") & ~hidden, cluster)  # takes of one person can be nearly alike
+    if settings.label_budget is not None:
+        hidden = beyond_budget(fold == "train", label, settings.label_budget, np.random.default_rng(seeds[2]))
+        twin = hidden & expand_to_clusters(
+            (fold == "train") & ~hidden, cluster
+        )  # takes of one person can be nearly alike
         fold[hidden], fold[twin] = "unlabelled", "excluded"
         table.loc[hidden, "reason"] = "label hidden by unify.label_budget"
         table.loc[twin, "reason"] = "same picture as a train face"
@@ -76,60 +86,64 @@ def unify(
     table["emotion"], table["votes"] = table["emotion"].mask(silent, ""), table["votes"].mask(silent, "")
     table["fold"] = fold
     official = np.isin(fold, ["test", "valid"]) & (as_supplied != "train")  # one carved out of training is its own twin
-    table["twin_in_train"] = official & in_cluster_of(as_supplied == "train", cluster)
+    table["twin_in_train"] = official & expand_to_clusters(as_supplied == "train", cluster)
     check_folds(table, emotions)
     excluded = table[table["fold"] == "excluded"]
     report = {
         "faces": len(table),
-        "folds": counts(table["fold"]),
-        "emotions": {name: counts(table.loc[table["fold"] == name, "emotion"]) for name in ("train", "valid", "test")},
-        "sources": {name: counts(part["fold"]) for name, part in table.groupby("source", sort=False)},
-        "excluded": counts(excluded["reason"]),
-        "excluded_by_source": {name: counts(part["reason"]) for name, part in excluded.groupby("source", sort=False)},
+        "folds": count_values(table["fold"]),
+        "emotions": {
+            name: count_values(table.loc[table["fold"] == name, "emotion"]) for name in ("train", "valid", "test")
+        },
+        "sources": {name: count_values(part["fold"]) for name, part in table.groupby("source", sort=False)},
+        "excluded": count_values(excluded["reason"]),
+        "excluded_by_source": {
+            name: count_values(part["reason"]) for name, part in excluded.groupby("source", sort=False)
+        },
         "labels_hidden": int((table["reason"] == "label hidden by unify.label_budget").sum()),
-        "identical_twins_as_supplied": twins_as_supplied(as_supplied, identical),
-        "similar_twins_as_supplied": twins_as_supplied(as_supplied, cluster),
+        "identical_twins_as_supplied": count_twins(as_supplied, identical),
+        "similar_twins_as_supplied": count_twins(as_supplied, cluster),
         "notes": notes,
     }
-    return table[list(COLUMNS)], pd.DataFrame({"id": table["id"], "emotion": truth}), report
+    return table[list(TABLE_COLUMNS)], pd.DataFrame({"id": table["id"], "emotion": truth}), report
 
 
-def unusable(
+def iter_exclusions(
     table: pd.DataFrame,
     fold: np.ndarray,
     label: Int[np.ndarray, " n"],
     cluster: Int[np.ndarray, " n"],
-    take: Int[np.ndarray, " n"],
+    exact_cluster: Int[np.ndarray, " n"],
     is_blank: Bool[np.ndarray, " n"],
-    rules: Unify,
+    settings: Unify,
 ) -> Iterator[tuple[Bool[np.ndarray, " n"], str]]:
     """Faces to be excluded, and why; `fold` must be "excluded" for them before the next are asked for.
 
     What a picture is, is said first by its fold: one in a test part is in no other. Then by its source: what the one
-    named first says of it holds, whatever the others say. Then by its label, where `take` numbers the pictures: of one
+    named first says of it holds, whatever the others say. Then by its label, where `exact_cluster` numbers the pictures: of one
     person or film another expression can be nearly the same picture, so faces of a group are told apart unless
     identical.
     """
     number, sources = pd.factorize(table["source"])
     yield np.isin(fold, ["train", "unlabelled"]) & is_blank, "blank picture"
-    for position, higher in enumerate(PRECEDENCE):
-        lower = np.isin(fold, PRECEDENCE[max(position + 1, 2) :])
-        yield lower & in_cluster_of(fold == higher, cluster), f"same picture as a {higher} face"
+    for position, higher in enumerate(FOLD_PRECEDENCE):
+        lower = np.isin(fold, FOLD_PRECEDENCE[max(position + 1, 2) :])
+        yield lower & expand_to_clusters(fold == higher, cluster), f"same picture as a {higher} face"
     for place, source in enumerate(sources):
-        tested = in_cluster_of((fold == "test") & (number == place), cluster)
+        tested = expand_to_clusters((fold == "test") & (number == place), cluster)
         yield tested & (fold == "valid") & (number != place), "same picture as a test face"
-        for name in PRECEDENCE[:3]:
-            known = in_cluster_of((fold == name) & (number == place), cluster)
+        for name in FOLD_PRECEDENCE[:3]:
+            known = expand_to_clusters((fold == name) & (number == place), cluster)
             yield known & (fold == name) & (number > place), f"same picture as a face of {source}"
     yield (table["emotion"] != "").to_numpy() & (label < 0), "emotion is not among those of params.yaml"
-    if rules.contradictions != "keep":
-        rule = contradictory if rules.contradictions == "exclude" else outvoted
-        yield rule(fold == "train", take, label), "same picture with contradictory labels"
+    if settings.contradictions != "keep":
+        rule = find_label_conflicts if settings.contradictions == "exclude" else find_minority_labels
+        yield rule(fold == "train", exact_cluster, label), "same picture with contradictory labels"
     for name in ("train", "unlabelled"):
-        yield copies(fold == name, take), f"copy of another {name} face"
+        yield find_copies(fold == name, exact_cluster), f"copy of another {name} face"
 
 
-def owners_folds(table: pd.DataFrame, by_rule: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, list[str]]:
+def assign_official_folds(table: pd.DataFrame, by_rule: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, list[str]]:
     """Each face's fold as its owner has it; a validation part is the test part where there is no other.
 
     A label that was derived by a rule is for training, whatever the owner's fold.
@@ -145,7 +159,7 @@ def owners_folds(table: pd.DataFrame, by_rule: Bool[np.ndarray, " n"]) -> tuple[
     return fold, notes
 
 
-def check_ids(table: pd.DataFrame) -> None:
+def check_unique_ids(table: pd.DataFrame) -> None:
     twice = np.flatnonzero(table.duplicated(["source", "id"]))
     if len(twice):
         source, id = table.loc[twice[0], ["source", "id"]]
@@ -154,7 +168,7 @@ def check_ids(table: pd.DataFrame) -> None:
 
 def check_leaks(table: pd.DataFrame, fold: np.ndarray, cluster: Int[np.ndarray, " n"]) -> None:
     held_out = np.isin(fold, ["test", "valid"])
-    leaks = np.flatnonzero(~held_out & in_cluster_of(held_out, cluster))
+    leaks = np.flatnonzero(~held_out & expand_to_clusters(held_out, cluster))
     if len(leaks):
         twin = np.flatnonzero(held_out & (cluster == cluster[leaks[0]]))[0]
         one, other = (f"{table.loc[row, 'source']}/{table.loc[row, 'id']}" for row in (leaks[0], twin))
@@ -164,16 +178,16 @@ def check_leaks(table: pd.DataFrame, fold: np.ndarray, cluster: Int[np.ndarray, 
         )
 
 
-def twins_as_supplied(fold: np.ndarray, cluster: Int[np.ndarray, " n"]) -> dict[str, int]:
+def count_twins(fold: np.ndarray, cluster: Int[np.ndarray, " n"]) -> dict[str, int]:
     """How many faces of each fold have a twin, a face of the same cluster, in a fold of lower precedence."""
     found = {}
-    for position, higher in enumerate(PRECEDENCE):
-        for lower in PRECEDENCE[position + 1 :]:
-            found[f"{higher}_in_{lower}"] = int(((fold == higher) & in_cluster_of(fold == lower, cluster)).sum())
+    for position, higher in enumerate(FOLD_PRECEDENCE):
+        for lower in FOLD_PRECEDENCE[position + 1 :]:
+            found[f"{higher}_in_{lower}"] = int(((fold == higher) & expand_to_clusters(fold == lower, cluster)).sum())
     return found
 
 
-def counts(names: pd.Series) -> dict[str, int]:
+def count_values(names: pd.Series) -> dict[str, int]:
     return {str(name): int(count) for name, count in names.value_counts().sort_index().items()}
 
 
@@ -187,7 +201,7 @@ def check_folds(table: pd.DataFrame, emotions: Sequence[str]) -> None:
         )
 
 
-def in_short(report: Mapping[str, Any]) -> dict[str, Any]:
+def summarize_source_report(report: Mapping[str, Any]) -> dict[str, Any]:
     """The report of a source without examples, which may name people; for a place that is shared."""
     told = {key: report[key] for key in ("reader", "terms", "pictures", "pictures_with_a_face", "faces", "mean", "std")}
     counts = {

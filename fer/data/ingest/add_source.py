@@ -8,51 +8,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+SOURCE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 @contextmanager
-def brought(place: Path, home: Path, move: bool) -> Iterator[None]:
-    """The files of `place` are in `home`, too; after an exception they are not."""
-    if place.resolve() == home.resolve():
+def import_files(src: Path, dst: Path, move: bool) -> Iterator[None]:
+    """The files of `src` are in `dst`, too; after an exception they are not."""
+    if src.resolve() == dst.resolve():
         yield
         return
     try:
-        shutil.copytree(place, home, symlinks=True, copy_function=lambda one, other: bring(one, other, move))
+        shutil.copytree(src, dst, symlinks=True, copy_function=lambda one, other: link_or_copy(one, other, move))
         yield
     except BaseException:  # also Ctrl-C
-        shutil.rmtree(home, ignore_errors=True)
-        pointer_of(home).unlink(missing_ok=True)
+        shutil.rmtree(dst, ignore_errors=True)
+        dvc_file(dst).unlink(missing_ok=True)
         raise
 
 
-def bring(one: str | Path, other: str | Path, move: bool) -> None:
-    """The file is at `other`, too: what is moved is deleted last, so that nothing is ever lost halfway."""
+def link_or_copy(src: str | Path, dst: str | Path, move: bool) -> None:
+    """The file is at `dst`, too: what is moved is deleted last, so that nothing is ever lost halfway."""
     if move:
         try:
-            os.link(one, other)
+            os.link(src, dst)
             return
         except OSError:  # another disk, or one without hard links
             pass
-    shutil.copy2(one, other)
+    shutil.copy2(src, dst)
 
 
-def sizes(reader: Any, root: Any, rules: Any) -> str:
+def format_native_sizes(reader: Any, root: Any, rules: Any) -> str:
     """The sides of the first pictures, as they are."""
     from itertools import islice
 
     from PIL import Image
 
-    from fer.data.media.folders import VIDEOS, File
-    from fer.data.readers.record import Digits, Record
+    from fer.data.media.folders import VIDEO_SUFFIXES, File
+    from fer.data.readers.record import PixelText, Record
 
     found = set()
     for record in islice((item for item in reader.read(root, rules) if isinstance(item, Record)), 20):
-        if isinstance(record.picture, Digits):
-            found.add((record.picture.side, record.picture.side))
-        elif isinstance(record.picture, File) and record.picture.suffix not in VIDEOS:
+        if isinstance(record.image, PixelText):
+            found.add((record.image.side, record.image.side))
+        elif isinstance(record.image, File) and record.image.suffix not in VIDEO_SUFFIXES:
             try:
-                with record.picture.open() as file, Image.open(cast(IO[bytes], file)) as image:
+                with record.image.open() as file, Image.open(cast(IO[bytes], file)) as image:
                     found.add(image.size)
             except Exception:  # what is wrong with it was told by the report
                 continue
@@ -63,22 +63,22 @@ def sizes(reader: Any, root: Any, rules: Any) -> str:
     return f"{width} x {height} pixels" if same else f"{width} x {height} to {widest} x {highest} pixels"
 
 
-def legal_name(place: Path) -> str:
+def default_source_name(path: Path) -> str:
     """A source's name from a path: that of the folder, or of the file without its suffixes."""
-    stem = place.name.split(".")[0] if place.is_file() else place.name
+    stem = path.name.split(".")[0] if path.is_file() else path.name
     return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).lstrip("_-") or "source"
 
 
-def pointer_of(home: Path) -> Path:
+def dvc_file(folder: Path) -> Path:
     """DVC's file on a folder."""
-    return home.with_name(f"{home.name}.dvc")
+    return folder.with_name(f"{folder.name}.dvc")
 
 
-def size_of(place: Path) -> int:
+def total_bytes(path: Path) -> int:
     """Bytes."""
-    files = place.rglob("*") if place.is_dir() else [place]
+    files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def in_bytes(size: int) -> str:
+def format_bytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

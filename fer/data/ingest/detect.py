@@ -37,7 +37,7 @@ from fer.data.readers import (
     wider,
 )
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found
+from fer.data.readers.record import ReaderItem
 from fer.runtime.errors import InputError
 
 
@@ -47,15 +47,15 @@ class Reader(Protocol):
 
     __name__: str
     LAYOUT: str
-    TERMS: str
+    LICENSE_TERMS: str
 
-    def recognises(self, root: Folder) -> bool: ...
+    def matches(self, root: Folder) -> bool: ...
 
-    def read(self, root: Folder, rules: Ingest) -> Iterator[Found]: ...
+    def read(self, root: Folder, settings: Ingest) -> Iterator[ReaderItem]: ...
 
 
 # Each knows its own layout by names that others don't have.
-_SPECIFIC: tuple[Reader, ...] = (
+_SPECIFIC_READERS: tuple[Reader, ...] = (
     rafdb,
     rafdb_kaggle,
     ferplus_csv,
@@ -83,33 +83,35 @@ _SPECIFIC: tuple[Reader, ...] = (
     wider,
 )
 # These take nearly anything: tried last, and only where nothing else was found.
-GENERAL: tuple[Reader, ...] = (class_folders, photos, tree)
-_ANYWHERE: tuple[Reader, ...] = (photos, tree)  # of a source they read everything, in whatever folder
-READERS = (*_SPECIFIC, *GENERAL)
-NAMED: tuple[Reader, ...] = (affectnet_folders,)  # taken only where ingest.readers names them
+GENERAL_READERS: tuple[Reader, ...] = (class_folders, photos, tree)
+_WHOLE_SOURCE_READERS: tuple[Reader, ...] = (photos, tree)  # of a source they read everything, in whatever folder
+READERS = (*_SPECIFIC_READERS, *GENERAL_READERS)
+EXPLICIT_READERS: tuple[Reader, ...] = (affectnet_folders,)  # taken only where ingest.readers names them
 
-_INCLUDED: dict[Reader, tuple[Reader, ...]] = {fer2013_csv: (ferplus_csv, ckextended)}  # in the layouts of those
-_WRAPPERS = 30  # LFW has 5,749 folders, of which none wraps a layout
+_OVERLAPPING_READERS: dict[Reader, tuple[Reader, ...]] = {
+    fer2013_csv: (ferplus_csv, ckextended)
+}  # in the layouts of those
+_MAX_WRAPPER_FOLDERS = 30  # LFW has 5,749 folders, of which none wraps a layout
 
 
-def name_of(reader: Reader) -> str:
+def get_reader_name(reader: Reader) -> str:
     return reader.__name__.rpartition(".")[2]
 
 
-def reader_named(name: str) -> Reader:
-    """The reader whose file is `fer/datasets/<name>.py`.
+def find_reader(name: str) -> Reader:
+    """The reader whose file is `fer/data/readers/<name>.py`.
 
     Raises:
         InputError: there is none.
     """
-    for reader in (*READERS, *NAMED):
-        if name_of(reader) == name:
+    for reader in (*READERS, *EXPLICIT_READERS):
+        if get_reader_name(reader) == name:
             return reader
-    known = ", ".join(sorted(map(name_of, (*READERS, *NAMED))))
+    known = ", ".join(sorted(map(get_reader_name, (*READERS, *EXPLICIT_READERS))))
     raise InputError(f"params.yaml: ingest.readers names the reader {name!r}, but the readers are {known}")
 
 
-def recognise(root: Path, readers: Sequence[Reader] = READERS) -> tuple[Reader, Folder]:
+def detect_layout(root: Path, readers: Sequence[Reader] = READERS) -> tuple[Reader, Folder]:
     """The first of `readers` that knows the layout, and where it is: `root` or a folder or archive one or two levels
     below.
 
@@ -122,39 +124,41 @@ def recognise(root: Path, readers: Sequence[Reader] = READERS) -> tuple[Reader, 
         )
     found: list[tuple[Reader, Folder]] = []
     whole = Folder(root)
-    places = list(_places(whole))
+    places = list(_iter_candidate_folders(whole))
     for reader in readers:
-        if reader in GENERAL and found:
+        if reader in GENERAL_READERS and found:
             break
-        same = (reader, *_INCLUDED.get(reader, ()))
-        for place in places if reader not in _ANYWHERE else (whole,):
+        same = (reader, *_OVERLAPPING_READERS.get(reader, ()))
+        for place in places if reader not in _WHOLE_SOURCE_READERS else (whole,):
             inside = any(other in same and place.path.is_relative_to(above.path) for other, above in found)
-            if not inside and reader.recognises(place):
+            if not inside and reader.matches(place):
                 found.append((reader, place))
     match found:
         case [only]:
             return only[0], only[1].as_root()
-        case [] if len(readers) == 1 and readers[0] in _ANYWHERE:  # it was named, so it need not recognise anything
+        case [] if (
+            len(readers) == 1 and readers[0] in _WHOLE_SOURCE_READERS
+        ):  # it was named, so it need not recognise anything
             return readers[0], whole
         case []:
             there = sorted(path.name for path in root.iterdir())
             what = f"holds {', '.join(there[:3])}{', …' if there[3:] else ''}" if there else "is empty"
             raise InputError(f"{root}: {what}, but no faces in a known layout; `fer add --help` lists the layouts")
         case _:
-            layouts = " and ".join(f"{name_of(reader)} in {place}" for reader, place in found)
+            layouts = " and ".join(f"{get_reader_name(reader)} in {place}" for reader, place in found)
             raise InputError(
                 f"{root}: holds more than one layout: {layouts}; keep one, or name its reader in ingest.readers"
             )
 
 
-def _places(root: Folder) -> Iterator[Folder]:
+def _iter_candidate_folders(root: Folder) -> Iterator[Folder]:
     """`root` and what is one or two levels below, but not below a folder of so many that they are no wrappers."""
     yield root
-    for folder in _wrapped(root):
+    for folder in _list_wrapped_folders(root):
         yield folder
-        yield from _wrapped(folder)
+        yield from _list_wrapped_folders(folder)
 
 
-def _wrapped(folder: Folder) -> list[Folder]:
+def _list_wrapped_folders(folder: Folder) -> list[Folder]:
     inner = folder.folders()
-    return inner if len(inner) <= _WRAPPERS else []
+    return inner if len(inner) <= _MAX_WRAPPER_FOLDERS else []

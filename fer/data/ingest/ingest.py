@@ -11,23 +11,30 @@ from typing import Any
 from tqdm import tqdm
 
 from fer.core.labels import FOLDS
-from fer.core.store import appending
-from fer.data.ingest.detect import Reader, name_of
-from fer.data.ingest.extraction import extract
-from fer.data.ingest.report import NO_EMOTION, NO_FOLD, LeftOut, Pixels, by_emotion, suspicions
+from fer.core.store import open_face_writer
+from fer.data.ingest.detect import Reader, get_reader_name
+from fer.data.ingest.extraction import extract_faces
+from fer.data.ingest.report import (
+    NO_EMOTION,
+    NO_FOLD,
+    PixelStatistics,
+    SkippedItemLog,
+    find_pixel_anomalies,
+    group_by_emotion,
+)
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 from fer.runtime.errors import InputError
 
-LABELS = ("id", "emotion", "votes", "raw", "by_rule", "fold", "group")
+LABEL_COLUMNS = ("id", "emotion", "votes", "raw", "by_rule", "fold", "group")
 
-_BYTES_PER_LABEL = 80  # about what a face takes in labels.csv and truth.csv
-_LARGE = 1e9  # bytes that a user would want to know of beforehand
+_LABEL_BYTES_PER_FACE = 80  # about what a face takes in labels.csv and truth.csv
+_LARGE_SOURCE_BYTES = 1e9  # bytes that a user would want to know of beforehand
 
 
-def ingest(source: str, reader: Reader, root: Folder, rules: Ingest, out: Path) -> dict[str, Any]:
+def ingest(source: str, reader: Reader, root: Folder, settings: Ingest, out: Path) -> dict[str, Any]:
     """The report on a source, after its faces, labels and truth are written to the folder `out`.
 
     Row i of `labels.csv` (with the columns `LABELS`) and of `truth.csv` (id, emotion) is face i of `faces.npy`;
@@ -37,33 +44,33 @@ def ingest(source: str, reader: Reader, root: Folder, rules: Ingest, out: Path) 
         InputError: no face is left, or more than the share `rules.max_dropped` can't be used.
     """
     notes: list[str] = []
-    pixels = defaultdict[str, Pixels](Pixels)
+    pixels = defaultdict[str, PixelStatistics](PixelStatistics)
     counts = Counter[tuple[str, str]]()
     looked_at = with_a_face = 0
 
-    def items() -> Iterator[Record | Dropped]:
-        for item in reader.read(root, rules):
+    def items() -> Iterator[Record | SkippedItem]:
+        for item in reader.read(root, settings):
             if isinstance(item, Note):
                 notes.append(item.text)
             else:
                 yield item
 
     with ExitStack() as open_files:
-        append = open_files.enter_context(appending(out / "faces.npy", rules.size))
+        append = open_files.enter_context(open_face_writer(out / "faces.npy", settings.size))
         labels, truth, left_out_file = (
             open_files.enter_context((out / name).open("w", encoding="utf-8", newline=""))
             for name in ("labels.csv", "truth.csv", "left_out.csv")
         )
         label_rows, truth_rows = (csv.writer(file, lineterminator="\n") for file in (labels, truth))
-        label_rows.writerow(LABELS)
+        label_rows.writerow(LABEL_COLUMNS)
         truth_rows.writerow(("id", "emotion"))
-        left_out = LeftOut(left_out_file)
-        total = announced(source, reader, root, rules, out)
-        for looked in tqdm(extract(items(), rules), desc=source, total=total, unit=" pictures", disable=None):
-            looked_at += looked.pictures
-            with_a_face += looked.with_a_face
+        left_out = SkippedItemLog(left_out_file)
+        total = count_items(source, reader, root, settings, out)
+        for looked in tqdm(extract_faces(items(), settings), desc=source, total=total, unit=" pictures", disable=None):
+            looked_at += looked.n_images
+            with_a_face += looked.n_with_face
             for result in looked.results:
-                if isinstance(result, Dropped):
+                if isinstance(result, SkippedItem):
                     left_out.add(result)
                     continue
                 face, record = result.pixels, result.record
@@ -76,52 +83,52 @@ def ingest(source: str, reader: Reader, root: Folder, rules: Ingest, out: Path) 
                 pixels[record.fold or NO_FOLD].add(face)
 
     faces = counts.total()
-    _check(root, faces, left_out, rules.max_dropped)
-    whole = sum(pixels.values(), Pixels())
+    _check_skipped_share(root, faces, left_out, settings.max_dropped)
+    whole = sum(pixels.values(), PixelStatistics())
     expected = getattr(reader, "PIXELS", None)  # readers know it only of sources that circulate in altered copies
     folds = [fold for fold in (*FOLDS, NO_FOLD) if fold in pixels]
     return {
         "source": source,
-        "reader": name_of(reader),
-        "terms": reader.TERMS,
+        "reader": get_reader_name(reader),
+        "terms": reader.LICENSE_TERMS,
         "pictures": looked_at,
         "pictures_with_a_face": with_a_face,
         "faces": faces,
-        "emotions": by_emotion(counts),
-        "folds": {fold: pixels[fold].faces for fold in folds},
+        "emotions": group_by_emotion(counts),
+        "folds": {fold: pixels[fold].n_faces for fold in folds},
         "mean": whole.mean,
         "std": whole.std,
         "pixels": {fold: {"mean": pixels[fold].mean, "std": pixels[fold].std} for fold in folds},
-        "dropped": left_out.report(defects=True),
-        "left_out": left_out.report(defects=False),
-        "notes": [*notes, *suspicions(pixels, expected)],
+        "dropped": left_out.summarize(defects=True),
+        "left_out": left_out.summarize(defects=False),
+        "notes": [*notes, *find_pixel_anomalies(pixels, expected)],
     }
 
 
-def announced(source: str, reader: Reader, root: Folder, rules: Ingest, out: Path) -> int:
+def count_items(source: str, reader: Reader, root: Folder, settings: Ingest, out: Path) -> int:
     """How many items `reader` has; says how much disk their faces will take where that is worth knowing.
 
     Raises:
         InputError: the disk is too small.
     """
-    total = sum(not isinstance(item, Note) for item in reader.read(root, rules))
-    needed = total * (rules.size**2 + _BYTES_PER_LABEL)
+    total = sum(not isinstance(item, Note) for item in reader.read(root, settings))
+    needed = total * (settings.size**2 + _LABEL_BYTES_PER_FACE)
     free = shutil.disk_usage(out).free
     if needed > free:
         raise InputError(f"{out}: {total:,} faces need {needed / 1e9:.1f} GB of disk, but {free / 1e9:.1f} GB are free")
-    if needed > _LARGE:
+    if needed > _LARGE_SOURCE_BYTES:
         print(f"{source}: {total:,} pictures; at one face each they will take {needed / 1e9:.1f} GB of disk")
     return total
 
 
-def _check(root: Folder, faces: int, left_out: LeftOut, max_dropped: float) -> None:
-    lost = sum(left_out.count[reason] for reason in left_out.defects)
+def _check_skipped_share(root: Folder, faces: int, left_out: SkippedItemLog, max_dropped: float) -> None:
+    lost = sum(left_out.counts[reason] for reason in left_out.defect_reasons)
     if faces and lost <= max_dropped * (faces + lost):
         return
-    told = left_out.report(defects=True) | ({} if faces else left_out.report(defects=False))
+    told = left_out.summarize(defects=True) | ({} if faces else left_out.summarize(defects=False))
     reasons = "; ".join(f"{found['count']} {reason} (first: {found['examples'][0]})" for reason, found in told.items())
     if not faces:
-        every = left_out.count.total()
+        every = left_out.counts.total()
         raise InputError(
             f"{root}: no face left{f' of {every}: {reasons}' if every else ''}; compare it with the owner's files"
         )

@@ -23,21 +23,29 @@ from typing import IO, Any, cast
 
 from fer.runtime.errors import InputError
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 # What reading a damaged archive raises; the last one where a number or a name is none.
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, NotImplementedError, ValueError)
+DAMAGE_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    NotImplementedError,
+    ValueError,
+)
 
 # Pictures hardly shrink and text does so fourfold; a bomb does so a thousandfold.
 _BOMB_RATIO = 100
 _BOMB_BYTES = 1 << 20  # below this size no ratio matters
-_BLOCK = 1 << 20
-_DEPTH = 64  # folders above a member; no owner has more than ten
-_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA may ask for gigabytes of memory
+_BLOCK_BYTES = 1 << 20
+_MAX_DEPTH = 64  # folders above a member; no owner has more than ten
+_ALLOWED_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA may ask for gigabytes of memory
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedMember:
     """A member that is not read."""
 
     reason: str
@@ -45,23 +53,23 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteSpan:
     """Where a member of a tar lies, in bytes."""
 
     start: int
     size: int
 
 
-Member = zipfile.ZipInfo | Span
-Node = dict[str, Any] | Member | Refused  # of a folder, the nodes in it
+ArchiveMember = zipfile.ZipInfo | ByteSpan
+ArchiveNode = dict[str, Any] | ArchiveMember | RefusedMember  # of a folder, the nodes in it
 
 
 def is_archive(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
+    return name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 @lru_cache(maxsize=16)
-def opened(path: Path) -> "Archive":
+def open_archive(path: Path) -> "Archive":
     """The archive, its index read once.
 
     Raises:
@@ -72,13 +80,13 @@ def opened(path: Path) -> "Archive":
         if path.suffix.lower() == ".zip":
             archive = _Zip(zipfile.ZipFile(path))
         else:
-            archive = _Tar(path.open("rb") if path.suffix.lower() == ".tar" else _unpacked(path))
+            archive = _Tar(path.open("rb") if path.suffix.lower() == ".tar" else _decompress_tar(path))
         with ExitStack() as on_error:
             on_error.callback(archive.close)
-            archive.index()
+            archive.build_tree()
             on_error.pop_all()
         return archive
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable archive ({why}); download it again") from error
 
@@ -86,16 +94,16 @@ def opened(path: Path) -> "Archive":
 class Archive(ABC):
     """`tree` holds the folders as dicts and the files as members, by name."""
 
-    tree: dict[str, Node]
+    tree: dict[str, ArchiveNode]
 
     def __init__(self, file: zipfile.ZipFile | IO[bytes]):
         self._file = file
 
     @abstractmethod
-    def open(self, member: Member) -> io.BufferedIOBase: ...
+    def open(self, member: ArchiveMember) -> io.BufferedIOBase: ...
 
     @abstractmethod
-    def members(self) -> Iterator[tuple[str, Member | Refused]]:
+    def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
         """All but folders, each with its path."""
 
     def close(self) -> None:
@@ -104,24 +112,26 @@ class Archive(ABC):
     def __del__(self) -> None:
         self.close()  # when `opened` lets go of it
 
-    def index(self) -> None:
+    def build_tree(self) -> None:
         self.tree = {}
         repeated = count(1)
-        for name, node in self.members():
+        for name, node in self.iter_members():
             parts = PurePosixPath(name.replace("\\", "/")).parts
             if not parts:
                 continue
             if PurePosixPath(name).is_absolute() or ".." in parts or ":" in parts[0]:
-                self.tree[name] = Refused("unsafe name", "leads out of the archive")
+                self.tree[name] = RefusedMember("unsafe name", "leads out of the archive")
                 continue
-            if len(parts) > _DEPTH:
-                self.tree[f"{name[:100]}…"] = Refused("too deep", f"in {len(parts) - 1} folders; allowed {_DEPTH - 1}")
+            if len(parts) > _MAX_DEPTH:
+                self.tree[f"{name[:100]}…"] = RefusedMember(
+                    "too deep", f"in {len(parts) - 1} folders; allowed {_MAX_DEPTH - 1}"
+                )
                 continue
-            folder: Node | None = self.tree
+            folder: ArchiveNode | None = self.tree
             for part in parts[:-1]:
                 folder = folder.setdefault(part, {}) if isinstance(folder, dict) else None
             if not isinstance(folder, dict) or parts[-1] in folder:
-                self.tree[f"again {next(repeated)}: {name}"] = Refused("name twice", "the archive has it already")
+                self.tree[f"again {next(repeated)}: {name}"] = RefusedMember("name twice", "the archive has it already")
             else:
                 folder[parts[-1]] = node
 
@@ -129,53 +139,55 @@ class Archive(ABC):
 class _Zip(Archive):
     _file: zipfile.ZipFile
 
-    def members(self) -> Iterator[tuple[str, Member | Refused]]:
+    def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
         found = ((info.filename, self._node(info)) for info in self._file.infolist())
         return ((name, node) for name, node in found if not name.endswith("/"))
 
-    def open(self, member: Member) -> io.BufferedIOBase:
+    def open(self, member: ArchiveMember) -> io.BufferedIOBase:
         return cast(io.BufferedIOBase, self._file.open(cast(zipfile.ZipInfo, member)))
 
     @staticmethod
-    def _node(info: zipfile.ZipInfo) -> Member | Refused:
+    def _node(info: zipfile.ZipInfo) -> ArchiveMember | RefusedMember:
         if stat.S_ISLNK(info.external_attr >> 16):
-            return Refused("link", "links are not followed; put a copy in its place")
+            return RefusedMember("link", "links are not followed; put a copy in its place")
         if info.flag_bits & 1:
-            return Refused("password", "unpack the archive with the password that its owner gave you")
-        if info.compress_type not in _PACKED:
-            return Refused("unusual packing", "pack the zip again with the usual method, Deflate")
+            return RefusedMember("password", "unpack the archive with the password that its owner gave you")
+        if info.compress_type not in _ALLOWED_COMPRESSION:
+            return RefusedMember("unusual packing", "pack the zip again with the usual method, Deflate")
         if info.file_size > _BOMB_BYTES and info.file_size > _BOMB_RATIO * info.compress_size:
-            return Refused("decompression bomb", f"{info.compress_size:,} bytes unpack to {info.file_size:,}")
+            return RefusedMember("decompression bomb", f"{info.compress_size:,} bytes unpack to {info.file_size:,}")
         if info.header_offset < 0:
-            return Refused("damaged archive", "its index leads to before its beginning; download it again")
+            return RefusedMember("damaged archive", "its index leads to before its beginning; download it again")
         return info
 
 
 class _Tar(Archive):
     _file: IO[bytes]
 
-    def members(self) -> Iterator[tuple[str, Member | Refused]]:
+    def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
             for info in tar:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them, a kilobyte each
                 if info.isdir():
                     continue
                 if info.issym() or info.islnk():
-                    node: Member | Refused = Refused("link", "links are not followed; put a copy in its place")
+                    node: ArchiveMember | RefusedMember = RefusedMember(
+                        "link", "links are not followed; put a copy in its place"
+                    )
                 elif not info.isreg() or info.issparse():
-                    node = Refused("special file", "only plain files are read")
+                    node = RefusedMember("special file", "only plain files are read")
                 else:
-                    node = Span(info.offset_data, info.size)
+                    node = ByteSpan(info.offset_data, info.size)
                 yield info.name, node
 
-    def open(self, member: Member) -> io.BufferedIOBase:
-        return io.BufferedReader(_Window(self._file, cast(Span, member)))
+    def open(self, member: ArchiveMember) -> io.BufferedIOBase:
+        return io.BufferedReader(_FileSlice(self._file, cast(ByteSpan, member)))
 
 
-class _Window(io.RawIOBase):
+class _FileSlice(io.RawIOBase):
     """A part of a file as a file."""
 
-    def __init__(self, whole: IO[bytes], span: Span):
+    def __init__(self, whole: IO[bytes], span: ByteSpan):
         self._whole, self._at, self._end = whole, span.start, span.start + span.size
 
     def readable(self) -> bool:
@@ -189,13 +201,13 @@ class _Window(io.RawIOBase):
         return len(data)
 
 
-def _unpacked(path: Path) -> IO[bytes]:
+def _decompress_tar(path: Path) -> IO[bytes]:
     """The tar in a `.tar.gz`, in a file without a name: a compressed stream can only be read from its beginning."""
     packed = os.path.getsize(path)
     with ExitStack() as on_error:
         plain = on_error.enter_context(tempfile.TemporaryFile())
         with gzip.open(path) as stream:
-            while block := stream.read(_BLOCK):
+            while block := stream.read(_BLOCK_BYTES):
                 plain.write(block)
                 if plain.tell() > _BOMB_BYTES + _BOMB_RATIO * packed:
                     raise InputError(

@@ -17,18 +17,18 @@ from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
 from fer.data.media import archives
-from fer.data.media.archives import DAMAGE, Member, Node, Refused, is_archive
-from fer.data.media.images import MAX_BYTES, UndecodableError
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.archives import DAMAGE_ERRORS, ArchiveMember, ArchiveNode, RefusedMember, is_archive
+from fer.data.media.images import MAX_IMAGE_BYTES, UndecodableError
+from fer.data.media.issues import Note, SkippedItem
 from fer.runtime.errors import InputError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-MAX_LINE = 100_000  # bytes; a line of fer2013.csv has up to 9,300, and `csv` takes no value beyond 131,072
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+MAX_LINE_BYTES = 100_000  # bytes; a line of fer2013.csv has up to 9,300, and `csv` takes no value beyond 131,072
 
-_LITTER = ("__macosx", "thumbs.db", "desktop.ini")
-_BAD_NAME = "not UTF-8, or with a carriage return, which ends a row of a table; rename it"
-_LINK = "links are not followed; put a copy in its place"
+_SYSTEM_FILES = ("__macosx", "thumbs.db", "desktop.ini")
+_BAD_NAME_DETAIL = "not UTF-8, or with a carriage return, which ends a row of a table; rename it"
+_LINK_DETAIL = "links are not followed; put a copy in its place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class File:
     id: str  # its path below the folder that the reader was given, with `/`
     path: Path  # on disk; in an archive, the archive's path continued by that inside it
     archive: Path | None = None
-    member: Member | None = None
+    member: ArchiveMember | None = None
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class File:
     def open(self) -> io.BufferedIOBase:
         if self.archive is None or self.member is None:
             return self.path.open("rb")
-        return archives.opened(self.archive).open(self.member)
+        return archives.open_archive(self.archive).open(self.member)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -73,7 +73,7 @@ class Folder:
     path: Path
     id: str = ""
     archive: Path | None = None
-    tree: dict[str, Node] | None = None  # of a folder in an archive
+    tree: dict[str, ArchiveNode] | None = None  # of a folder in an archive
 
     @property
     def name(self) -> str:
@@ -99,14 +99,14 @@ class Folder:
         """
         found = self
         for part in PurePosixPath(name).parts:
-            names = (part, *(part + suffix for suffix in archives.SUFFIXES))
+            names = (part, *(part + suffix for suffix in archives.ARCHIVE_SUFFIXES))
             inner = next((entry for entry in map(found._entry, names) if isinstance(entry, Folder)), None)
             if inner is None:
                 return None
             found = inner
         return found
 
-    def unpacked(self, name: str) -> "Folder | None":
+    def inner_folder(self, name: str) -> "Folder | None":
         """The folder or archive at the path `name`; of two of one name, one in the other, the inner one."""
         outer = self.folder(name)
         return outer and (outer.folder(name) or outer)
@@ -122,20 +122,20 @@ class Folder:
         entry = folder._entry(last) if folder else None
         return entry if isinstance(entry, File) else None
 
-    def entries(self) -> Iterator["File | Folder | Dropped"]:
+    def entries(self) -> Iterator["File | Folder | SkippedItem"]:
         """All that lies right in it, sorted by name; a link is dropped, whatever it leads to."""
         if self.tree is not None:
             for name, node in sorted(self.tree.items(), key=itemgetter(0)):
-                if isinstance(node, Refused) or not _is_litter(name):
+                if isinstance(node, RefusedMember) or not _is_system_file(name):
                     yield self._in_archive(name, node)
             return
         with os.scandir(self.path) as found:
             names = sorted((entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in found)
         for name, is_link, is_folder in names:
-            if not _is_litter(name):
+            if not _is_system_file(name):
                 yield self._on_disk(name, is_link, is_folder)
 
-    def _entry(self, name: str) -> "File | Folder | Dropped | None":
+    def _entry(self, name: str) -> "File | Folder | SkippedItem | None":
         if self.tree is not None:
             return self._in_archive(name, self.tree[name]) if name in self.tree else None
         path = self.path / name
@@ -143,31 +143,31 @@ class Folder:
             raise InputError(f"{path}: is a link, and links are not followed; put a copy there")
         return self._on_disk(name, False, path.is_dir()) if path.exists() else None
 
-    def _on_disk(self, name: str, is_link: bool, is_folder: bool) -> "File | Folder | Dropped":
+    def _on_disk(self, name: str, is_link: bool, is_folder: bool) -> "File | Folder | SkippedItem":
         path, id = self.path / name, f"{self.id}/{name}".removeprefix("/")
         readable = os.fsencode(id).decode("utf-8", "backslashreplace").replace("\r", "\\r")
         if is_link:
-            return Dropped(readable, "linked folder" if path.is_dir() else "link", _LINK)
+            return SkippedItem(readable, "linked folder" if path.is_dir() else "link", _LINK_DETAIL)
         if is_folder:
             return Folder(path, id)
         if readable != id:
-            return Dropped(readable, "file name", _BAD_NAME)
+            return SkippedItem(readable, "file name", _BAD_NAME_DETAIL)
         if not path.is_file():
-            return Dropped(readable, "special file", "only plain files are read")
+            return SkippedItem(readable, "special file", "only plain files are read")
         if is_archive(name):
-            return Folder(path, id, path, archives.opened(path).tree)
+            return Folder(path, id, path, archives.open_archive(path).tree)
         return File(id, path)
 
-    def _in_archive(self, name: str, node: Node) -> "File | Folder | Dropped":
+    def _in_archive(self, name: str, node: ArchiveNode) -> "File | Folder | SkippedItem":
         path, id = self.path / name, f"{self.id}/{name}".removeprefix("/")
         readable = id.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\r", "\\r")
         match node:
             case dict():
                 return Folder(path, id, self.archive, node)
-            case Refused(reason, detail):
-                return Dropped(readable, reason, detail)
+            case RefusedMember(reason, detail):
+                return SkippedItem(readable, reason, detail)
             case _ if readable != id:
-                return Dropped(readable, "file name", _BAD_NAME)
+                return SkippedItem(readable, "file name", _BAD_NAME_DETAIL)
             case _:
                 return File(id, path, self.archive, node)
 
@@ -175,12 +175,12 @@ class Folder:
         return str(self.path)
 
 
-def pictures(
-    root: Folder | None, known: Collection[str] = (), suffixes: Collection[str] = PICTURES
-) -> Iterator[File | Dropped | Note]:
+def walk_media(
+    root: Folder | None, ignored_ids: Collection[str] = (), suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> Iterator[File | SkippedItem | Note]:
     """Every file at any depth that has one of `suffixes`; none without a `root`.
 
-    What links and archives don't give is dropped; files of other kinds are counted in a note, but for the ids `known`.
+    What links and archives don't give is dropped; files of other kinds are counted in a note, but for the ids `ignored_ids`.
 
     Raises:
         InputError: a folder is a link, so that nobody knows how many faces are missing.
@@ -193,11 +193,11 @@ def pictures(
         for entry in folder.entries():
             if isinstance(entry, Folder):
                 inner.append(entry)
-            elif isinstance(entry, Dropped) and entry.reason == "linked folder":
+            elif isinstance(entry, SkippedItem) and entry.reason == "linked folder":
                 raise InputError(f"{folder}/{entry.id}: is a link, and links are not followed; put a copy there")
             elif PurePosixPath(entry.id).suffix.lower() in suffixes:
                 yield entry
-            elif entry.id not in known:
+            elif entry.id not in ignored_ids:
                 others[PurePosixPath(entry.id).suffix.lower() or "no suffix"] += 1
         left += reversed(inner)
     if root and others:
@@ -206,7 +206,7 @@ def pictures(
         yield Note(f"{others.total()} files {where}are of another kind and were left out: {kinds}")
 
 
-def lines(file: File) -> Iterator[tuple[int, str]]:
+def read_lines(file: File) -> Iterator[tuple[int, str]]:
     """(number from 1, text) of each line that isn't blank; bytes that aren't UTF-8 become `�`, which no value contains.
 
     Raises:
@@ -215,12 +215,12 @@ def lines(file: File) -> Iterator[tuple[int, str]]:
     ends = "save it as text with line ends \\n or \\r\\n"
     number = 0
     with file.open() as content:
-        while line := _line(file, content):
+        while line := _read_line(file, content):
             number += 1
             if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise InputError(f"{file}: is UTF-16; save it as UTF-8")
-            if len(line) == MAX_LINE:
-                raise InputError(f"{file}: line {number} is longer than {MAX_LINE:,} bytes; {ends}")
+            if len(line) == MAX_LINE_BYTES:
+                raise InputError(f"{file}: line {number} is longer than {MAX_LINE_BYTES:,} bytes; {ends}")
             text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
             if "\r" in text:
                 raise InputError(f"{file}: line {number} has a carriage return inside; {ends}")
@@ -228,42 +228,42 @@ def lines(file: File) -> Iterator[tuple[int, str]]:
                 yield number, text
 
 
-def _line(file: File, content: io.BufferedIOBase) -> bytes:
+def _read_line(file: File, content: io.BufferedIOBase) -> bytes:
     try:
-        return content.readline(MAX_LINE)
-    except archives.DAMAGE as error:
+        return content.readline(MAX_LINE_BYTES)
+    except archives.DAMAGE_ERRORS as error:
         raise InputError(f"{file}: the archive is damaged there ({error}); download it again") from error
 
 
-def fields(line: str) -> list[str]:
+def split_csv_line(line: str) -> list[str]:
     """The values of a line of CSV, without their outer blanks."""
     return [value.strip() for value in next(csv.reader([line], skipinitialspace=True))]
 
 
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _LITTER
+def _is_system_file(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _SYSTEM_FILES
 
 
-def from_archive(file: File) -> bytes:
+def read_image_bytes(file: File) -> bytes:
     """A picture's bytes, one more than `MAX_BYTES` at most.
 
     Raises:
         UndecodableError: the archive is damaged there.
     """
-    with _undamaged(), file.open() as content:
-        return content.read(MAX_BYTES + 1)
+    with _translate_archive_errors(), file.open() as content:
+        return content.read(MAX_IMAGE_BYTES + 1)
 
 
 @contextmanager
-def _undamaged() -> Iterator[None]:
+def _translate_archive_errors() -> Iterator[None]:
     try:
         yield
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise UndecodableError("damaged archive", " ".join(str(error).split()) or type(error).__name__) from error
 
 
 @contextmanager
-def on_disk(file: File) -> Iterator[Path]:
+def local_path(file: File) -> Iterator[Path]:
     """A video's path; one in an archive is copied out, since OpenCV reads only files.
 
     Raises:
@@ -273,7 +273,7 @@ def on_disk(file: File) -> Iterator[Path]:
         yield file.path
         return
     with tempfile.NamedTemporaryFile(suffix=file.suffix) as copy:
-        with _undamaged(), file.open() as content:
+        with _translate_archive_errors(), file.open() as content:
             shutil.copyfileobj(content, copy)
         copy.flush()
         yield Path(copy.name)

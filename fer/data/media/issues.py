@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class SkippedItem:
     """A picture that is not used."""
 
     id: str
     reason: str  # the same words for the same kind: they are counted
     detail: str  # what was found and what is allowed
-    defect: bool = True  # False: nothing is wrong with it, such as a photograph without a face
+    is_defect: bool = True  # False: nothing is wrong with it, such as a photograph without a face
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,25 +9,25 @@ from collections.abc import Iterator
 from fer.data.media import folders
 from fer.data.media.folders import File, Folder
 from fer.data.readers import affectnet_csv
-from fer.data.readers.affectnet_csv import EMOTIONS, NO_EMOTION
+from fer.data.readers.affectnet_csv import AFFECTNET_EMOTIONS, AFFECTNET_NO_EMOTION
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found
+from fer.data.readers.record import ReaderItem
 
 LAYOUT = "train/, val/ or test/ with <0..7>/, numbered as AffectNet's owner does; only if named in ingest.readers"
-TERMS = affectnet_csv.TERMS
+LICENSE_TERMS = affectnet_csv.LICENSE_TERMS
 
 _FOLDS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 
 
-def recognises(root: Folder) -> bool:
+def matches(root: Folder) -> bool:
     for part in map(root.folder, _FOLDS):
         numbers = {folder.name for folder in part.folders()} if part else set()
-        if "0" in numbers and numbers <= EMOTIONS.keys() | NO_EMOTION.keys():  # RAF-DB's begin at 1
+        if "0" in numbers and numbers <= AFFECTNET_EMOTIONS.keys() | AFFECTNET_NO_EMOTION.keys():  # RAF-DB's begin at 1
             return True
     return False
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     for name, fold in _FOLDS.items():
-        for item in folders.pictures(root.folder(name)):
-            yield affectnet_csv.face(item, item.parts[-2], fold) if isinstance(item, File) else item
+        for item in folders.walk_media(root.folder(name)):
+            yield affectnet_csv.make_affectnet_record(item, item.parts[-2], fold) if isinstance(item, File) else item

@@ -8,57 +8,59 @@ from collections.abc import Iterator
 
 import yaml
 
-from fer.core.labels import emotion_named
+from fer.core.labels import parse_emotion
 from fer.data.media import folders
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.issues import SkippedItem
 from fer.data.readers import affectnet_csv
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
-from fer.runtime.yaml_files import Loader
+from fer.data.readers.record import ReaderItem, Record
+from fer.runtime.yaml_files import StrictYamlLoader
 
 LAYOUT = "data.yaml with emotions under `names`, and train/, valid/, test/ with images/ and labels/"
-TERMS = affectnet_csv.TERMS
+LICENSE_TERMS = affectnet_csv.LICENSE_TERMS
 
 _FOLDS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
-_MAX_BYTES = 1 << 16  # of data.yaml
+_MAX_YAML_BYTES = 1 << 16  # of data.yaml
 
 
-def recognises(root: Folder) -> bool:
-    return bool(_emotions(root)) and any(_parts(root))
+def matches(root: Folder) -> bool:
+    return bool(_read_emotions(root)) and any(_iter_parts(root))
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
-    emotions = _emotions(root)
-    for fold, images, labels in _parts(root):
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
+    emotions = _read_emotions(root)
+    for fold, images, labels in _iter_parts(root):
         stems = set()
-        for item in folders.pictures(images):
+        for item in folders.walk_media(images):
             if not isinstance(item, File):
                 yield item
                 continue
             stems.add(item.stem)
-            yield _face(item, labels.file(f"{item.stem}.txt"), emotions, fold)
+            yield _make_record(item, labels.file(f"{item.stem}.txt"), emotions, fold)
         for file in labels.files():
             if file.suffix == ".txt" and file.stem not in stems:
-                yield Dropped(file.id, "missing picture", f"no {file.stem}.jpg in {images.id}")
+                yield SkippedItem(file.id, "missing picture", f"no {file.stem}.jpg in {images.id}")
 
 
-def _face(picture: File, label: File | None, emotions: dict[str, str], fold: str) -> Record | Dropped:
-    rows = [line.split() for _, line in folders.lines(label)] if label else []
+def _make_record(picture: File, label: File | None, emotions: dict[str, str], fold: str) -> Record | SkippedItem:
+    rows = [line.split() for _, line in folders.read_lines(label)] if label else []
     if not rows:
-        return Dropped(picture.id, "without label", "its text file is empty" if label else "no text file in labels/")
+        return SkippedItem(
+            picture.id, "without label", "its text file is empty" if label else "no text file in labels/"
+        )
     if wrong := [len(values) for values in rows if len(values) != 5]:
-        return Dropped(picture.id, "number of columns", f"{wrong[0]}; allowed 5, a number and a box")
+        return SkippedItem(picture.id, "number of columns", f"{wrong[0]}; allowed 5, a number and a box")
     code, *others = sorted({values[0] for values in rows})
     if others:
-        return Dropped(picture.id, "contradictory labels", f"{code[:20]!r} and {others[0][:20]!r}")
+        return SkippedItem(picture.id, "contradictory labels", f"{code[:20]!r} and {others[0][:20]!r}")
     if code not in emotions:
         allowed = ", ".join(f"{number} {name}" for number, name in emotions.items())
-        return Dropped(picture.id, "unknown label", f"{code[:20]!r}; allowed {allowed}")
+        return SkippedItem(picture.id, "unknown label", f"{code[:20]!r}; allowed {allowed}")
     return Record(picture.id, picture, emotions[code], fold)
 
 
-def _parts(root: Folder) -> Iterator[tuple[str, Folder, Folder]]:
+def _iter_parts(root: Folder) -> Iterator[tuple[str, Folder, Folder]]:
     """Fold, pictures and text files of each part."""
     for name, fold in _FOLDS.items():
         images, labels = root.folder(f"{name}/images"), root.folder(f"{name}/labels")
@@ -66,19 +68,19 @@ def _parts(root: Folder) -> Iterator[tuple[str, Folder, Folder]]:
             yield fold, images, labels
 
 
-def _emotions(root: Folder) -> dict[str, str]:
+def _read_emotions(root: Folder) -> dict[str, str]:
     """The emotion of each number; nothing where data.yaml is missing or names other things."""
     file = root.file("data.yaml")
     if file is None:
         return {}
     with file.open() as content:
-        data = content.read(_MAX_BYTES + 1)
+        data = content.read(_MAX_YAML_BYTES + 1)
     emotions = {}
     try:
-        names = yaml.load(data, Loader)["names"] if len(data) <= _MAX_BYTES else {}
+        names = yaml.load(data, StrictYamlLoader)["names"] if len(data) <= _MAX_YAML_BYTES else {}
         for number, name in names.items() if isinstance(names, dict) else enumerate(names):
             # Not str(name): a small file can hold lists of lists that are endless in words.
-            emotions[str(number)] = emotion_named(name) if isinstance(name, str) else None
+            emotions[str(number)] = parse_emotion(name) if isinstance(name, str) else None
     except Exception:  # what is no YAML of this form raises nearly anything
         return {}
     known = {number: emotion for number, emotion in emotions.items() if emotion}

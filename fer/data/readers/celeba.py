@@ -10,27 +10,27 @@ from fer.data.media import folders
 from fer.data.media.folders import File, Folder
 from fer.data.media.issues import Note
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "img_align_celeba/000001.jpg, also in Img/; identity_CelebA.txt, also in Anno/"
-TERMS = "for non-commercial research; may not be passed on"
+LICENSE_TERMS = "for non-commercial research; may not be passed on"
 
-_PICTURES = ("img_align_celeba", "Img/img_align_celeba")
-_IDENTITIES = ("identity_CelebA.txt", "Anno/identity_CelebA.txt")
-
-
-def recognises(root: Folder) -> bool:
-    return _images(root) is not None
+_IMAGE_FOLDERS = ("img_align_celeba", "Img/img_align_celeba")
+_IDENTITY_FILES = ("identity_CelebA.txt", "Anno/identity_CelebA.txt")
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
-    table = next(filter(None, map(root.file, _IDENTITIES)), None)
-    people, wrong = _people(table) if table else ({}, [])
+def matches(root: Folder) -> bool:
+    return _find_image_folder(root) is not None
+
+
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
+    table = next(filter(None, map(root.file, _IDENTITY_FILES)), None)
+    people, wrong = _read_identities(table) if table else ({}, [])
     unknown = 0
-    for item in folders.pictures(_images(root)):
+    for item in folders.walk_media(_find_image_folder(root)):
         if isinstance(item, File):
             unknown += item.name not in people
-            yield Record(item.id, item, group=people.get(item.name, ""), faces="one")
+            yield Record(item.id, item, group=people.get(item.name, ""), face_mode="one")
         else:
             yield item
     if table and wrong:
@@ -39,11 +39,11 @@ def read(root: Folder, rules: Ingest) -> Iterator[Found]:
         yield Note(f"{unknown} pictures are not in {table.id}, so that nothing tells whom they show")
 
 
-def _people(table: File) -> tuple[dict[str, str], list[int]]:
+def _read_identities(table: File) -> tuple[dict[str, str], list[int]]:
     """The person on each picture, and the numbers of the lines that tell none."""
     people: dict[str, str] = {}
     wrong = []
-    for number, line in folders.lines(table):
+    for number, line in folders.read_lines(table):
         picture, *person = line.split()
         if len(person) == 1 and picture not in people:
             people[picture] = person[0]
@@ -52,5 +52,5 @@ def _people(table: File) -> tuple[dict[str, str], list[int]]:
     return people, wrong
 
 
-def _images(root: Folder) -> Folder | None:
-    return next(filter(None, map(root.folder, _PICTURES)), None)
+def _find_image_folder(root: Folder) -> Folder | None:
+    return next(filter(None, map(root.folder, _IMAGE_FOLDERS)), None)

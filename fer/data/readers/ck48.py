@@ -6,36 +6,36 @@ share a subject, which the name tells, and so never fall into different folds (L
 
 from collections.abc import Iterator
 
-from fer.core.labels import EMOTIONS, emotion_named
+from fer.core.labels import EMOTIONS, parse_emotion
 from fer.data.media import folders
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.issues import SkippedItem
 from fer.data.readers import ckplus
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "a folder for each emotion with pictures named like S010_004_00000017.png"
-TERMS = ckplus.TERMS
+LICENSE_TERMS = ckplus.LICENSE_TERMS
 
 
-def recognises(root: Folder) -> bool:
+def matches(root: Folder) -> bool:
     return any(
-        emotion_named(folder.name) and any(ckplus.NAME.fullmatch(file.stem) for file in folder.files())
+        parse_emotion(folder.name) and any(ckplus.CKPLUS_NAME_PATTERN.fullmatch(file.stem) for file in folder.files())
         for folder in root.folders()
     )
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
-    for item in folders.pictures(root):
-        yield _face(item) if isinstance(item, File) else item
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
+    for item in folders.walk_media(root):
+        yield _make_record(item) if isinstance(item, File) else item
 
 
-def _face(file: File) -> Record | Dropped:
-    name = ckplus.NAME.fullmatch(file.stem)
+def _make_record(file: File) -> Record | SkippedItem:
+    name = ckplus.CKPLUS_NAME_PATTERN.fullmatch(file.stem)
     if name is None:
-        return Dropped(file.id, "file name", "allowed are names like S010_004_00000017.png")
+        return SkippedItem(file.id, "file name", "allowed are names like S010_004_00000017.png")
     folder = file.parts[-2] if len(file.parts) > 1 else ""
-    emotion = emotion_named(folder)
+    emotion = parse_emotion(folder)
     if emotion is None:
-        return Dropped(file.id, "unknown emotion", f"folder {folder!r}; allowed {', '.join(EMOTIONS)}")
+        return SkippedItem(file.id, "unknown emotion", f"folder {folder!r}; allowed {', '.join(EMOTIONS)}")
     return Record(file.id, file, emotion, group=name[1])

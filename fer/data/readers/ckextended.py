@@ -13,37 +13,37 @@ from fer.data.media.folders import File, Folder
 from fer.data.media.issues import Note
 from fer.data.readers import fer2013_csv
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found
+from fer.data.readers.record import ReaderItem
 from fer.runtime.errors import InputError
 
 LAYOUT = "ckextended.csv, or a fer2013.csv of at most 920 faces with a code 7"
-TERMS = "for non-commercial research, by agreement with the owners of CK+; may not be passed on"
+LICENSE_TERMS = "for non-commercial research, by agreement with the owners of CK+; may not be passed on"
 
 _NAME = "ckextended.csv"
-_FACES = 920
+_MAX_FACES = 920
 
 
-def recognises(root: Folder) -> bool:
-    return _table(root) is not None
+def matches(root: Folder) -> bool:
+    return _find_table(root) is not None
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
-    table = _table(root)
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
+    table = _find_table(root)
     if table is None:
         raise InputError(f"{root}: needs {LAYOUT}; put it there")
-    yield from fer2013_csv.faces(table, EMOTIONS)
+    yield from fer2013_csv.read_fer2013_records(table, EMOTIONS)
     yield Note(f"{table.name} names no subjects, and its folds share them, so tests on it flatter; prefer CK+ itself")
-    if table.name == _NAME and fer2013_csv.recognises(root):
+    if table.name == _NAME and fer2013_csv.matches(root):
         yield Note(f"FER-2013 beside {_NAME} left out; put it in a source of its own")
 
 
-def _table(root: Folder) -> File | None:
+def _find_table(root: Folder) -> File | None:
     if named := root.file(_NAME):
         return named
     other = root.file("fer2013.csv")
-    return other if other and _is_ck(other) else None
+    return other if other and _is_ckplus(other) else None
 
 
-def _is_ck(file: File) -> bool:
-    codes = [line.partition(",")[0] for _, line in islice(folders.lines(file), 1, _FACES + 2)]
-    return "7" in codes and len(codes) <= _FACES
+def _is_ckplus(file: File) -> bool:
+    codes = [line.partition(",")[0] for _, line in islice(folders.read_lines(file), 1, _MAX_FACES + 2)]
+    return "7" in codes and len(codes) <= _MAX_FACES

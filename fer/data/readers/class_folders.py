@@ -8,16 +8,16 @@ photographs (see `photos`) the largest face. Nothing tells which pictures show o
 from collections.abc import Iterator
 from typing import Literal
 
-from fer.core.labels import EMOTIONS, emotion_named
+from fer.core.labels import EMOTIONS, parse_emotion
 from fer.data.media import folders
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.issues import SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.photos import are_photographs
-from fer.data.readers.record import Found, Record
+from fer.data.readers.photos import are_photos
+from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "folders named like two emotions or more (anger, angry, …), right there or in train/, val/ and test/"
-TERMS = "on the terms of whoever made the pictures; those of a copy do not override them"
+LICENSE_TERMS = "on the terms of whoever made the pictures; those of a copy do not override them"
 
 _FOLDS = {
     "train": "train",
@@ -30,39 +30,41 @@ _FOLDS = {
 }
 
 
-def recognises(root: Folder) -> bool:
-    return any(_holds_emotions(folder) for folder in (root, *(part for part in root.folders() if _fold(part.name))))
+def matches(root: Folder) -> bool:
+    return any(
+        _has_emotion_folders(folder) for folder in (root, *(part for part in root.folders() if _parse_fold(part.name)))
+    )
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
-    pictures = (item for item in folders.pictures(root) if isinstance(item, File))
-    faces: Literal["whole", "one"] = "one" if are_photographs(pictures) else "whole"
-    for item in folders.pictures(root):
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
+    pictures = (item for item in folders.walk_media(root) if isinstance(item, File))
+    faces: Literal["whole", "one"] = "one" if are_photos(pictures) else "whole"
+    for item in folders.walk_media(root):
         if not isinstance(item, File):
             yield item
-        elif emotion := emotion_above(item):
-            fold = next(filter(None, map(_fold, reversed(item.parts[:-1]))), None)
-            yield Record(item.id, item, emotion, fold, faces=faces)
+        elif emotion := find_folder_emotion(item):
+            fold = next(filter(None, map(_parse_fold, reversed(item.parts[:-1]))), None)
+            yield Record(item.id, item, emotion, fold, face_mode=faces)
         else:
-            yield no_emotion_above(item)
+            yield skip_unknown_emotion(item)
 
 
-def emotion_above(picture: File) -> str | None:
+def find_folder_emotion(file: File) -> str | None:
     """The emotion after which the nearest folder above is named."""
-    return next(filter(None, map(emotion_named, reversed(picture.parts[:-1]))), None)
+    return next(filter(None, map(parse_emotion, reversed(file.parts[:-1]))), None)
 
 
-def no_emotion_above(picture: File) -> Dropped:
-    where = f"in {'/'.join(picture.parts[:-1])}" if picture.parts[1:] else "in no folder"
-    return Dropped(picture.id, "unknown emotion", f"{where}; allowed folders {', '.join(EMOTIONS)}")
+def skip_unknown_emotion(file: File) -> SkippedItem:
+    where = f"in {'/'.join(file.parts[:-1])}" if file.parts[1:] else "in no folder"
+    return SkippedItem(file.id, "unknown emotion", f"{where}; allowed folders {', '.join(EMOTIONS)}")
 
 
-def _holds_emotions(folder: Folder) -> bool:
+def _has_emotion_folders(folder: Folder) -> bool:
     """Two emotions, since a single folder may be called Joy for another reason; and few folders that are none."""
-    named = [emotion_named(inner.name) for inner in folder.folders()]
+    named = [parse_emotion(inner.name) for inner in folder.folders()]
     return len({*named} - {None}) >= 2 and 2 * named.count(None) <= len(named)
 
 
-def _fold(name: str) -> str | None:
+def _parse_fold(name: str) -> str | None:
     """Of a folder or an archive."""
     return _FOLDS.get(name.partition(".")[0].casefold())

@@ -10,26 +10,26 @@ from fer.data.media import folders
 from fer.data.media.folders import File, Folder
 from fer.data.media.issues import Note
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "fairface_label_train.csv with train/1.jpg and val/, or with fairface-img-margin025-trainval/"
-TERMS = "CC BY 4.0: free for any use, with attribution"
+LICENSE_TERMS = "CC BY 4.0: free for any use, with attribution"
 
 _TABLES = ("fairface_label_train.csv", "fairface_label_val.csv")
-_MARGINS = ("fairface-img-margin025-trainval", "fairface-img-margin125-trainval")
+_MARGIN_FOLDERS = ("fairface-img-margin025-trainval", "fairface-img-margin125-trainval")
 _PARTS = ("train", "val")
 
 
-def recognises(root: Folder) -> bool:
+def matches(root: Folder) -> bool:
     return any(map(root.file, _TABLES))
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     parts = [part for name in _PARTS if (part := root.folder(name))]
-    margins = [margin for name in _MARGINS if (margin := root.folder(name))]
+    margins = [margin for name in _MARGIN_FOLDERS if (margin := root.folder(name))]
     taken = parts or margins[:1]
     for left_out in margins[0 if parts else 1 :]:
         yield Note(f"{left_out.id} is left out: it shows the faces of {taken[0].id} again")
     for folder in taken:
-        for item in folders.pictures(folder):
-            yield Record(item.id, item, faces="one") if isinstance(item, File) else item
+        for item in folders.walk_media(folder):
+            yield Record(item.id, item, face_mode="one") if isinstance(item, File) else item

@@ -9,22 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fer.data.media import folders
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Digits, Found, Record
+from fer.data.readers.record import PixelText, ReaderItem, Record
 from fer.runtime.errors import InputError
 
 LAYOUT = "fer2013.csv, icml_face_data.csv, or train.csv and test.csv with a column `pixels`"
-TERMS = "for research, by the rules of its challenge at Kaggle; it has no licence and may not be passed on"
+LICENSE_TERMS = "for research, by the rules of its challenge at Kaggle; it has no licence and may not be passed on"
 PIXELS = (129.4, 65.0)  # mean and standard deviation of the owner's pixels; a copy with others was processed
 
-EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-FOLDS = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
-SIDE = 48
+FER2013_EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FER2013_FOLDS = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+FER2013_SIDE_PX = 48
 
 # The same faces in different files, the best first: train.csv and test.csv have no usage, test.csv no emotions.
 _EDITIONS = (("fer2013.csv",), ("fer2013/fer2013.csv",), ("icml_face_data.csv",), ("train.csv", "test.csv"))
-_NEEDED = {"train.csv": ("emotion", "pixels"), "test.csv": ("pixels",)}
+_REQUIRED_COLUMNS = {"train.csv": ("emotion", "pixels"), "test.csv": ("pixels",)}
 _MD5 = {
     "fer2013.csv": "f8428a1edbd21e88f42c73edd2a14f95",
     "icml_face_data.csv": "b114b9e04e6949e5fe8b6a98b3892b1d",
@@ -33,14 +33,14 @@ _MD5 = {
 }
 
 
-def recognises(root: Folder) -> bool:
-    return bool(_editions(root))
+def matches(root: Folder) -> bool:
+    return bool(_find_editions(root))
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
-    chosen, *others = _editions(root)
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
+    chosen, *others = _find_editions(root)
     for file in chosen:
-        yield from faces(file, EMOTIONS)
+        yield from read_fer2013_records(file, FER2013_EMOTIONS)
         with file.open() as content:
             md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         owners = "the owner's file" if md5 == _MD5[file.name] else "not the owner's file as it was first handed out"
@@ -50,7 +50,7 @@ def read(root: Folder, rules: Ingest) -> Iterator[Found]:
         yield Note(f"{names} left out: {' and '.join(file.name for file in chosen)} should hold the same faces")
 
 
-def faces(file: File, emotions: Sequence[str]) -> Iterator[Record | Dropped]:
+def read_fer2013_records(file: File, emotions: Sequence[str]) -> Iterator[Record | SkippedItem]:
     """Each row as a face; its label is the place of its emotion in `emotions`.
 
     Raises:
@@ -58,34 +58,34 @@ def faces(file: File, emotions: Sequence[str]) -> Iterator[Record | Dropped]:
     """
     emotion_of = {str(code): emotion for code, emotion in enumerate(emotions)}
     fold = "test" if file.name == "test.csv" else "train"  # of a labelled face without usage
-    for id, row in rows(file, _NEEDED.get(file.name, ("emotion", "pixels", "usage"))):
-        yield row if isinstance(row, Dropped) else _face(id, row, emotion_of, fold)
+    for id, row in read_csv_rows(file, _REQUIRED_COLUMNS.get(file.name, ("emotion", "pixels", "usage"))):
+        yield row if isinstance(row, SkippedItem) else _make_record(id, row, emotion_of, fold)
 
 
-def rows(file: File, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str] | Dropped]]:
+def read_csv_rows(file: File, required_columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str] | SkippedItem]]:
     """(id, the values by the names of their columns) of each row, in the order of the file.
 
     Raises:
-        InputError: line 1 does not name each of the columns `needed` once.
+        InputError: line 1 does not name each of the columns `required_columns` once.
     """
-    columns = _columns(file)
-    if missing := [name for name in needed if columns.count(name) != 1]:
+    columns = _read_columns(file)
+    if missing := [name for name in required_columns if columns.count(name) != 1]:
         found = ", ".join(columns)[:200] or "nothing"
         raise InputError(
             f"{file}: line 1 must name {' and '.join(missing)} once, but has: {found}; restore the owner's file"
         )
-    lines = folders.lines(file)
+    lines = folders.read_lines(file)
     next(lines)
     for number, line in lines:
         id = f"{file.name}:{number}"
-        values = folders.fields(line)
+        values = folders.split_csv_line(line)
         if len(values) == len(columns):
             yield id, dict(zip(columns, values, strict=True))
         else:
-            yield id, Dropped(id, "number of columns", f"{len(values)}; allowed {len(columns)} as in line 1")
+            yield id, SkippedItem(id, "number of columns", f"{len(values)}; allowed {len(columns)} as in line 1")
 
 
-def _editions(root: Folder) -> list[list[File]]:
+def _find_editions(root: Folder) -> list[list[File]]:
     """The files of each edition that is there."""
     editions = ([file for name in names if (file := root.file(name)) and _holds_faces(file)] for names in _EDITIONS)
     return [edition for edition in editions if edition]
@@ -93,23 +93,23 @@ def _editions(root: Folder) -> list[list[File]]:
 
 def _holds_faces(file: File) -> bool:
     # train.csv and test.csv are everybody's names, so these must also have the column.
-    return file.name not in _NEEDED or "pixels" in _columns(file)
+    return file.name not in _REQUIRED_COLUMNS or "pixels" in _read_columns(file)
 
 
-def _columns(file: File) -> list[str]:
-    _, header = next(folders.lines(file), (0, ""))
-    return [name.casefold() for name in folders.fields(header)] if header else []
+def _read_columns(file: File) -> list[str]:
+    _, header = next(folders.read_lines(file), (0, ""))
+    return [name.casefold() for name in folders.split_csv_line(header)] if header else []
 
 
-def _face(id: str, row: Mapping[str, str], emotion_of: Mapping[str, str], fold: str) -> Record | Dropped:
+def _make_record(id: str, row: Mapping[str, str], emotion_of: Mapping[str, str], fold: str) -> Record | SkippedItem:
     emotion = None
     if "emotion" in row:
         if row["emotion"] not in emotion_of:
             codes = ", ".join(f"{code} {name}" for code, name in emotion_of.items())
-            return Dropped(id, "unknown label", f"{row['emotion'][:20]!r}; allowed {codes}")
+            return SkippedItem(id, "unknown label", f"{row['emotion'][:20]!r}; allowed {codes}")
         emotion = emotion_of[row["emotion"]]
     if "usage" in row:
-        if row["usage"] not in FOLDS:
-            return Dropped(id, "unknown usage", f"{row['usage'][:20]!r}; allowed {', '.join(FOLDS)}")
-        fold = FOLDS[row["usage"]]
-    return Record(id, Digits(row["pixels"], SIDE), emotion, fold if emotion else None)
+        if row["usage"] not in FER2013_FOLDS:
+            return SkippedItem(id, "unknown usage", f"{row['usage'][:20]!r}; allowed {', '.join(FER2013_FOLDS)}")
+        fold = FER2013_FOLDS[row["usage"]]
+    return Record(id, PixelText(row["pixels"], FER2013_SIDE_PX), emotion, fold if emotion else None)

@@ -8,45 +8,47 @@ belongs to the id.
 import re
 from collections.abc import Iterator
 
-from fer.core.labels import EMOTIONS, emotion_named
+from fer.core.labels import EMOTIONS, parse_emotion
 from fer.data.media import folders
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.issues import SkippedItem
 from fer.data.readers import fer2013_csv
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "train/ and test/ with <emotion>/<Usage>_<number>.jpg, usage Training, PublicTest or PrivateTest"
-TERMS = fer2013_csv.TERMS
+LICENSE_TERMS = fer2013_csv.LICENSE_TERMS
 PIXELS = fer2013_csv.PIXELS
 
 _PARTS = ("test", "train", "val", "valid", "validation")
-_NAME = re.compile(rf"({'|'.join(fer2013_csv.FOLDS)})_\d+(?i:\.(jpg|jpeg|png))")
-_AUGMENTED = re.compile(_NAME.pattern + r"\d+(?i:\.(jpg|jpeg|png))")
+_NAME_PATTERN = re.compile(rf"({'|'.join(fer2013_csv.FER2013_FOLDS)})_\d+(?i:\.(jpg|jpeg|png))")
+_AUGMENTED_NAME_PATTERN = re.compile(_NAME_PATTERN.pattern + r"\d+(?i:\.(jpg|jpeg|png))")
 
 
-def recognises(root: Folder) -> bool:
+def matches(root: Folder) -> bool:
     return any(
-        emotion_named(emotion.name) and any(_NAME.fullmatch(file.name) for file in emotion.files())
+        parse_emotion(emotion.name) and any(_NAME_PATTERN.fullmatch(file.name) for file in emotion.files())
         for part in _PARTS
         if (folder := root.folder(part))
         for emotion in folder.folders()
     )
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     for part in _PARTS:
-        for item in folders.pictures(root.folder(part)):
-            yield _face(item) if isinstance(item, File) else item
+        for item in folders.walk_media(root.folder(part)):
+            yield _make_record(item) if isinstance(item, File) else item
 
 
-def _face(file: File) -> Record | Dropped:
-    if _AUGMENTED.fullmatch(file.name):
-        return Dropped(file.id, "augmented copy", "the owner's names have one number")
+def _make_record(file: File) -> Record | SkippedItem:
+    if _AUGMENTED_NAME_PATTERN.fullmatch(file.name):
+        return SkippedItem(file.id, "augmented copy", "the owner's names have one number")
     folder = file.parts[-2]
-    emotion, name = emotion_named(folder), _NAME.fullmatch(file.name)
+    emotion, name = parse_emotion(folder), _NAME_PATTERN.fullmatch(file.name)
     if emotion is None:
-        return Dropped(file.id, "unknown emotion", f"folder {folder}; allowed {', '.join(EMOTIONS)}")
+        return SkippedItem(file.id, "unknown emotion", f"folder {folder}; allowed {', '.join(EMOTIONS)}")
     if name is None:
-        return Dropped(file.id, "unknown usage", f"allowed {', '.join(fer2013_csv.FOLDS)}, then _<number>.jpg")
-    return Record(file.id, file, emotion, fer2013_csv.FOLDS[name[1]])
+        return SkippedItem(
+            file.id, "unknown usage", f"allowed {', '.join(fer2013_csv.FER2013_FOLDS)}, then _<number>.jpg"
+        )
+    return Record(file.id, file, emotion, fer2013_csv.FER2013_FOLDS[name[1]])

@@ -7,29 +7,31 @@ owners' folder is flat; copies with a folder for each emotion are read by the sa
 import re
 from collections.abc import Iterator
 
-from fer.core.labels import emotion_named
+from fer.core.labels import parse_emotion
 from fer.data.media import folders as media_folders
-from fer.data.media.folders import PICTURES, File, Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder
+from fer.data.media.issues import SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "KA.AN1.39.tiff: subject, expression (AN DI FE HA NE SA SU), number"
-TERMS = "for non-commercial research, by agreement with the owner; may not be passed on"
+LICENSE_TERMS = "for non-commercial research, by agreement with the owner; may not be passed on"
 
-_NAME = re.compile(r"(KA|KL|KM|KR|MK|NA|NM|TM|UY|YM)[.-](AN|DI|FE|HA|NE|SA|SU)\d*\.", re.IGNORECASE)
-
-
-def recognises(root: Folder) -> bool:
-    folders = (root, *(folder for folder in root.folders() if emotion_named(folder.name)))
-    return any(_NAME.match(file.name) for folder in folders for file in folder.files() if file.suffix in PICTURES)
+_NAME_PATTERN = re.compile(r"(KA|KL|KM|KR|MK|NA|NM|TM|UY|YM)[.-](AN|DI|FE|HA|NE|SA|SU)\d*\.", re.IGNORECASE)
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
-    for item in media_folders.pictures(root):
+def matches(root: Folder) -> bool:
+    folders = (root, *(folder for folder in root.folders() if parse_emotion(folder.name)))
+    return any(
+        _NAME_PATTERN.match(file.name) for folder in folders for file in folder.files() if file.suffix in IMAGE_SUFFIXES
+    )
+
+
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
+    for item in media_folders.walk_media(root):
         if not isinstance(item, File):
             yield item
-        elif name := _NAME.match(item.name):
-            yield Record(item.id, item, emotion_named(name[2]), group=name[1].upper(), faces="one")
+        elif name := _NAME_PATTERN.match(item.name):
+            yield Record(item.id, item, parse_emotion(name[2]), group=name[1].upper(), face_mode="one")
         else:
-            yield Dropped(item.id, "file name", "allowed names like KA.AN1.39.tiff: subject, expression, number")
+            yield SkippedItem(item.id, "file name", "allowed names like KA.AN1.39.tiff: subject, expression, number")

@@ -10,35 +10,35 @@ from collections.abc import Iterator
 
 from fer.data.media import folders
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.issues import SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "lfw/, lfw_funneled/ or lfw-deepfunneled/ with <Name>/<Name>_0001.jpg"
-TERMS = "none granted: photographs of news agencies, by custom for research; may not be passed on"
+LICENSE_TERMS = "none granted: photographs of news agencies, by custom for research; may not be passed on"
 
-_LOOKED_AT = 3  # people
+_SAMPLE_PEOPLE = 3  # people
 
 
-def recognises(root: Folder) -> bool:
-    people = _people(root).folders()[:_LOOKED_AT]
+def matches(root: Folder) -> bool:
+    people = _find_people_folder(root).folders()[:_SAMPLE_PEOPLE]
     return any(
         re.fullmatch(rf"{re.escape(who.name)}_\d{{4}}\.jpg", file.name) for who in people for file in who.files()
     )
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
-    people = _people(root)
-    for item in folders.pictures(people):
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
+    people = _find_people_folder(root)
+    for item in folders.walk_media(people):
         if not isinstance(item, File):
             yield item
             continue
         person, *inside = item.id.removeprefix(f"{people.id}/").split("/")
         if inside:
-            yield Record(item.id, item, group=person, faces="one")
+            yield Record(item.id, item, group=person, face_mode="one")
         else:
-            yield Dropped(item.id, "file name", "allowed <Name>/<Name>_0001.jpg: in the folder of a person")
+            yield SkippedItem(item.id, "file name", "allowed <Name>/<Name>_0001.jpg: in the folder of a person")
 
 
-def _people(root: Folder) -> Folder:
+def _find_people_folder(root: Folder) -> Folder:
     return root.folder(root.name) or root

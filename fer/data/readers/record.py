@@ -20,13 +20,13 @@ from typing import Literal
 import numpy as np
 
 from fer.data.media.folders import File
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 
-__all__ = ["Digits", "Dropped", "Found", "Note", "Record"]
+__all__ = ["Note", "PixelText", "ReaderItem", "Record", "SkippedItem"]
 
 
 @dataclass(frozen=True, slots=True)
-class Digits:
+class PixelText:
     """A grey square as its owner writes it in a CSV: whole numbers apart by blanks, row after row."""
 
     text: str
@@ -38,7 +38,7 @@ class Record:
     """One picture: where it is and what its owner says of it."""
 
     id: str  # unique within the source: the path below its root, or file name and line
-    picture: File | Digits | np.ndarray  # a picture or a video, still to be decoded; or grey uint8 (height, width)
+    image: File | PixelText | np.ndarray  # a picture or a video, still to be decoded; or grey uint8 (height, width)
     emotion: str | None = None  # one of `labels.EMOTIONS`; None: unlabelled
     fold: str | None = None  # the owner's: train, valid or test; None: the owner has none
     group: str = ""  # faces of one subject or video share a group and never fall into different folds
@@ -46,9 +46,9 @@ class Record:
     votes: str = ""  # the annotators', as "sad:6 fear:3 unknown:1"
     raw: str = ""  # a label of the owner's that is no emotion of ours, such as "fearfully surprised"
     by_rule: bool = False  # the emotion was derived, not seen by a person: for training, never for a test
-    faces: Literal["whole", "one", "all"] = "whole"  # the picture is a face; or the largest, or all are looked for
+    face_mode: Literal["whole", "one", "all"] = "whole"  # the picture is a face; or the largest, or all are looked for
     box: tuple[float, float, float, float] | None = None  # x, y, width, height of the face in pixels, where known
-    frames: Mapping[int, str] | None = None  # of a video: the emotion of each labelled frame, from 0
+    frame_emotions: Mapping[int, str] | None = None  # of a video: the emotion of each labelled frame, from 0
 
 
-Found = Record | Dropped | Note
+ReaderItem = Record | SkippedItem | Note

@@ -10,75 +10,77 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from fer.data.media import folders
-from fer.data.media.folders import PICTURES, File, Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder
+from fer.data.media.issues import SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "WIDER_train/images/<event>/*.jpg with wider_face_split/wider_face_train_bbx_gt.txt; also val and test"
-TERMS = "CC BY-NC-ND 4.0: not for commerce, and faces cut out of it may not be passed on"
+LICENSE_TERMS = "CC BY-NC-ND 4.0: not for commerce, and faces cut out of it may not be passed on"
 
 _PARTS = ("train", "val", "test")
-_COLUMNS, _INVALID = 10, 7
-_LENGTH = re.compile(r"-?[0-9]{1,6}")
+_N_COLUMNS, _INVALID_COLUMN = 10, 7
+_LENGTH_PATTERN = re.compile(r"-?[0-9]{1,6}")
 
 
-def recognises(root: Folder) -> bool:
-    return any(_images(root, part) for part in _PARTS)
+def matches(root: Folder) -> bool:
+    return any(_find_image_folder(root, part) for part in _PARTS)
 
 
-def read(root: Folder, rules: Ingest) -> Iterator[Found]:
+def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     for part in _PARTS:
-        images = _images(root, part)
+        images = _find_image_folder(root, part)
         if images is None:
             continue
         listed: dict[str, tuple[str, list[str]]] = {}
-        table = _table(root, part)
-        for where, name, lines in _entries(table) if table else ():
+        table = _find_list(root, part)
+        for where, name, lines in _read_entries(table) if table else ():
             if name in listed:
-                yield Dropped(where, "named twice", f"{name[:80]}, also at {listed[name][0]}")
+                yield SkippedItem(where, "named twice", f"{name[:80]}, also at {listed[name][0]}")
             else:
                 listed[name] = where, lines
-        for item in folders.pictures(images):
+        for item in folders.walk_media(images):
             if not isinstance(item, File):
                 yield item
             elif entry := listed.pop(item.id.removeprefix(f"{images.id}/"), None):
-                yield from _faces(item, entry[1])
+                yield from _make_records(item, entry[1])
             else:
-                yield Record(item.id, item, group=item.id, faces="all")
+                yield Record(item.id, item, group=item.id, face_mode="all")
         for name, (where, _) in listed.items():
             unsafe = name.startswith("/") or ".." in name.split("/") or "\\" in name or ":" in name
             reason = "unsafe path" if unsafe else "missing picture"
-            yield Dropped(where, reason, f"{name[:80]!r} is not in {images.id}")
+            yield SkippedItem(where, reason, f"{name[:80]!r} is not in {images.id}")
 
 
-def _faces(picture: File, lines: list[str]) -> Iterator[Record | Dropped]:
+def _make_records(picture: File, lines: list[str]) -> Iterator[Record | SkippedItem]:
     count, *boxes = lines or [""]
     if count == "0" and len(boxes) <= 1:
-        yield Dropped(picture.id, "no face", "none by the owners' list", defect=False)
+        yield SkippedItem(picture.id, "no face", "none by the owners' list", is_defect=False)
     elif count != str(len(boxes)):
-        yield Dropped(picture.id, "number of lines", f"{len(boxes)} faces, but the owners' list says {count[:20]!r}")
+        yield SkippedItem(
+            picture.id, "number of lines", f"{len(boxes)} faces, but the owners' list says {count[:20]!r}"
+        )
     else:
         for k, line in enumerate(boxes, 1):
-            yield _face(picture, f"{picture.id}#{k}", line.split())
+            yield _make_record(picture, f"{picture.id}#{k}", line.split())
 
 
-def _face(picture: File, id: str, values: list[str]) -> Record | Dropped:
-    if len(values) != _COLUMNS:
-        return Dropped(id, "number of columns", f"{len(values)}; allowed {_COLUMNS}")
-    if not all(map(_LENGTH.fullmatch, values[:4])) or int(values[2]) <= 0 or int(values[3]) <= 0:
-        return Dropped(id, "face box", f"{' '.join(values[:4])[:80]!r}; allowed x, y, width, height in pixels")
-    if values[_INVALID] == "1":
-        return Dropped(id, "invalid by its owners", "too blurred, small or hidden", defect=False)
+def _make_record(picture: File, id: str, values: list[str]) -> Record | SkippedItem:
+    if len(values) != _N_COLUMNS:
+        return SkippedItem(id, "number of columns", f"{len(values)}; allowed {_N_COLUMNS}")
+    if not all(map(_LENGTH_PATTERN.fullmatch, values[:4])) or int(values[2]) <= 0 or int(values[3]) <= 0:
+        return SkippedItem(id, "face box", f"{' '.join(values[:4])[:80]!r}; allowed x, y, width, height in pixels")
+    if values[_INVALID_COLUMN] == "1":
+        return SkippedItem(id, "invalid by its owners", "too blurred, small or hidden", is_defect=False)
     x, y, width, height = map(float, values[:4])
     return Record(id, picture, group=picture.id, box=(x, y, width, height))
 
 
-def _entries(table: File) -> Iterator[tuple[str, str, list[str]]]:
+def _read_entries(table: File) -> Iterator[tuple[str, str, list[str]]]:
     """Of each picture where it is listed, its name, and the lines below; what comes before them has no name."""
     start, name, lines = 1, "", list[str]()
-    for number, line in folders.lines(table):
-        if PurePosixPath(line).suffix.lower() in PICTURES:
+    for number, line in folders.read_lines(table):
+        if PurePosixPath(line).suffix.lower() in IMAGE_SUFFIXES:
             if name or lines:
                 yield f"{table.id}:{start}", name, lines
             start, name, lines = number, line, []
@@ -88,11 +90,11 @@ def _entries(table: File) -> Iterator[tuple[str, str, list[str]]]:
         yield f"{table.id}:{start}", name, lines
 
 
-def _images(root: Folder, part: str) -> Folder | None:
-    folder = root.unpacked(f"WIDER_{part}")
+def _find_image_folder(root: Folder, part: str) -> Folder | None:
+    folder = root.inner_folder(f"WIDER_{part}")
     return folder and folder.folder("images")
 
 
-def _table(root: Folder, part: str) -> File | None:
-    folder = root.unpacked("wider_face_split")
+def _find_list(root: Folder, part: str) -> File | None:
+    folder = root.inner_folder("wider_face_split")
     return folder.file(f"wider_face_{part}_bbx_gt.txt") if folder else None

@@ -7,15 +7,22 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 
 Colour = tuple[int, ...]  # red, green, blue and, where it is not opaque, alpha: 0..255
-Point = tuple[int | float, int | float]
+Xy = tuple[int | float, int | float]
 
 DARK, WHITE = (38, 28, 32), (250, 248, 244)
-_angle = np.linspace(0, 2 * np.pi, 25)
-CIRCLE = np.stack([np.cos(_angle), np.sin(_angle)], axis=1)
-T = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 19))  # across an eye or a mouth, denser in the corners
-ARCH = 1 - T * T
-_s = np.linspace(0, 1, 9)
-_PARABOLA = np.stack([(1 - _s) * (1 - 2 * _s), 4 * _s * (1 - _s), _s * (2 * _s - 1)], axis=1)
+_ANGLES = np.linspace(0, 2 * np.pi, 25)
+UNIT_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+UNIT_X = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 19))  # across an eye or a mouth, denser in the corners
+UNIT_ARCH = 1 - UNIT_X * UNIT_X
+_PARABOLA_STEPS = np.linspace(0, 1, 9)
+_PARABOLA = np.stack(
+    [
+        (1 - _PARABOLA_STEPS) * (1 - 2 * _PARABOLA_STEPS),
+        4 * _PARABOLA_STEPS * (1 - _PARABOLA_STEPS),
+        _PARABOLA_STEPS * (2 * _PARABOLA_STEPS - 1),
+    ],
+    axis=1,
+)
 
 
 class Pen:
@@ -25,7 +32,7 @@ class Pen:
     moves most when the head turns.
     """
 
-    def __init__(self, image: Image.Image, yaw: float, pitch: float, tilt: float, scale: float, middle: Point) -> None:
+    def __init__(self, image: Image.Image, yaw: float, pitch: float, tilt: float, scale: float, middle: Xy) -> None:
         """Angles in radians; `scale` is pixels a unit, `middle` pixels."""
         self._draw = ImageDraw.Draw(image, "RGBA")
         self._cos_yaw, self._sin_yaw, self._sin_pitch = np.cos(yaw), np.sin(yaw), np.sin(pitch)
@@ -40,8 +47,8 @@ class Pen:
             self._placed(points, depth), fill=colour, width=max(1, round(width * self._scale)), joint="curve"
         )
 
-    def disc(self, middle: Point, rx: float, ry: float, colour: Colour, depth: float = 1.0) -> None:
-        self.fill(CIRCLE * (rx, ry) + middle, colour, depth)
+    def disc(self, middle: Xy, rx: float, ry: float, colour: Colour, depth: float = 1.0) -> None:
+        self.fill(UNIT_CIRCLE * (rx, ry) + middle, colour, depth)
 
     def _placed(self, points: Float[np.ndarray, "n 2"], depth: float) -> list[float]:
         if depth:
@@ -51,37 +58,37 @@ class Pen:
         return (points @ self._turn + self._middle).ravel().tolist()
 
 
-def bend(start: Point, middle: Point, end: Point) -> Float[np.ndarray, "n 2"]:
+def fit_parabola(start: Xy, middle: Xy, end: Xy) -> Float[np.ndarray, "n 2"]:
     """The parabola through three points."""
     return _PARABOLA @ np.array([start, middle, end])
 
 
-def band(
+def make_band(
     x: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"], lower: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, "m 2"]:
     """The area between two curves over the same x."""
     return np.stack([np.concatenate([x, x[::-1]]), np.concatenate([upper, lower[::-1]])], axis=1)
 
 
-def blob(right: list[Point]) -> Float[np.ndarray, "n 2"]:
+def make_closed_spline(right: list[Xy]) -> Float[np.ndarray, "n 2"]:
     """The smooth closed curve led by `right` and its mirror image: a uniform cubic B-spline, clockwise from the top."""
     corners = np.array([*right, *((-x, y) for x, y in reversed(right))])
-    return _spline(len(corners)) @ corners
+    return _make_spline_basis(len(corners)) @ corners
 
 
-def mix(colour: Colour, other: Colour, share: float) -> Colour:
+def blend_colours(colour: Colour, other: Colour, share: float) -> Colour:
     """`colour` with a share of `other` stirred in."""
     return tuple(round(a + share * (b - a)) for a, b in zip(colour, other, strict=True))
 
 
-def hsv(hue: float, saturation: float, value: float) -> Colour:
+def hsv_to_rgb(hue: float, saturation: float, value: float) -> Colour:
     """A colour by hue (0..1, goes round), saturation and value (0..1)."""
     wheel = np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
     return tuple(int(c) for c in 255 * min(value, 1.0) * (1 - saturation + saturation * wheel.clip(0, 1)))
 
 
 @cache
-def _spline(corners: int) -> Float[np.ndarray, "n corners"]:
+def _make_spline_basis(corners: int) -> Float[np.ndarray, "n corners"]:
     t = np.arange(6)[:, None] / 6
     weights = (
         np.concatenate([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-Units = Mapping[int, float]  # action unit -> strength, 1 is full
+ActionUnits = Mapping[int, float]  # action unit -> strength, 1 is full
 
 # The action units of each way to show an emotion, with their strength.
-WAYS: dict[str, tuple[Units, ...]] = {
+EXPRESSION_VARIANTS: dict[str, tuple[ActionUnits, ...]] = {
     "angry": (
         {4: 1.0, 5: 0.2, 7: 0.6, 17: 0.3, 24: 1.0},
         {4: 1.0, 5: 0.3, 7: 0.4, 10: 0.3, 16: 0.9, 25: 0.7},
@@ -40,15 +40,16 @@ WAYS: dict[str, tuple[Units, ...]] = {
     "neutral": ({},),
 }
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 16, 17, 20, 24, 25, 27, 43)
-UPPER = {1, 2, 4, 5, 7, 43}  # brows and lids: they and the rest need not tell the same strongly
+UPPER_FACE_UNITS = {1, 2, 4, 5, 7, 43}  # brows and lids: they and the rest need not tell the same strongly
 
 
-def expression(emotion: str, intensity: float, rng: np.random.Generator) -> dict[int, float]:
+def sample_expression(emotion: str, intensity: float, rng: np.random.Generator) -> dict[int, float]:
     """Strength of each action unit: one way to show the emotion, on a face that is never quite at rest."""
-    way = WAYS[emotion][int(rng.random() * len(WAYS[emotion]))]
+    way = EXPRESSION_VARIANTS[emotion][int(rng.random() * len(EXPRESSION_VARIANTS[emotion]))]
     brows, mouth = intensity * rng.uniform(0.65, 1.15, 2)
     units = {
-        unit: way.get(unit, 0.0) * (brows if unit in UPPER else mouth) * rng.uniform(0.7, 1.1) for unit in ACTION_UNITS
+        unit: way.get(unit, 0.0) * (brows if unit in UPPER_FACE_UNITS else mouth) * rng.uniform(0.7, 1.1)
+        for unit in ACTION_UNITS
     }
     for unit in (1, 2, 4, 5, 7, 12, 15, 17, 24):
         units[unit] += abs(rng.normal(0, 0.06))

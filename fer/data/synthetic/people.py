@@ -9,9 +9,22 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from fer.data.synthetic.drawing import ARCH, CIRCLE, DARK, WHITE, Colour, Pen, T, band, bend, blob, hsv, mix
+from fer.data.synthetic.drawing import (
+    DARK,
+    UNIT_ARCH,
+    UNIT_CIRCLE,
+    UNIT_X,
+    WHITE,
+    Colour,
+    Pen,
+    blend_colours,
+    fit_parabola,
+    hsv_to_rgb,
+    make_band,
+    make_closed_spline,
+)
 
-SKINS = (
+SKIN_TONES = (
     (255, 226, 203),
     (247, 206, 172),
     (232, 184, 142),
@@ -20,7 +33,7 @@ SKINS = (
     (128, 82, 54),
     (108, 70, 50),
 )
-HAIRS = (
+HAIR_COLOURS = (
     (32, 28, 32),
     (58, 40, 34),
     (98, 64, 42),
@@ -37,80 +50,82 @@ class Person:
     skin: Colour
     hair: Colour
     head: Float[np.ndarray, "n 2"]  # silhouette
-    apart: float  # from the middle of the face to an eye
+    eye_offset: float  # from the middle of the face to an eye
     eye_level: float
     mouth_level: float
 
     def shade(self, share: float) -> Colour:
-        return mix(self.skin, DARK, share)
+        return blend_colours(self.skin, DARK, share)
 
 
-def person(jaw_drop: float, rng: np.random.Generator) -> Person:
+def sample_person(jaw_drop: float, rng: np.random.Generator) -> Person:
     """A chance person; `jaw_drop` (0..1) lengthens the head."""
-    tone = rng.uniform(0, len(SKINS) - 1.001)
-    hairs = len(HAIRS) if tone < 3 else 4
-    hair = mix(HAIRS[int(rng.random() * hairs)], HAIRS[int(rng.random() * hairs)], rng.uniform(0, 0.3))
+    tone = rng.uniform(0, len(SKIN_TONES) - 1.001)
+    hairs = len(HAIR_COLOURS) if tone < 3 else 4
+    hair = blend_colours(
+        HAIR_COLOURS[int(rng.random() * hairs)], HAIR_COLOURS[int(rng.random() * hairs)], rng.uniform(0, 0.3)
+    )
     if rng.random() < 0.05:
-        hair = hsv(rng.random(), 0.5, 0.8)
+        hair = hsv_to_rgb(rng.random(), 0.5, 0.8)
     cheek, jaw, chin, low = rng.uniform((0.88, 0.58, 0.2, 1.12), (1.0, 0.82, 0.4, 1.26))
     low += 0.12 * jaw_drop
     sides = [(0.6, -1.26), (1.0, -0.8), (cheek + 0.03, -0.1), (cheek, 0.42), (jaw, 0.8 * low), (chin, low + 0.05)]
-    head = blob([(0, -1.3), *sides])
-    skin = mix(SKINS[int(tone)], SKINS[int(tone) + 1], tone % 1)
+    head = make_closed_spline([(0, -1.3), *sides])
+    skin = blend_colours(SKIN_TONES[int(tone)], SKIN_TONES[int(tone) + 1], tone % 1)
     return Person(skin, hair, head, *rng.uniform((0.37, -0.12, 0.62), (0.46, 0.0, 0.7)))
 
 
-def backdrop(image: Image.Image, rng: np.random.Generator) -> None:
+def draw_backdrop(image: Image.Image, rng: np.random.Generator) -> None:
     draw = ImageDraw.Draw(image, "RGBA")
     side = image.width
     hue, saturation, value = rng.uniform((0, 0.08, 0.3), (1, 0.45, 0.95))
-    draw.rectangle((0, 0, side, side), fill=hsv(hue, saturation, value))
+    draw.rectangle((0, 0, side, side), fill=hsv_to_rgb(hue, saturation, value))
     for _ in range(rng.integers(5)):
         x, y, radius, lighter = rng.uniform((0, 0, 0.1 * side, -0.3), (side, side, 0.5 * side, 0.3))
-        colour = hsv(hue + rng.normal(0, 0.06), saturation, max(value + lighter, 0.1))
+        colour = hsv_to_rgb(hue + rng.normal(0, 0.06), saturation, max(value + lighter, 0.1))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(*colour, 150))
 
 
-def back_hair(pen: Pen, person: Person, rng: np.random.Generator) -> float:
+def draw_back_hair(pen: Pen, person: Person, rng: np.random.Generator) -> float:
     """Draws the hair behind the head; returns how far down it falls."""
     length = float(rng.choice((-1.0, 0.5, 1.1, 1.7), p=(0.5, 0.15, 0.2, 0.15)))
     wide, flare, bun = rng.uniform((1.02, -0.1, 0), (1.25, 0.2, 1))
     if length > 0:
-        sides = blob(
+        sides = make_closed_spline(
             [(0, -1.45), (0.7, -1.4), (wide, -0.9), (wide + 0.05, 0), (wide + flare, length), (0.3, length + 0.1)]
         )
-        pen.fill(sides, mix(person.hair, DARK, 0.25), depth=0.0)
+        pen.fill(sides, blend_colours(person.hair, DARK, 0.25), depth=0.0)
     if bun < 0.12:
         pen.disc((flare, -1.42), 0.42, 0.36, person.hair, depth=0.0)
     return length
 
 
-def body(pen: Pen, person: Person, rng: np.random.Generator) -> None:
+def draw_body(pen: Pen, person: Person, rng: np.random.Generator) -> None:
     collar = rng.uniform(1.38, 1.55)
     pen.fill(np.array([(-0.42, 0.5), (0.42, 0.5), (0.5, 1.9), (-0.5, 1.9)]), person.shade(0.22), depth=0.0)
     shoulders = [(-0.5, collar), (0, collar + 0.2), (0.5, collar), (1.5, 1.75), (1.9, 3), (-1.9, 3), (-1.5, 1.75)]
-    pen.fill(np.array(shoulders), _cloth(rng), depth=0.0)
+    pen.fill(np.array(shoulders), _sample_cloth_colour(rng), depth=0.0)
 
 
-def beard(pen: Pen, person: Person, rng: np.random.Generator) -> None:
+def draw_beard(pen: Pen, person: Person, rng: np.random.Generator) -> None:
     chance, moustache, dense, high, half, thick = rng.uniform((0, 0, 60, 0.2, 0.26, 0.1), (1, 1, 400, 0.6, 0.38, 0.16))
-    colour = (*mix(person.hair, DARK, 0.15), min(int(dense), 255))
+    colour = (*blend_colours(person.hair, DARK, 0.15), min(int(dense), 255))
     x, y = person.head.T
     if chance < 0.15:
         edge = person.mouth_level - 0.22 - high * (x * x - 0.1)
         pen.fill(np.stack([x, np.maximum(y, edge)], axis=1), colour, depth=0.0)
     if moustache < (0.7 if chance < 0.15 else 0.06):
         y = person.mouth_level - 0.02
-        pen.fill(band(half * T, y - thick * ARCH**0.7 - 0.02, y - 0.05 * ARCH), colour)
+        pen.fill(make_band(half * UNIT_X, y - thick * UNIT_ARCH**0.7 - 0.02, y - 0.05 * UNIT_ARCH), colour)
 
 
-def front_hair(pen: Pen, person: Person, length: float, rng: np.random.Generator) -> None:
+def draw_front_hair(pen: Pen, person: Person, length: float, rng: np.random.Generator) -> None:
     style = rng.choice(
         ("bald", "crop", "swept", "parted", "fringe", "spiky", "curly", "hat"),
         p=(0.07, 0.13, 0.2, 0.16, 0.18, 0.1, 0.1, 0.06),
     )
     line, volume, low = rng.uniform((-0.88, 1.03, -0.5), (-0.7, 1.14, -0.25))
-    lean, colour, cloth = rng.choice((-1, 1)), person.hair, _cloth(rng)
+    lean, colour, cloth = rng.choice((-1, 1)), person.hair, _sample_cloth_colour(rng)
     t = np.linspace(0.93, -0.93, 25)
     match style:
         case "bald":
@@ -134,30 +149,32 @@ def front_hair(pen: Pen, person: Person, length: float, rng: np.random.Generator
             pen.disc((x_, y_), 0.24, 0.24, colour, depth=0.0)
     pen.fill(np.concatenate([scalp, np.stack([t, y], axis=1)]), colour)
     if style == "hat":
-        pen.fill(band(t * 1.06, y - 0.2, y), mix(colour, DARK, 0.25))
+        pen.fill(make_band(t * 1.06, y - 0.2, y), blend_colours(colour, DARK, 0.25))
     else:
-        pen.fill(band(t * 0.6 + 0.2 * lean, -1.1 + 0.15 * t**2, -1.0 + 0.1 * t**2), mix(colour, WHITE, 0.15))
+        pen.fill(
+            make_band(t * 0.6 + 0.2 * lean, -1.1 + 0.15 * t**2, -1.0 + 0.1 * t**2), blend_colours(colour, WHITE, 0.15)
+        )
 
 
-def glasses(pen: Pen, person: Person, rng: np.random.Generator) -> None:
+def draw_glasses(pen: Pen, person: Person, rng: np.random.Generator) -> None:
     kind, square, size, width, value = rng.uniform((0, 0.45, 0.25, 0.03, 0.05), (1, 1, 0.32, 0.05, 0.5))
-    colour = hsv(rng.random(), 0.4, value)
+    colour = hsv_to_rgb(rng.random(), 0.4, value)
     if kind > 0.22:
         return
-    rim = np.sign(CIRCLE) * np.abs(CIRCLE) ** square * (size, size * 0.88)
+    rim = np.sign(UNIT_CIRCLE) * np.abs(UNIT_CIRCLE) ** square * (size, size * 0.88)
     level = person.eye_level
     for side in (-1, 1):
-        lens = rim + np.array([side * person.apart, level + 0.03])
-        pen.fill(lens, (*mix(colour, DARK, 0.6), 225) if kind < 0.03 else (*WHITE, 35))
+        lens = rim + np.array([side * person.eye_offset, level + 0.03])
+        pen.fill(lens, (*blend_colours(colour, DARK, 0.6), 225) if kind < 0.03 else (*WHITE, 35))
         pen.line(lens, colour, width)
-        pen.line(np.array([(side * (person.apart + size), level), (side * 0.95, level - 0.04)]), colour, width)
-    inner = person.apart - size
-    pen.line(bend((-inner, level), (0, level - 0.04), (inner, level)), colour, width)
+        pen.line(np.array([(side * (person.eye_offset + size), level), (side * 0.95, level - 0.04)]), colour, width)
+    inner = person.eye_offset - size
+    pen.line(fit_parabola((-inner, level), (0, level - 0.04), (inner, level)), colour, width)
 
 
-def occlusion(pen: Pen, person: Person, rng: np.random.Generator) -> None:
+def draw_occlusion(pen: Pen, person: Person, rng: np.random.Generator) -> None:
     kind, angle, x, y, half = rng.uniform((0, 0, -0.7, -0.5, 0.12), (1, 2 * np.pi, 0.7, 1.1, 0.3))
-    cloth = _cloth(rng)
+    cloth = _sample_cloth_colour(rng)
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     if kind < 0.07:  # the fingers of a hand
         for finger in (-1.5, -0.5, 0.5, 1.5):
@@ -171,5 +188,5 @@ def occlusion(pen: Pen, person: Person, rng: np.random.Generator) -> None:
         pen.fill(np.array([x, y]) + corners, cloth, depth=0.0)
 
 
-def _cloth(rng: np.random.Generator) -> Colour:
-    return hsv(*rng.uniform((0, 0.1, 0.25), (1, 0.7, 0.9)))
+def _sample_cloth_colour(rng: np.random.Generator) -> Colour:
+    return hsv_to_rgb(*rng.uniform((0, 0.1, 0.25), (1, 0.7, 0.9)))

@@ -7,15 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from fer.core.files import from_json
-from fer.pseudo_labels.review.answers import Face, Reviews, by_face, named, rows_of
-from fer.pseudo_labels.review.spreadsheets import read_rows
+from fer.core.files import parse_json
+from fer.pseudo_labels.review.answers import FaceKey, Reviews, find_rows, format_face, parse_reviews
+from fer.pseudo_labels.review.spreadsheets import read_spreadsheet
 from fer.runtime.errors import InputError
 
-COLUMNS = ("source", "id", "correction")
-CHOICE = "emotion"  # the name of the choice in Label Studio
+CORRECTION_COLUMNS = ("source", "id", "correction")
+LABEL_STUDIO_CHOICE = "emotion"  # the name of the choice in Label Studio
 
-Said = tuple[str, Face, list[str]]  # where it stands, of which face, and the answers: none, or one from each person
+FaceAnswers = tuple[
+    str, FaceKey, list[str]
+]  # where it stands, of which face, and the answers: none, or one from each person
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Corrections:
     """What one file says."""
 
     reviews: Reviews
-    unanswered: int  # faces without an answer
+    n_unanswered: int  # faces without an answer
 
 
 def read_corrections(path: Path, emotions: Sequence[str], table: pd.DataFrame) -> Corrections:
@@ -32,40 +34,40 @@ def read_corrections(path: Path, emotions: Sequence[str], table: pd.DataFrame) -
     Raises:
         InputError: it can't be read, or names an unknown face, an unknown emotion, or two emotions of one face.
     """
-    said = list(_tasks(path) if path.suffix.casefold() == ".json" else _rows(path))
-    known = rows_of([face for _, face, _ in said], table)
+    said = list(_read_label_studio(path) if path.suffix.casefold() == ".json" else _read_csv(path))
+    known = find_rows([face for _, face, _ in said], table)
     unknown = [(place, face) for place, face, _ in said if face not in known]
     if unknown:
         place, face = unknown[0]
         more = f", nor are {len(unknown) - 1} others of the file" if unknown[1:] else ""
-        raise InputError(f"{path}, {place}: {named(face)} is no face of the table{more}; correct or delete it")
-    reviews = by_face(path, ((place, face, word) for place, face, words in said for word in words), emotions)
+        raise InputError(f"{path}, {place}: {format_face(face)} is no face of the table{more}; correct or delete it")
+    reviews = parse_reviews(path, ((place, face, word) for place, face, words in said for word in words), emotions)
     return Corrections(reviews, len({face for _, face, _ in said} - reviews.keys()))
 
 
-def merged(earlier: Reviews, later: Reviews) -> tuple[Reviews, list[str]]:
+def merge_reviews(earlier: Reviews, later: Reviews) -> tuple[Reviews, list[str]]:
     """All reviews, the later ones in place of the earlier, and in words those that changed."""
     changed = [face for face, answer in later.items() if earlier.get(face, answer) != answer]
-    return earlier | later, [f"{named(face)} is {later[face]}, no longer {earlier[face]}" for face in changed]
+    return earlier | later, [f"{format_face(face)} is {later[face]}, no longer {earlier[face]}" for face in changed]
 
 
-def _rows(path: Path) -> Iterator[Said]:
-    for number, row in read_rows(path, COLUMNS):
+def _read_csv(path: Path) -> Iterator[FaceAnswers]:
+    for number, row in read_spreadsheet(path, CORRECTION_COLUMNS):
         word = row["correction"]
         yield f"row {number}", (row["source"], row["id"]), [word] if word.strip() else []
 
 
-def _tasks(path: Path) -> Iterator[Said]:
+def _read_label_studio(path: Path) -> Iterator[FaceAnswers]:
     """The tasks of an export as "JSON"; one that was skipped has no answer."""
     try:
-        tasks = from_json(path.read_text(encoding="utf-8-sig"))
+        tasks = parse_json(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"{path}: not a JSON file ({error}); export again as JSON") from error
     for number, task in enumerate(tasks if isinstance(tasks, list) else [tasks], 1):
         try:
             data, annotations = task["data"], task["annotations"]
             said = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
-            words = [word for annotation in said for word in _chosen(annotation)]
+            words = [word for annotation in said for word in _selected_choices(annotation)]
             face = str(data["source"]), str(data["face"])
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -75,7 +77,7 @@ def _tasks(path: Path) -> Iterator[Said]:
         yield f"task {number}", face, words
 
 
-def _chosen(annotation: Any) -> Iterator[str]:
+def _selected_choices(annotation: Any) -> Iterator[str]:
     for result in annotation["result"]:
-        if result["from_name"] == CHOICE:
+        if result["from_name"] == LABEL_STUDIO_CHOICE:
             yield from map(str, result["value"]["choices"])

@@ -15,12 +15,12 @@ import pandas as pd
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from fer.core.files import DIGITS, guarded, replacing, write_csv, write_json
+from fer.core.files import DECIMALS, atomic_write, escape_formulas, write_csv, write_json
 from fer.pseudo_labels.review.answers import UNUSABLE
-from fer.pseudo_labels.review.corrections import CHOICE
+from fer.pseudo_labels.review.corrections import LABEL_STUDIO_CHOICE
 
-PAGE = Path(__file__).with_suffix(".html")
-_BARS = 3  # of the likeliest emotions
+SHEET_TEMPLATE = Path(__file__).with_suffix(".html")
+_SHOWN_EMOTIONS = 3  # of the likeliest emotions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Section:
+class SheetSection:
     """Questions of one kind."""
 
     title: str
@@ -45,51 +45,51 @@ class Section:
     questions: list[Question]
 
 
-def doubtful(
+def make_doubtful_section(
     rows: Int[np.ndarray, " m"],
     probs: Float[np.ndarray, "n classes"],
     table: pd.DataFrame,
     faces: UInt8[np.ndarray, "n size size"],
     emotions: Sequence[str],
-) -> Section:
+) -> SheetSection:
     """The section of faces whose two likeliest emotions are close."""
     found = []
     for row in rows.tolist():
-        likeliest = _likeliest(probs[row], emotions)
+        likeliest = _top_emotions(probs[row], emotions)
         (one, p), (other, _) = likeliest[:2]
-        found.append(_question(row, table, faces, one, p, f"{one} or {other}?", likeliest))
+        found.append(_make_question(row, table, faces, one, p, f"{one} or {other}?", likeliest))
     text = "The network can hardly tell two emotions apart. Your answer tells it most here."
-    return Section("Doubtful", text, found)
+    return SheetSection("Doubtful", text, found)
 
 
-def influential(
+def make_influential_section(
     rows: Int[np.ndarray, " m"],
-    learnt: Float[np.ndarray, "n classes"],
-    said: Float[np.ndarray, "n classes"],
+    targets: Float[np.ndarray, "n classes"],
+    probs: Float[np.ndarray, "n classes"],
     table: pd.DataFrame,
     faces: UInt8[np.ndarray, "n size size"],
     emotions: Sequence[str],
-) -> Section:
-    """The section of faces that pull on the network that learnt them as `learnt`, and now says what is `said`."""
+) -> SheetSection:
+    """The section of faces that pull on the network that learnt them as `targets`, and now says what is `probs`."""
     found = []
     for row in rows.tolist():
-        (label, p), likeliest = _likeliest(learnt[row], emotions)[0], _likeliest(said[row], emotions)
+        (label, p), likeliest = _top_emotions(targets[row], emotions)[0], _top_emotions(probs[row], emotions)
         now = likeliest[0][0]
         why = f"learnt as {label}, " + ("yet unsure of it" if now == label else f"yet taken for {now}")
-        found.append(_question(row, table, faces, label, p, why, likeliest))
+        found.append(_make_question(row, table, faces, label, p, why, likeliest))
     text = (
         "The network learnt these pseudo-labels and still disagrees with them: where one is wrong, it does most harm."
     )
-    return Section("Influential", text, found)
+    return SheetSection("Influential", text, found)
 
 
-def write_sheet(folder: Path, sections: Sequence[Section], emotions: Sequence[str], round_: int) -> None:
+def write_review_sheet(folder: Path, sections: Sequence[SheetSection], emotions: Sequence[str], round_: int) -> None:
     """Write index.html, faces.csv, label_studio.json and label_studio.xml (its labelling interface)."""
     asked = [(section, question) for section in sections for question in section.questions]
     rows = pd.DataFrame(
         {
             "source": [question.source for _, question in asked],
-            "id": guarded(pd.Series([question.id for _, question in asked], dtype=str)),
+            "id": escape_formulas(pd.Series([question.id for _, question in asked], dtype=str)),
             "section": [section.title.casefold() for section, _ in asked],
             "emotion": [question.emotion for _, question in asked],
             "confidence": [question.confidence for _, question in asked],
@@ -98,17 +98,20 @@ def write_sheet(folder: Path, sections: Sequence[Section], emotions: Sequence[st
         }
     )
     write_csv(folder / "faces.csv", rows)
-    write_json(folder / "label_studio.json", [_task(question, round_) for _, question in asked])
-    for name, text in (("index.html", _page(sections, emotions)), ("label_studio.xml", _interface(emotions))):
-        with replacing(folder / name) as part:
+    write_json(folder / "label_studio.json", [_label_studio_task(question, round_) for _, question in asked])
+    for name, text in (
+        ("index.html", _render_page(sections, emotions)),
+        ("label_studio.xml", _label_studio_interface(emotions)),
+    ):
+        with atomic_write(folder / name) as part:
             part.write_text(text, encoding="utf-8")
 
 
-def _likeliest(probs: Float[np.ndarray, " classes"], emotions: Sequence[str]) -> list[tuple[str, float]]:
-    return [(emotions[code], float(probs[code])) for code in np.argsort(-probs, kind="stable")[:_BARS]]
+def _top_emotions(probs: Float[np.ndarray, " classes"], emotions: Sequence[str]) -> list[tuple[str, float]]:
+    return [(emotions[code], float(probs[code])) for code in np.argsort(-probs, kind="stable")[:_SHOWN_EMOTIONS]]
 
 
-def _question(
+def _make_question(
     row: int,
     table: pd.DataFrame,
     faces: UInt8[np.ndarray, "n size size"],
@@ -124,33 +127,42 @@ def _question(
     return Question(source, id, emotion, confidence, why, likeliest, picture)
 
 
-def _page(sections: Sequence[Section], emotions: Sequence[str]) -> str:
+def _render_page(sections: Sequence[SheetSection], emotions: Sequence[str]) -> str:
     """The page. What it is about is JSON in it, without "<", so that no id can end that and begin something else."""
     shown = [
-        {"title": section.title, "text": section.text, "faces": [_shown(question) for question in section.questions]}
+        {
+            "title": section.title,
+            "text": section.text,
+            "faces": [_question_data(question) for question in section.questions],
+        }
         for section in sections
     ]
     data = json.dumps({"answers": [*emotions, UNUSABLE], "sections": shown}).replace("<", "\\u003c")
-    return PAGE.read_text(encoding="utf-8").replace("{{sheet}}", data)
+    return SHEET_TEMPLATE.read_text(encoding="utf-8").replace("{{sheet}}", data)
 
 
-def _shown(question: Question) -> dict[str, Any]:
+def _question_data(question: Question) -> dict[str, Any]:
     """What the page shows of a face, writes of it, and keeps its answer under: on another picture it is another's."""
     known = "\n".join((question.source, question.id, question.picture))
     return {
         "source": question.source,
         "id": question.id,
-        "cell": guarded(pd.Series([question.id]))[0],
+        "cell": escape_formulas(pd.Series([question.id]))[0],
         "key": hashlib.sha256(known.encode()).hexdigest()[:16],
         "why": question.why,
-        "likeliest": [(emotion, round(share, DIGITS)) for emotion, share in question.likeliest],
+        "likeliest": [(emotion, round(share, DECIMALS)) for emotion, share in question.likeliest],
         "picture": question.picture,
     }
 
 
-def _task(question: Question, round_: int) -> dict[str, Any]:
+def _label_studio_task(question: Question, round_: int) -> dict[str, Any]:
     """A task with the label as a prediction, in Label Studio's JSON format (labelstud.io/guide/predictions)."""
-    choice = {"from_name": CHOICE, "to_name": "image", "type": "choices", "value": {"choices": [question.emotion]}}
+    choice = {
+        "from_name": LABEL_STUDIO_CHOICE,
+        "to_name": "image",
+        "type": "choices",
+        "value": {"choices": [question.emotion]},
+    }
     return {
         "data": {
             "image": question.picture,
@@ -162,10 +174,10 @@ def _task(question: Question, round_: int) -> dict[str, Any]:
     }
 
 
-def _interface(emotions: Sequence[str]) -> str:
+def _label_studio_interface(emotions: Sequence[str]) -> str:
     choices = "".join(f"\n    <Choice value={quoteattr(answer)}/>" for answer in [*emotions, UNUSABLE])
     return (
         '<View>\n  <Image name="image" value="$image"/>\n  <Text name="why" value="$why"/>\n'
-        f'  <Choices name="{CHOICE}" toName="image" choice="single" showInLine="true">{choices}\n'
+        f'  <Choices name="{LABEL_STUDIO_CHOICE}" toName="image" choice="single" showInLine="true">{choices}\n'
         "  </Choices>\n</View>\n"
     )

@@ -6,13 +6,13 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer.core.files import unguarded
+from fer.core.files import unescape_formula
 from fer.runtime.errors import InputError
 
-Row = tuple[int, dict[str, str]]
+SheetRow = tuple[int, dict[str, str]]
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:
+def read_spreadsheet(path: Path, columns: Sequence[str]) -> list[SheetRow]:
     """The number of each row, as a spreadsheet counts them, and its cells in `columns`; empty rows are left out.
 
     Cells are separated by commas, semicolons or tabs, the text is UTF-8, or UTF-16 with its mark, and the
@@ -21,7 +21,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:
     Raises:
         InputError: it is no such text, a column is missing or there twice, or a row has not as many cells as the first.
     """
-    rows = _split(_text(path), path)
+    rows = _parse_csv(_decode_text(path), path)
     header = [cell.strip().casefold() for cell in rows[0]] if rows else []
     for column in columns:
         if (count := header.count(column)) != 1:
@@ -39,11 +39,11 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:
                 f"{path}, row {number}: has {len(cells)} cells and the first row {len(header)}; "
                 "put texts with separators into double quotes"
             )
-        found.append((number, {column: unguarded(cells[place]) for column, place in places.items()}))
+        found.append((number, {column: unescape_formula(cells[place]) for column, place in places.items()}))
     return found
 
 
-def _text(path: Path) -> str:
+def _decode_text(path: Path) -> str:
     content = path.read_bytes()
     if content.startswith(b"PK\x03\x04"):
         raise InputError(f"{path}: a spreadsheet's own file; save it as CSV")
@@ -54,7 +54,7 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}: not a text in UTF-8 (byte {error.start}); save it as 'CSV UTF-8'") from error
 
 
-def _split(text: str, path: Path) -> list[list[str]]:
+def _parse_csv(text: str, path: Path) -> list[list[str]]:
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)  # the first of equals
     try:

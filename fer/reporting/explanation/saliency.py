@@ -13,21 +13,21 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from fer.nn.weights import as_input
+from fer.nn.weights import normalize_faces
 
-Faces = UInt8[np.ndarray, "n size size"]
-Codes = Int[np.ndarray, " n"]
-Heat = Float[np.ndarray, "n size size"]
-Maps = dict[nn.Module, Tensor]
+FaceArray = UInt8[np.ndarray, "n size size"]
+EmotionCodes = Int[np.ndarray, " n"]
+Heatmaps = Float[np.ndarray, "n size size"]
+FeatureMaps = dict[nn.Module, Tensor]
 
-CELLS = 4  # a side: a coarser map can't tell an eye from the mouth, so Grad-CAM takes an earlier one
-BATCH = 16  # faces: the gradient needs all maps of all of them at once
+MIN_MAP_SIDE = 4  # a side: a coarser map can't tell an eye from the mouth, so Grad-CAM takes an earlier one
+GRADIENT_BATCH = 16  # faces: the gradient needs all maps of all of them at once
 
 
 @contextmanager
-def watching(network: nn.Module) -> Iterator[Maps]:
+def capture_feature_maps(network: nn.Module) -> Iterator[FeatureMaps]:
     """Yield the maps that the modules of `network` will give out, the latest last; no hook outlives the block."""
-    maps: Maps = {}
+    maps: FeatureMaps = {}
 
     def keep(module: nn.Module, _given: object, returned: object) -> None:
         maps.pop(module, None)  # one that is used again moves to the end
@@ -40,36 +40,36 @@ def watching(network: nn.Module) -> Iterator[Maps]:
         yield maps
 
 
-def target(network: nn.Module, size: int) -> nn.Module | None:
+def target_layer(network: nn.Module, size: int) -> nn.Module | None:
     """The module whose map Grad-CAM explains: the last map of `CELLS` a side or more that nothing goes around.
 
     A map within a residual block, or of one branch among several, tells of a part of the way only. None where there is
     no such map.
     """
-    pixels = _pixels(network.eval(), np.zeros((1, size, size), dtype=np.uint8)).requires_grad_()
-    with watching(network) as maps:
+    pixels = _to_input(network.eval(), np.zeros((1, size, size), dtype=np.uint8)).requires_grad_()
+    with capture_feature_maps(network) as maps:
         network(pixels)
-    fine = [module for module, each in maps.items() if min(each.shape[2:]) >= CELLS]
-    return next((module for module in reversed(fine) if not _goes_around(module, network, pixels)), None)
+    fine = [module for module, each in maps.items() if min(each.shape[2:]) >= MIN_MAP_SIDE]
+    return next((module for module in reversed(fine) if not _is_bypassed(module, network, pixels)), None)
 
 
-def grad_cam(network: nn.Module, faces: Faces, emotions: Codes) -> Heat | None:
+def grad_cam(network: nn.Module, faces: FaceArray, codes: EmotionCodes) -> Heatmaps | None:
     """Where in each face the map of `target` speaks for its emotion (Selvaraju et al. 2017, arXiv:1610.02391).
 
     The emotions are indices of logits. Channels are weighed by the mean gradient of the emotion's logit; what speaks
     against it is left out. None where the network has no such map.
     """
-    if (module := target(network, faces.shape[1])) is None:
+    if (module := target_layer(network, faces.shape[1])) is None:
         return None
 
-    def heat(_pixels: Tensor, maps: Maps, logits: Tensor, chosen: Tensor) -> Tensor:
+    def heat(_pixels: Tensor, maps: FeatureMaps, logits: Tensor, chosen: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(logits.gather(1, chosen).sum(), maps[module])
         return torch.relu((gradient.mean(dim=(2, 3), keepdim=True) * maps[module]).sum(dim=1))
 
-    return _heat(network, faces, emotions, heat)
+    return _compute_heatmaps(network, faces, codes, heat)
 
 
-def cam(network: nn.Module, faces: Faces, emotions: Codes) -> Heat | None:
+def cam(network: nn.Module, faces: FaceArray, codes: EmotionCodes) -> Heatmaps | None:
     """Where in each face the last map speaks for its emotion, by the last layer's weights (Zhou et al. 2016).
 
     What speaks against it is left out, as in Grad-CAM. None where the network does not end in the mean of its last map
@@ -77,7 +77,7 @@ def cam(network: nn.Module, faces: Faces, emotions: Codes) -> Heat | None:
     """
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
 
-    def heat(_pixels: Tensor, maps: Maps, logits: Tensor, chosen: Tensor) -> Tensor | None:
+    def heat(_pixels: Tensor, maps: FeatureMaps, logits: Tensor, chosen: Tensor) -> Tensor | None:
         last = next(reversed(maps.values()), None)
         if last is None or not linear or linear[-1].in_features != last.shape[1]:
             return None
@@ -85,58 +85,58 @@ def cam(network: nn.Module, faces: Faces, emotions: Codes) -> Heat | None:
             return None
         return torch.relu((linear[-1].weight[chosen[:, 0], :, None, None] * last).sum(dim=1))
 
-    return _heat(network, faces, emotions, heat)
+    return _compute_heatmaps(network, faces, codes, heat)
 
 
-def saliency(network: nn.Module, faces: Faces, emotions: Codes) -> Heat:
+def pixel_gradient(network: nn.Module, faces: FaceArray, codes: EmotionCodes) -> Heatmaps:
     """How much each pixel of each face matters to its emotion (Simonyan et al. 2014, arXiv:1312.6034)."""
 
-    def heat(pixels: Tensor, _maps: Maps, logits: Tensor, chosen: Tensor) -> Tensor:
+    def heat(pixels: Tensor, _maps: FeatureMaps, logits: Tensor, chosen: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(logits.gather(1, chosen).sum(), pixels)
         return gradient[:, 0].abs()
 
-    found = _heat(network, faces, emotions, heat)
+    found = _compute_heatmaps(network, faces, codes, heat)
     assert found is not None, "every network has pixels"
     return found
 
 
-def explained(network: nn.Module, faces: Faces, emotions: Codes) -> tuple[str, Heat]:
+def explain_faces(network: nn.Module, faces: FaceArray, codes: EmotionCodes) -> tuple[str, Heatmaps]:
     """The heat of Grad-CAM, or of the pixel gradient where the network has no map for it, with the name of the way."""
-    heat = grad_cam(network, faces, emotions)
-    return ("Grad-CAM", heat) if heat is not None else ("pixel gradient", saliency(network, faces, emotions))
+    heat = grad_cam(network, faces, codes)
+    return ("Grad-CAM", heat) if heat is not None else ("pixel gradient", pixel_gradient(network, faces, codes))
 
 
 def feature_maps(
     network: nn.Module, face: UInt8[np.ndarray, "size size"]
 ) -> list[Float[np.ndarray, "channels height width"]]:
     """The last map of each size on the way of a face through `network`, in the order of the way."""
-    with watching(network.eval()) as maps, torch.no_grad():
-        network(_pixels(network, face[None]))
+    with capture_feature_maps(network.eval()) as maps, torch.no_grad():
+        network(_to_input(network, face[None]))
     last = {each.shape[2:]: each for each in maps.values()}
     return [each[0].cpu().numpy() for each in last.values()]
 
 
-def _goes_around(module: nn.Module, network: nn.Module, pixels: Float[Tensor, "1 1 size size"]) -> bool:
+def _is_bypassed(module: nn.Module, network: nn.Module, pixels: Float[Tensor, "1 1 size size"]) -> bool:
     """Whether the logits depend on the pixels by another way than what `module` gives out."""
     with module.register_forward_hook(lambda _module, _given, returned: returned.detach()):
         logits = network(pixels)
     return logits.requires_grad and torch.autograd.grad(logits.sum(), pixels, allow_unused=True)[0] is not None
 
 
-def _heat(
+def _compute_heatmaps(
     network: nn.Module,
-    faces: Faces,
-    emotions: Codes,
-    heat: Callable[[Tensor, Maps, Tensor, Tensor], Tensor | None],
-) -> Heat | None:
-    """What `heat` makes of pixels, maps, logits and emotions (n, 1), a batch at a time, in the size of the faces."""
+    faces: FaceArray,
+    codes: EmotionCodes,
+    heat_of_batch: Callable[[Tensor, FeatureMaps, Tensor, Tensor], Tensor | None],
+) -> Heatmaps | None:
+    """What `heat_of_batch` makes of pixels, maps, logits and emotions (n, 1), a batch at a time, in the size of the faces."""
     network.eval()
     parts = [np.zeros(faces.shape, dtype=np.float32)[:0]]
-    for start in range(0, len(faces), BATCH):
-        pixels = _pixels(network, faces[start : start + BATCH]).requires_grad_()
-        chosen = torch.from_numpy(emotions[start : start + BATCH, None]).to(pixels.device)
-        with watching(network) as maps:
-            found = heat(pixels, maps, network(pixels), chosen)
+    for start in range(0, len(faces), GRADIENT_BATCH):
+        pixels = _to_input(network, faces[start : start + GRADIENT_BATCH]).requires_grad_()
+        chosen = torch.from_numpy(codes[start : start + GRADIENT_BATCH, None]).to(pixels.device)
+        with capture_feature_maps(network) as maps:
+            found = heat_of_batch(pixels, maps, network(pixels), chosen)
         if found is None:
             return None
         found = interpolate(found.detach()[:, None], size=pixels.shape[2:], mode="bilinear")[:, 0]
@@ -145,6 +145,6 @@ def _heat(
     return np.concatenate(parts)
 
 
-def _pixels(network: nn.Module, faces: Faces) -> Float[Tensor, "n 1 size size"]:
+def _to_input(network: nn.Module, faces: FaceArray) -> Float[Tensor, "n 1 size size"]:
     where = next(network.parameters()).device
-    return as_input(torch.from_numpy(np.array(faces)).to(where).float() / 255)
+    return normalize_faces(torch.from_numpy(np.array(faces)).to(where).float() / 255)

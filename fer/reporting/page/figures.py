@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fer.core.formatting import NONE, figure, percent
+from fer.core.formatting import MISSING_TEXT, format_metric, format_percent
 from fer.core.labels import EMOTIONS, ENSEMBLE, FOLDS
 
-MISTAKES = 5  # told in words
-Figures = Mapping[str, Any]
+MAX_CONFUSIONS = 5  # told in words
+Metrics = Mapping[str, Any]
 
 
 class Table(NamedTuple):
@@ -23,43 +23,52 @@ class Table(NamedTuple):
     words: Sequence[str] = ()
 
 
-def figures(figured: Figures) -> list[Table]:
+def accuracy_section(evaluation: Metrics) -> list[Table]:
     """Return a row for each round and network, and for the ensemble of several, then a row for each source."""
     head = ["round", "network", "test accuracy", "single crop", "without twins", "macro F1", "calibration error"]
     rows = []
-    for round_, networks in figured.items():
+    for round_, networks in evaluation.items():
         for name, of in networks.items():
             if name != ENSEMBLE or len(networks) > 2:
                 test, before = of["test"], of["ece_before_calibration"].get("test")
                 rows.append([
                     round_,
                     "their vote" if name == ENSEMBLE else name,
-                    figure(test, "accuracy"),
-                    percent(of.get("single_crop", {}).get("test")),
-                    percent(of["test_without_twins"].get("accuracy")),
-                    percent(test.get("macro_f1")),
-                    f"{percent(before)} → {percent(test.get('ece'))}" if "ece" in test else NONE,
-                    percent(of["valid"].get("accuracy")),
+                    format_metric(test, "accuracy"),
+                    format_percent(of.get("single_crop", {}).get("test")),
+                    format_percent(of["test_without_twins"].get("accuracy")),
+                    format_percent(test.get("macro_f1")),
+                    f"{format_percent(before)} → {format_percent(test.get('ece'))}" if "ece" in test else MISSING_TEXT,
+                    format_percent(of["valid"].get("accuracy")),
                 ])  # fmt: skip
-    by_source = figured[list(figured)[-1]][ENSEMBLE]["test_by_source"]
-    each = [[source, of["n"], figure(of, "accuracy"), percent(of.get("macro_f1"))] for source, of in by_source.items()]
+    by_source = evaluation[list(evaluation)[-1]][ENSEMBLE]["test_by_source"]
+    each = [
+        [source, of["n"], format_metric(of, "accuracy"), format_percent(of.get("macro_f1"))]
+        for source, of in by_source.items()
+    ]
     return [
         Table("All rounds and networks", [*head, "on validation"], rows, ["network"]),
         Table("The last round, by source", ["source", "test faces", "accuracy", "macro F1"], each),
     ]
 
 
-def emotions(test: Figures, last: str) -> Table:
+def emotion_section(test: Metrics, last: str) -> Table:
     """Return the figures of each emotion on the `test` fold in the round `last`."""
     head = ["emotion", "test faces", "of these found (recall)", "of those named right (precision)", "F1"]
     rows = [
-        [emotion, of["support"], percent(of.get("recall")), percent(of.get("precision")), percent(of.get("f1"))]
+        [
+            emotion,
+            of["support"],
+            format_percent(of.get("recall")),
+            format_percent(of.get("precision")),
+            format_percent(of.get("f1")),
+        ]
         for emotion, of in test.get("per_emotion", {}).items()
     ]
     return Table(f"Emotions on the test faces, round {last}", head, rows)
 
 
-def mistakes(test: Figures, last: str, confusion: Path) -> list[str]:
+def mistakes(test: Metrics, last: str, confusion: Path) -> list[str]:
     """Return the commonest mistakes on the `test` fold in the round `last`."""
     faces = pd.read_csv(confusion, dtype=str)
     faces = faces[faces["round"] == last]
@@ -70,20 +79,20 @@ def mistakes(test: Figures, last: str, confusion: Path) -> list[str]:
         if actual != other
     ]
     return [
-        f"{percent(share)} of {actual} are taken for {other}"
-        for share, actual, other in sorted(shares, reverse=True)[:MISTAKES]
+        f"{format_percent(share)} of {actual} are taken for {other}"
+        for share, actual, other in sorted(shares, reverse=True)[:MAX_CONFUSIONS]
     ]
 
 
-def calibration_errors(figured: Figures) -> list[str]:
+def calibration_errors(figured: Metrics) -> list[str]:
     return [
-        f"round {round_} {percent(of[ENSEMBLE]['ece_before_calibration'].get('test'))} before calibration, "
-        f"{percent(of[ENSEMBLE]['test'].get('ece'))} after it"
+        f"round {round_} {format_percent(of[ENSEMBLE]['ece_before_calibration'].get('test'))} before calibration, "
+        f"{format_percent(of[ENSEMBLE]['test'].get('ece'))} after it"
         for round_, of in figured.items()
     ]
 
 
-def pseudo_labels(audits: Figures) -> list[Table]:
+def pseudo_label_section(audits: Metrics) -> list[Table]:
     """Return how many pseudo-labels were accepted and are right, by emotion, and what changed between rounds."""
     head = ["emotion", "accepted", "right, in truth", "right, as estimated", "share of labelled"]
     head.append("share with pseudo-labels")
@@ -93,10 +102,10 @@ def pseudo_labels(audits: Figures) -> list[Table]:
             [
                 emotion,
                 of.get("accepted", 0),
-                figure(of, "precision"),
-                figure(of, "estimated_precision"),
-                percent(of.get("share_of_labelled")),
-                percent(of.get("share_with_pseudo_labels")),
+                format_metric(of, "precision"),
+                format_metric(of, "estimated_precision"),
+                format_percent(of.get("share_of_labelled")),
+                format_percent(of.get("share_with_pseudo_labels")),
             ]
             for emotion, of in ({"all": audit} | audit["per_emotion"]).items()
         ]
@@ -111,19 +120,22 @@ def pseudo_labels(audits: Figures) -> list[Table]:
     return tables
 
 
-def data(report: Figures) -> dict[str, Any]:
+def data_section(report: Metrics) -> dict[str, Any]:
     """Return the tables, the notes and the count of each fold that tell where the faces come from."""
     folds = {fold: count for fold in FOLDS if (count := report["folds"].get(fold))}
     sources = [[name, *(of.get(fold, 0) for fold in folds)] for name, of in report["sources"].items()]
     supplied = [
-        [name, of["reader"], of["pictures"], of["faces"], _counts(of["dropped"] | of["left_out"]), of["terms"]]
+        [name, of["reader"], of["pictures"], of["faces"], _format_counts(of["dropped"] | of["left_out"]), of["terms"]]
         for name, of in report["supplied"].items()
     ]
     labelled = {fold: of for fold, of in report["emotions"].items() if of}
     balance = [
         [
             emotion,
-            *(f"{of.get(emotion, 0):,} ({percent(of.get(emotion, 0) / sum(of.values()))})" for of in labelled.values()),
+            *(
+                f"{of.get(emotion, 0):,} ({format_percent(of.get(emotion, 0) / sum(of.values()))})"
+                for of in labelled.values()
+            ),
         ]
         for emotion in EMOTIONS
         if any(emotion in of for of in labelled.values())
@@ -135,7 +147,7 @@ def data(report: Figures) -> dict[str, Any]:
     return {
         "faces": report["faces"],
         "names": list(report["sources"]),
-        "folds": _counts(folds),
+        "folds": _format_counts(folds),
         "notes": notes,
         "sources": Table("Sources", ["source", *folds], sources),
         "supplied": Table("As supplied", ["source", "read by", "pictures", "faces", *words[1:]], supplied, words),
@@ -147,5 +159,5 @@ def data(report: Figures) -> dict[str, Any]:
     }
 
 
-def _counts(counted: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counted.items()) or NONE
+def _format_counts(counted: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counted.items()) or MISSING_TEXT

@@ -17,13 +17,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from fer.core.files import replacing
-from fer.core.labels import codes
+from fer.core.files import atomic_write
+from fer.core.labels import encode_labels
 
 # Okabe & Ito 2008: colour-blind readers tell them apart
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-INK, FAINT, FAINTER = "#222222", "#8C8C8C", "#E4E4E4"
-DASHED: dict[str, Any] = {"linestyle": (0, (2.2, 1.4)), "linewidth": 1.2}
+INK, GREY, LIGHT_GREY = "#222222", "#8C8C8C", "#E4E4E4"
+DASHED_LINE: dict[str, Any] = {"linestyle": (0, (2.2, 1.4)), "linewidth": 1.2}
 STYLE: dict[str, Any] = {
     "savefig.dpi": 150,
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
@@ -34,14 +34,14 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
+    "axes.edgecolor": GREY,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": FAINTER,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
+    "grid.color": LIGHT_GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
@@ -51,50 +51,52 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.7,
     "image.cmap": "Blues",
 }
-PERCENT = "{x:.0%}"
-ABREAST = 3  # panels in a row
-NEAR = 0.03  # thresholds nearer than this share a mark
+PERCENT_FORMAT = "{x:.0%}"
+PANELS_PER_ROW = 3  # panels in a row
+MARK_DISTANCE = 0.03  # thresholds nearer than this share a mark
 
 
-def curves(path: Path, table: pd.DataFrame) -> None:
+def plot_learning_curves(path: Path, table: pd.DataFrame) -> None:
     """Loss and accuracy by epoch: a row of panels for each network, a colour for each round, a dot at the epoch kept.
 
     `table` has the columns round, network, epoch, train_loss, valid_loss, train_accuracy, valid_accuracy.
     """
     networks, rounds = table["network"].unique(), table["round"].unique()
     colour = dict(zip(rounds, cycle(PALETTE), strict=False))
-    with picture(path, "Learning curves", len(networks), 2, (4.0, 2.5), sharex="row") as (figure, panels):
+    with plot_file(path, "Learning curves", len(networks), 2, (4.0, 2.5), sharex="row") as (figure, panels):
         for network, row in zip(networks, panels, strict=True):
             for round_ in rounds:
                 curve = table[(table["network"] == network) & (table["round"] == round_)]
                 kept = curve.loc[curve["valid_accuracy"].idxmax()]
                 for panel, measure in zip(row, ("loss", "accuracy"), strict=True):
-                    panel.plot(curve["epoch"], curve[f"train_{measure}"], color=colour[round_], **DASHED)
+                    panel.plot(curve["epoch"], curve[f"train_{measure}"], color=colour[round_], **DASHED_LINE)
                     panel.plot(curve["epoch"], curve[f"valid_{measure}"], color=colour[round_])
                     panel.plot(kept["epoch"], kept[f"valid_{measure}"], "o", color=colour[round_])
             row[0].set(title=network, xlabel="epoch", ylabel="cross-entropy loss (nats)")
             row[1].set(xlabel="epoch", ylabel="accuracy")
             row[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-            row[1].yaxis.set_major_formatter(PERCENT)
+            row[1].yaxis.set_major_formatter(PERCENT_FORMAT)
         lines = [Line2D([], [], color=colour[round_], label=f"round {round_}") for round_ in rounds]
-        lines.append(Line2D([], [], color=FAINT, label="validation"))
-        lines.append(Line2D([], [], color=FAINT, label="training, on changed faces", **DASHED))
-        lines.append(Line2D([], [], color=FAINT, label="epoch kept", marker="o", linestyle=""))
-        _legend(figure, lines)
+        lines.append(Line2D([], [], color=GREY, label="validation"))
+        lines.append(Line2D([], [], color=GREY, label="training, on changed faces", **DASHED_LINE))
+        lines.append(Line2D([], [], color=GREY, label="epoch kept", marker="o", linestyle=""))
+        _draw_legend(figure, lines)
 
 
-def confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> None:
+def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> None:
     """How the test faces of each emotion were taken, in percent of the emotion: a panel for each round.
 
     `table` has the columns round, actual and predicted, a row for each face.
     """
     rounds = table["round"].unique()
     title = "Confusion on the test faces, % of each emotion"
-    with picture(path, title, *_grid(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
+    with plot_file(path, title, *_grid_shape(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
             of_round = table[table["round"] == round_]
             counts = np.zeros((len(emotions), len(emotions)), dtype=np.int64)
-            np.add.at(counts, (codes(of_round["actual"], emotions), codes(of_round["predicted"], emotions)), 1)
+            np.add.at(
+                counts, (encode_labels(of_round["actual"], emotions), encode_labels(of_round["predicted"], emotions)), 1
+            )
             support = counts.sum(axis=1)
             shares = counts / support.clip(min=1)[:, None]
             panel.imshow(shares, vmin=0, vmax=1, aspect="auto")
@@ -107,26 +109,26 @@ def confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> None:
             panel.set(title=f"round {round_}: {correct:.1%} right", xlabel="predicted")
             panel.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor")
             panel.set_yticks(range(len(emotions)), names)
-            _bare(panel)
+            _hide_frame(panel)
         for panel in panels[:, 0]:
             panel.set_ylabel("actual (faces)")
 
 
-def reliability(path: Path, table: pd.DataFrame) -> None:
+def plot_reliability(path: Path, table: pd.DataFrame) -> None:
     """How often a confidence is right, before and after calibration, and how common it is: a panel for each round.
 
     `table` has the columns round, calibration ("before" or "after"), confidence, accuracy and n, a row for each bin.
     The error in the title is the expected calibration error.
     """
     rounds = table["round"].unique()
-    rows, columns = _grid(len(rounds))
+    rows, columns = _grid_shape(len(rounds))
     heights = {"height_ratios": [3, 1] * rows}
     shape = (2 * rows, columns)
-    with picture(path, "Is the confidence right?", *shape, (3.2, 1.9), gridspec_kw=heights) as (figure, panels):
+    with plot_file(path, "Is the confidence right?", *shape, (3.2, 1.9), gridspec_kw=heights) as (figure, panels):
         for place, round_ in enumerate(rounds):
             row, column = divmod(place, columns)
             upper, lower = panels[2 * row, column], panels[2 * row + 1, column]
-            upper.plot([0, 1], [0, 1], color=FAINT, linewidth=1, label="as right as confident")
+            upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="as right as confident")
             errors = []
             for calibration, colour in (("before", PALETTE[1]), ("after", PALETTE[0])):
                 bins = table[(table["round"] == round_) & (table["calibration"] == calibration)]
@@ -140,19 +142,19 @@ def reliability(path: Path, table: pd.DataFrame) -> None:
             upper.tick_params(labelbottom=False)
             lower.set(xlabel="confidence", ylabel="share of faces", xlim=(0, 1), ylim=(0, None))
             for axis in (upper.yaxis, lower.yaxis):
-                axis.set_major_formatter(PERCENT)
+                axis.set_major_formatter(PERCENT_FORMAT)
         lines = [line for panel in panels[:2, 0] for line in panel.get_legend_handles_labels()[0]]
-        _legend(figure, lines)
+        _draw_legend(figure, lines)
 
 
-def coverage(path: Path, table: pd.DataFrame, chosen: Mapping[int, Mapping[str, float]]) -> None:
+def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapping[str, float]]) -> None:
     """How many unlabelled faces a threshold accepts, and how many of those are right: a panel for each round.
 
     `table` has the columns round, threshold, coverage, and precision, low and high (missing where no truth is known).
-    `chosen` has the thresholds to mark: for each round, of each emotion.
+    `thresholds` has the thresholds to mark: for each round, of each emotion.
     """
     rounds = table["round"].unique()
-    with picture(path, "Pseudo-labels by threshold", *_grid(len(rounds)), (3.2, 2.8)) as (figure, panels):
+    with plot_file(path, "Pseudo-labels by threshold", *_grid_shape(len(rounds)), (3.2, 2.8)) as (figure, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
             of_round = table[table["round"] == round_]
             threshold = of_round["threshold"]
@@ -161,16 +163,16 @@ def coverage(path: Path, table: pd.DataFrame, chosen: Mapping[int, Mapping[str, 
                 panel.fill_between(*between, color=PALETTE[1], alpha=0.2, linewidth=0)
                 panel.plot(threshold, of_round["precision"], color=PALETTE[1], label="of the accepted, right")
             panel.plot(threshold, of_round["coverage"], color=PALETTE[0], label="of the unlabelled, accepted")
-            for mark, name in _marks(chosen[round_]).items():
+            for mark, name in _threshold_labels(thresholds[round_]).items():
                 panel.axvline(mark, color=INK, linewidth=1)
                 words = panel.annotate(name, (mark, 0.03), (-2, 0), textcoords="offset points", ha="right", size=7.5)
                 words.set(rotation=90, path_effects=[withStroke(linewidth=2, foreground="white")])
             panel.set(title=f"round {round_}", xlabel="threshold on confidence", ylabel="share of faces", ylim=(0, 1))
-            panel.yaxis.set_major_formatter(PERCENT)
-        _legend(figure, panels.flat[0].get_legend_handles_labels()[0])
+            panel.yaxis.set_major_formatter(PERCENT_FORMAT)
+        _draw_legend(figure, panels.flat[0].get_legend_handles_labels()[0])
 
 
-def montage(
+def plot_montage(
     path: Path,
     faces: UInt8[np.ndarray, "rows columns size size"],
     row_names: Sequence[str],
@@ -183,21 +185,21 @@ def montage(
     mosaic = np.full((rows, size + gap, columns, size + gap), 255, dtype=np.uint8)
     mosaic[:, :size, :, :size] = faces.transpose(0, 2, 1, 3)
     pitch, height, width = size + gap, rows * (size + gap) - gap, columns * (size + gap) - gap
-    with picture(path, title, 1, 1, (0.72 * columns + 0.9, 0.72 * rows + 0.6)) as (_, panels):
+    with plot_file(path, title, 1, 1, (0.72 * columns + 0.9, 0.72 * rows + 0.6)) as (_, panels):
         panel = panels[0, 0]
         panel.imshow(mosaic.reshape(rows * pitch, columns * pitch)[:height, :width], cmap="gray", vmin=0, vmax=255)
         panel.set_xticks(np.arange(columns) * pitch + (size - 1) / 2, column_names)
         panel.set_yticks(np.arange(rows) * pitch + (size - 1) / 2, row_names)
         panel.xaxis.tick_top()
-        _bare(panel)
+        _hide_frame(panel)
 
 
 @contextmanager
-def picture(
+def plot_file(
     path: Path, title: str, rows: int, columns: int, panel_inches: tuple[float, float], **subplots: Any
 ) -> Iterator[tuple[Figure, Any]]:
     """A figure and its (rows, columns) panels; panels left empty are not shown. Written when the block ends."""
-    with style.context(STYLE, after_reset=True), replacing(path) as part:
+    with style.context(STYLE, after_reset=True), atomic_write(path) as part:
         size = max(columns * panel_inches[0], 4.2), rows * panel_inches[1] + 0.5  # room for legend and title
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, **subplots)
@@ -206,23 +208,23 @@ def picture(
         for panel in panels.flat:
             panel.set_visible(panel.has_data())
         if not any(panel.has_data() for panel in panels.flat):
-            figure.text(0.01, 0.85, "nothing to show", color=FAINT)
+            figure.text(0.01, 0.85, "nothing to show", color=GREY)
         figure.savefig(part, format="png", bbox_inches="tight", metadata={"Software": None})
 
 
-def _grid(panels: int) -> tuple[int, int]:
+def _grid_shape(panels: int) -> tuple[int, int]:
     """Rows and columns for this many panels."""
-    columns = min(max(panels, 1), ABREAST)
+    columns = min(max(panels, 1), PANELS_PER_ROW)
     return max(1, -(-panels // columns)), columns
 
 
-def _marks(chosen: Mapping[str, float]) -> dict[float, str]:
+def _threshold_labels(thresholds: Mapping[str, float]) -> dict[float, str]:
     """The words to stand at each threshold, in ascending order; one that no confidence reaches has none."""
-    if len(set(chosen.values())) == 1:
-        return {threshold: f"chosen: {threshold:.3g}" for threshold in set(chosen.values()) if threshold <= 1}
+    if len(set(thresholds.values())) == 1:
+        return {threshold: f"chosen: {threshold:.3g}" for threshold in set(thresholds.values()) if threshold <= 1}
     marks: dict[float, list[str]] = {}
-    for emotion, threshold in sorted(chosen.items(), key=lambda item: item[1]):
-        place = next((mark for mark in marks if threshold - mark < NEAR), threshold)
+    for emotion, threshold in sorted(thresholds.items(), key=lambda item: item[1]):
+        place = next((mark for mark in marks if threshold - mark < MARK_DISTANCE), threshold)
         if place <= 1:
             marks.setdefault(place, []).append(f"{emotion} {threshold:.3g}")
     few = 3  # that fit beside a mark
@@ -232,12 +234,12 @@ def _marks(chosen: Mapping[str, float]) -> dict[float, str]:
     }
 
 
-def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
+def _draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7))
 
 
-def _bare(panel: Axes) -> None:
+def _hide_frame(panel: Axes) -> None:
     """No frame, grid or tick marks: for pictures, where they would be lines across cells."""
     panel.tick_params(length=0)
     panel.grid(visible=False)

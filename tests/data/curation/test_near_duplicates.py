@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer.data.curation.duplicates import clusters
-from fer.data.curation.near_duplicates import ALIKE, alike, correlation
+from fer.data.curation.duplicates import cluster_exact_duplicates
+from fer.data.curation.near_duplicates import MIN_CORRELATION, cluster_near_duplicates, correlate_pixels
 
 
 def smooth(n: int, seed: int = 0, size: int = 48) -> np.ndarray:
@@ -27,7 +27,7 @@ def jpeg(face: np.ndarray, quality: int) -> np.ndarray:
 
 
 def together(faces: np.ndarray) -> np.ndarray:
-    return alike(faces, clusters(faces))
+    return cluster_near_duplicates(faces, cluster_exact_duplicates(faces))
 
 
 @pytest.mark.parametrize("size", [16, 48, 64, 100])
@@ -63,8 +63,8 @@ def test_the_alike_of_an_alike_belong_together_and_the_identical_anyway() -> Non
     other = smooth(1, seed=1)[0].astype(float)
     chain = np.stack([face + (other - face) * share for share in (0, 0.1, 0.2, 0.3)]).round().astype(np.uint8)
     faces = np.concatenate([chain[[0]], smooth(20, seed=2), chain[1:], chain[[0]]])
-    ends = correlation(faces, np.array([[0, 23]]))
-    assert ends[0] < ALIKE, "the ends of the chain alone are not alike"
+    ends = correlate_pixels(faces, np.array([[0, 23]]))
+    assert ends[0] < MIN_CORRELATION, "the ends of the chain alone are not alike"
     found = together(faces)
     assert len(set(found[[0, 21, 22, 23, 24]])) == 1
     assert found[:21].tolist() == list(range(21))
@@ -99,9 +99,9 @@ def test_a_crowd_costs_no_square_and_not_even_all_its_candidates(monkeypatch: py
 
     def counted(faces: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         compared.append(len(pairs))
-        return correlation(faces, pairs)
+        return correlate_pixels(faces, pairs)
 
-    monkeypatch.setattr("fer.data.curation.near_duplicates.correlation", counted)
+    monkeypatch.setattr("fer.data.curation.near_duplicates.correlate_pixels", counted)
     found = together(np.concatenate([smooth(100, seed=1), crowd]))
     assert len(set(found[100:])) == 1
     assert sum(compared) < 2 * len(crowd)

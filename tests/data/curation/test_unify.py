@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer.core.labels import EMOTIONS
-from fer.data.curation.duplicates import clusters
-from fer.data.curation.near_duplicates import alike
+from fer.data.curation.duplicates import cluster_exact_duplicates
+from fer.data.curation.near_duplicates import cluster_near_duplicates
 from fer.data.curation.params import Unify
 from fer.data.curation.unify import unify
-from fer.evaluation.audit import LIKE_TRAINING
+from fer.evaluation.audit import TRAIN_DUPLICATE_REASON
 from fer.runtime.errors import InputError
 
 SEVEN = EMOTIONS[:7]
@@ -152,12 +152,12 @@ def test_no_face_of_the_pool_shows_the_picture_of_a_labelled_one() -> None:
     faces[280:300] = faces[0:20] + 5
     for budget in (None, 3, 10, 15):
         table, truth, report = unify(rows, faces, SEVEN, RULES.model_copy(update={"label_budget": budget}), 0)
-        cluster = alike(faces, clusters(faces))
+        cluster = cluster_near_duplicates(faces, cluster_exact_duplicates(faces))
         pool, train = (set(cluster[table["fold"] == fold]) for fold in ("unlabelled", "train"))
         assert pool
         assert not pool & train
-        left_out = table["reason"] == LIKE_TRAINING
-        assert report["excluded"][LIKE_TRAINING] == left_out.sum()
+        left_out = table["reason"] == TRAIN_DUPLICATE_REASON
+        assert report["excluded"][TRAIN_DUPLICATE_REASON] == left_out.sum()
         assert (table["fold"][left_out] == "excluded").all()
         assert not truth["emotion"][left_out].any()
         if budget:

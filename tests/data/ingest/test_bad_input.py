@@ -14,10 +14,10 @@ from PIL import Image
 from test_reader_laws import TREES
 
 from fer.data.ingest import detect
-from fer.data.ingest.extraction import extract
-from fer.data.media.folders import PICTURES, VIDEOS, Folder
-from fer.data.media.images import MAX_PIXELS
-from fer.data.media.issues import Dropped, Note
+from fer.data.ingest.extraction import extract_faces
+from fer.data.media.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Folder
+from fer.data.media.images import MAX_IMAGE_PIXELS
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import (
     affectnet_csv,
     affectnet_npy,
@@ -113,16 +113,16 @@ BAD = {
         "too many pixels",
     ),
 }
-assert MAX_PIXELS < 30_000**2
+assert MAX_IMAGE_PIXELS < 30_000**2
 
 readers = pytest.mark.parametrize("reader", LAYOUTS, ids=lambda reader: reader.__name__.rpartition(".")[2])
 
 
 def write(root: Path, reader: ModuleType, picture: bytes) -> str:
     """The reader's tree with one picture replaced; returns where that is, "" where there are only videos."""
-    names = [name for name in LAYOUTS[reader] if name.lower().endswith(PICTURES)]
+    names = [name for name in LAYOUTS[reader] if name.lower().endswith(IMAGE_SUFFIXES)]
     for name, content in LAYOUTS[reader].items():
-        if name.lower().endswith(PICTURES):
+        if name.lower().endswith(IMAGE_SUFFIXES):
             trees.save(root / name)
         else:
             trees.write(root / name, content)
@@ -137,9 +137,9 @@ def outcome(root: Path, reader: ModuleType, rules: Ingest) -> dict[str, str]:
     """What became of each picture: "face", or the reason why not."""
     items = [item for item in reader.read(Folder(root), rules) if not isinstance(item, Note)]
     found: dict[str, str] = {}
-    for looked in extract(items, rules):
+    for looked in extract_faces(items, rules):
         for result in looked.results:
-            if isinstance(result, Dropped):
+            if isinstance(result, SkippedItem):
                 found[result.id] = result.reason
             else:
                 found[result.record.id] = "face"
@@ -148,7 +148,7 @@ def outcome(root: Path, reader: ModuleType, rules: Ingest) -> dict[str, str]:
 
 def test_every_reader_of_pictures_is_tried() -> None:
     tried = {reader.__name__.rpartition(".")[2] for reader in LAYOUTS}
-    assert tried == {detect.name_of(reader) for reader in detect.READERS} - OF_NUMBERS
+    assert tried == {detect.get_reader_name(reader) for reader in detect.READERS} - OF_NUMBERS
 
 
 @readers
@@ -185,7 +185,7 @@ def test_an_unreadable_video_or_picture_is_told(
 ) -> None:
     monkeypatch.setenv("FER_NPROC", "1")
     place = write(tmp_path, reader, encoded(IMAGE, "PNG"))
-    videos = [name for name in LAYOUTS[reader] if name.lower().endswith(VIDEOS)]
+    videos = [name for name in LAYOUTS[reader] if name.lower().endswith(VIDEO_SUFFIXES)]
     found = outcome(tmp_path, reader, rules)
     assert {found[name] for name in videos if name in found} <= {"unreadable video"}
     if place and os.geteuid() != 0:  # root may read anything

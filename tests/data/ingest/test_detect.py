@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.data.ingest.detect import NAMED, READERS, Reader, name_of, reader_named, recognise
+from fer.data.ingest.detect import EXPLICIT_READERS, READERS, Reader, detect_layout, find_reader, get_reader_name
 from fer.data.media.folders import File, Folder
 from fer.data.readers import (
     affectnet_folders,
@@ -43,24 +43,24 @@ def write(root: Path, *names: str) -> Path:
     return root
 
 
-@pytest.mark.parametrize("reader", [*READERS, *NAMED], ids=name_of)
+@pytest.mark.parametrize("reader", [*READERS, *EXPLICIT_READERS], ids=get_reader_name)
 def test_every_reader_is_found_by_its_name_and_says_what_it_reads_and_on_what_terms(reader: Reader) -> None:
-    assert reader_named(name_of(reader)) is reader
+    assert find_reader(get_reader_name(reader)) is reader
     assert reader.LAYOUT
-    assert reader.TERMS
+    assert reader.LICENSE_TERMS
 
 
 def test_every_module_that_reads_is_among_the_readers() -> None:
     folder = Path(fer2013_csv.__file__).parent
     reading = {path.stem for path in folder.glob("*.py") if "def recognises(" in path.read_text()} - {"detect"}
-    assert reading == set(map(name_of, (*READERS, *NAMED)))
+    assert reading == set(map(get_reader_name, (*READERS, *EXPLICIT_READERS)))
 
 
 def test_an_unknown_name_is_an_error_with_the_known_ones() -> None:
     with pytest.raises(
         InputError, match=r"'affectnet', but the readers are afew, affectnet_csv, .*, tree, utkface, wider"
     ):
-        reader_named("affectnet")
+        find_reader("affectnet")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -69,13 +69,13 @@ def test_a_layout_is_recognised_under_up_to_two_wrappers(tmp_path: Path, name: s
     write(tmp_path / wrapper, name)
     write(tmp_path, "__MACOSX/fer2013.csv")
     place = tmp_path if LAYOUTS[name] is tree else tmp_path / wrapper
-    assert recognise(tmp_path) == (LAYOUTS[name], Folder(place))
+    assert detect_layout(tmp_path) == (LAYOUTS[name], Folder(place))
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_layout_is_recognised_in_an_archive(tmp_path: Path, name: str) -> None:
     shutil.make_archive(str(tmp_path / "raw/download"), "zip", write(tmp_path / "plain", name))
-    reader, place = recognise(tmp_path / "raw")
+    reader, place = detect_layout(tmp_path / "raw")
     assert reader is LAYOUTS[name]
     if reader is not tree:
         assert [file.id for file in files_in(place)] == [name]
@@ -83,41 +83,41 @@ def test_a_layout_is_recognised_in_an_archive(tmp_path: Path, name: str) -> None
 
 def test_what_belongs_to_one_layout_is_not_another_one_inside_it(tmp_path: Path) -> None:
     write(tmp_path, "fer2013/fer2013.csv", "icml_face_data.csv", "example_submission.csv")
-    assert recognise(tmp_path) == (fer2013_csv, Folder(tmp_path))
+    assert detect_layout(tmp_path) == (fer2013_csv, Folder(tmp_path))
     write(tmp_path / "raf", "basic/EmoLabel/list_patition_label.txt", "compound/EmoLabel/list_patition_label.txt")
-    assert recognise(tmp_path / "raf") == (rafdb, Folder(tmp_path / "raf"))
+    assert detect_layout(tmp_path / "raf") == (rafdb, Folder(tmp_path / "raf"))
 
 
 def test_a_layout_that_includes_another_is_taken_for_what_it_is(tmp_path: Path) -> None:
     write(tmp_path / "plus", "fer2013.csv", "fer2013new.csv")
-    assert recognise(tmp_path / "plus")[0] is ferplus_csv
+    assert detect_layout(tmp_path / "plus")[0] is ferplus_csv
     (tmp_path / "ck").mkdir()
     (tmp_path / "ck/fer2013.csv").write_text("emotion,pixels,Usage\n7,1 2,Training\n")
-    assert recognise(tmp_path / "ck")[0] is ckextended
+    assert detect_layout(tmp_path / "ck")[0] is ckextended
 
 
 def test_numbered_folders_are_read_only_by_a_reader_that_was_named(tmp_path: Path) -> None:
     write(tmp_path, *(f"train/{number}/{number}.jpg" for number in range(8)))
-    assert recognise(tmp_path)[0] is tree
-    assert recognise(tmp_path, [reader_named("affectnet_folders")])[0] is affectnet_folders
+    assert detect_layout(tmp_path)[0] is tree
+    assert detect_layout(tmp_path, [find_reader("affectnet_folders")])[0] is affectnet_folders
 
 
 def test_a_general_reader_that_was_named_need_not_recognise_anything(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg")
-    assert recognise(tmp_path, [photos]) == (photos, Folder(tmp_path))
+    assert detect_layout(tmp_path, [photos]) == (photos, Folder(tmp_path))
 
 
 def test_wrappers_are_not_looked_for_among_many_folders(tmp_path: Path) -> None:
     write(tmp_path, *(f"{number}/fer2013.csv" for number in range(31)))
     with pytest.raises(InputError, match="no faces in a known layout"):
-        recognise(tmp_path)
+        detect_layout(tmp_path)
 
 
 def test_two_layouts_are_an_error_until_one_is_named(tmp_path: Path) -> None:
     write(tmp_path, "fer2013.csv", "archive/train/sad/Training_1.jpg")
     with pytest.raises(InputError, match=r"more than one layout: fer2013_csv in .* and fer2013_folder in .*archive"):
-        recognise(tmp_path)
-    assert recognise(tmp_path, [fer2013_folder]) == (fer2013_folder, Folder(tmp_path / "archive"))
+        detect_layout(tmp_path)
+    assert detect_layout(tmp_path, [fer2013_folder]) == (fer2013_folder, Folder(tmp_path / "archive"))
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_a_folder_without_faces_is_an_error_that_says_what_is_there(
     tmp_path: Path, names: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        recognise(write(tmp_path, *names))
+        detect_layout(write(tmp_path, *names))
 
 
 def test_a_missing_folder_is_an_error_that_says_where_to_put_the_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mine: no such folder; put the source's files there, or take mine out of"):
-        recognise(tmp_path / "mine")
+        detect_layout(tmp_path / "mine")

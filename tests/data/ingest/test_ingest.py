@@ -17,10 +17,10 @@ from fer.core.files import read_json
 from fer.core.store import open_faces
 from fer.data.ingest import ingest as ingest_ingest
 from fer.data.ingest.ingest import ingest
-from fer.data.ingest.report import in_words
+from fer.data.ingest.report import format_ingest_report
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped, Note
-from fer.data.readers.record import Digits, Found, Record
+from fer.data.media.issues import Note, SkippedItem
+from fer.data.readers.record import PixelText, ReaderItem, Record
 from fer.params import load_params
 from fer.runtime.errors import InputError
 
@@ -31,18 +31,18 @@ def noise(seed: int, size: int = 48) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
 
 
-def reader(*items: Found, pixels: tuple[float, float] | None = None):
+def reader(*items: ReaderItem, pixels: tuple[float, float] | None = None):
     return SimpleNamespace(
         __name__="fer.data.readers.record.mine",
         LAYOUT="",
-        TERMS="for research",
+        LICENSE_TERMS="for research",
         PIXELS=pixels,
         recognises=lambda root: True,
         read=lambda root, rules: iter(items),
     )
 
 
-def ingested(*items: Found, max_dropped: float = 0.5, pixels: tuple[float, float] | None = None):
+def ingested(*items: ReaderItem, max_dropped: float = 0.5, pixels: tuple[float, float] | None = None):
     rules = load_params(PROJECT / "params.yaml").ingest.model_copy(
         update={"size": 48, "max_dropped": max_dropped, "align": False}
     )
@@ -63,7 +63,7 @@ def test_row_i_of_labels_and_truth_is_face_i() -> None:
         Record("b", noise(2), truth="fear", raw="fearfully surprised", by_rule=True),
     ]
     faces, labels, truth, left_out, _ = ingested(*records)
-    assert all((face == record.picture).all() for face, record in zip(faces, records, strict=True))
+    assert all((face == record.image).all() for face, record in zip(faces, records, strict=True))
     assert labels.to_dict("list") == {
         "id": ["c", "a", "b"],
         "emotion": ["happy", "sad", ""],
@@ -100,9 +100,9 @@ def test_what_is_dropped_is_counted_by_reason_with_the_first_three(tmp_path: Pat
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.jpg").write_bytes(b"text")
     good = [Record(f"good{seed}", noise(seed)) for seed in range(6)]
-    bad = [Dropped(f"row {row}", "pixel value", f"{row}") for row in range(4)]
+    bad = [SkippedItem(f"row {row}", "pixel value", f"{row}") for row in range(4)]
     files = [Record(file.stem, file) for file in Folder(tmp_path).files()]
-    expected = Dropped("dark", "no face", "640 x 480 pixels", defect=False)
+    expected = SkippedItem("dark", "no face", "640 x 480 pixels", is_defect=False)
     faces, labels, _, left_out, report = ingested(*good, *bad, *files, expected)
     assert len(faces) == len(labels) == 6
     assert left_out["id"].tolist() == ["row 0", "row 1", "row 2", "row 3", "empty", "text", "dark"]
@@ -116,7 +116,7 @@ def test_what_is_dropped_is_counted_by_reason_with_the_first_three(tmp_path: Pat
 
 def test_a_source_may_lose_the_allowed_share_and_not_more() -> None:
     good = [Record(f"good{seed}", noise(seed)) for seed in range(19)]
-    bad = [Dropped("x.csv:7", "pixel value", "'256'; allowed 0..255"), Dropped("y", "empty file", "0 bytes")]
+    bad = [SkippedItem("x.csv:7", "pixel value", "'256'; allowed 0..255"), SkippedItem("y", "empty file", "0 bytes")]
     ingested(*good, bad[0], max_dropped=0.05)
     expected = (
         r"data/raw/mine: 2 of 21 faces can't be used, allowed are 5\.0%: 1 empty file \(first: y: 0 bytes\); "
@@ -126,15 +126,15 @@ def test_a_source_may_lose_the_allowed_share_and_not_more() -> None:
         ingested(*good, *bad, max_dropped=0.05)
 
 
-@pytest.mark.parametrize("items", [[], [Dropped("x", "empty file", "0 bytes")]])
-def test_a_source_without_a_face_is_an_error(items: Sequence[Found]) -> None:
+@pytest.mark.parametrize("items", [[], [SkippedItem("x", "empty file", "0 bytes")]])
+def test_a_source_without_a_face_is_an_error(items: Sequence[ReaderItem]) -> None:
     with pytest.raises(InputError, match="data/raw/mine: no face left"):
         ingested(*items, max_dropped=1.0)
 
 
 def test_what_is_no_defect_does_not_count_as_lost() -> None:
     good = [Record(f"good{seed}", noise(seed)) for seed in range(2)]
-    faceless = [Dropped(f"photo{row}", "no face", "640 x 480 pixels", defect=False) for row in range(50)]
+    faceless = [SkippedItem(f"photo{row}", "no face", "640 x 480 pixels", is_defect=False) for row in range(50)]
     assert len(ingested(*good, *faceless, max_dropped=0.0)[0]) == 2
     with pytest.raises(InputError, match=r"no face left of 50: 50 no face \(first: photo0"):
         ingested(*faceless, max_dropped=0.0)
@@ -144,8 +144,8 @@ def test_faces_written_as_numbers_are_parsed_and_bad_ones_told() -> None:
     text = " ".join(map(str, noise(0).ravel()))
     bad = [text + " 7", text.replace(" ", ",", 1), "", text.removesuffix(text.split()[-1]) + "256"]
     faces, *_, report = ingested(
-        Record("good", Digits(text, 48)),
-        *(Record(f"bad{row}", Digits(line, 48)) for row, line in enumerate(bad)),
+        Record("good", PixelText(text, 48)),
+        *(Record(f"bad{row}", PixelText(line, 48)) for row, line in enumerate(bad)),
         max_dropped=1.0,
     )
     assert (faces[0] == noise(0)).all()
@@ -165,7 +165,7 @@ def test_the_same_bytes_are_written_however_many_processes_there_are(
     for processes in ("1", "2"):
         monkeypatch.setenv("FER_NPROC", processes)
         records = [Record(file.id, file) for file in Folder(tmp_path).files() if isinstance(file, File)]
-        mixed = [*records[:150], Dropped("x", "no label", ""), *records[150:]]
+        mixed = [*records[:150], SkippedItem("x", "no label", ""), *records[150:]]
         faces, labels, _, left_out, report = ingested(*mixed)
         results.append((np.stack(faces).tobytes(), labels.to_csv(), left_out.to_csv(), report))
     assert results[0] == results[1]
@@ -268,7 +268,7 @@ def test_a_large_source_says_what_disk_it_takes_and_too_large_a_one_stops(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = [Record(str(number), noise(number)) for number in range(3)]
-    monkeypatch.setattr(ingest_ingest, "_LARGE", 3 * 48 * 48)
+    monkeypatch.setattr(ingest_ingest, "_LARGE_SOURCE_BYTES", 3 * 48 * 48)
     ingested(*records)
     assert capsys.readouterr().out == "mine: 3 pictures; at one face each they will take 0.0 GB of disk\n"
     monkeypatch.setattr(ingest_ingest.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
@@ -277,10 +277,10 @@ def test_a_large_source_says_what_disk_it_takes_and_too_large_a_one_stops(
 
 
 def test_the_report_is_told_in_words_with_all_that_was_left_out() -> None:
-    defect = Dropped("x", "empty file", "0 bytes")
-    faceless = Dropped("y", "no face", "640 x 480 pixels", defect=False)
+    defect = SkippedItem("x", "empty file", "0 bytes")
+    faceless = SkippedItem("y", "no face", "640 x 480 pixels", is_defect=False)
     *_, report = ingested(Record("a", noise(0)), defect, faceless, Note("look"))
-    assert list(in_words(report | {"pictures": 3, "pictures_with_a_face": 1})) == [
+    assert list(format_ingest_report(report | {"pictures": 3, "pictures_with_a_face": 1})) == [
         "mine: 1 faces by mine",
         "1 of 3 pictures have a face (33.3%)",
         "1 left out: empty file (first: x: 0 bytes)",

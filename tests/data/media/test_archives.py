@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.data.media import archives
-from fer.data.media.folders import File, Folder, lines, pictures
-from fer.data.media.issues import Dropped
+from fer.data.media.folders import File, Folder, read_lines, walk_media
+from fer.data.media.issues import SkippedItem
 from fer.runtime.errors import InputError
 
 CONTENT = {"a/one.jpg": b"1", "a/b/two.png": b"22", "list.txt": b"x\r\ny", "three.JPG": b""}
@@ -54,7 +54,7 @@ def inside(root: Path) -> Folder:
 
 def contents(folder: Folder) -> dict[str, bytes]:
     found = {}
-    for entry in pictures(folder, suffixes=(".jpg", ".png", ".txt")):
+    for entry in walk_media(folder, suffixes=(".jpg", ".png", ".txt")):
         assert isinstance(entry, File)
         with entry.open() as file:
             found[entry.id] = file.read()
@@ -69,7 +69,7 @@ def test_an_archive_reads_like_the_folder_it_was_made_of(tmp_path: Path, name: s
     plain = Folder(write_folder(tmp_path / "plain", CONTENT))
     assert contents(packed) == contents(plain) == CONTENT
     assert list(contents(packed)) == list(contents(plain))
-    assert list(lines(packed.file("list.txt"))) == [(1, "x"), (2, "y")]
+    assert list(read_lines(packed.file("list.txt"))) == [(1, "x"), (2, "y")]
     assert packed.folder("a/b").file("two.png").id == "a/b/two.png"
     assert packed.folder("no") is None
     assert packed.file("a") is None
@@ -90,9 +90,9 @@ UNSAFE = ["../up.jpg", "a/../../up.jpg", "/etc/up.jpg", "..\\up.jpg", "C:\\up.jp
 def test_names_that_lead_out_are_counted_and_not_read(tmp_path: Path, write: Callable[..., Path]) -> None:
     suffix = ".zip" if write is write_zip else ".tar"
     write(tmp_path / f"x{suffix}", dict.fromkeys(UNSAFE, b"1") | {"good.jpg": b"1"})
-    found = list(pictures(inside(tmp_path)))
+    found = list(walk_media(inside(tmp_path)))
     assert [entry.id for entry in found if isinstance(entry, File)] == ["good.jpg"]
-    assert [entry.reason for entry in found if isinstance(entry, Dropped)] == ["unsafe name"] * len(UNSAFE)
+    assert [entry.reason for entry in found if isinstance(entry, SkippedItem)] == ["unsafe name"] * len(UNSAFE)
 
 
 def test_links_and_special_files_of_a_tar_are_not_followed(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_links_and_special_files_of_a_tar_are_not_followed(tmp_path: Path) -> No
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             archive.addfile(info)
-    found = {entry.id: entry.reason for entry in pictures(inside(tmp_path)) if isinstance(entry, Dropped)}
+    found = {entry.id: entry.reason for entry in walk_media(inside(tmp_path)) if isinstance(entry, SkippedItem)}
     assert found == {"soft.jpg": "link", "hard.jpg": "link", "pipe.jpg": "special file"}
 
 
@@ -114,7 +114,7 @@ def test_a_link_in_a_zip_is_not_followed(tmp_path: Path) -> None:
         info = zipfile.ZipInfo("link.jpg")
         info.external_attr = 0o120777 << 16
         archive.writestr(info, "/etc/passwd")
-    (entry,) = pictures(inside(tmp_path))
+    (entry,) = walk_media(inside(tmp_path))
     assert (entry.id, entry.reason) == ("link.jpg", "link")
 
 
@@ -123,13 +123,13 @@ def test_a_member_with_a_password_says_so(tmp_path: Path) -> None:
     for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags of the member and of its entry
         struct.pack_into("<H", data, data.index(signature) + at, 1)
     (tmp_path / "x.zip").write_bytes(data)
-    (entry,) = pictures(inside(tmp_path))
+    (entry,) = walk_media(inside(tmp_path))
     assert entry.reason == "password"
 
 
 def test_a_member_that_unpacks_to_a_thousand_times_its_size_is_a_bomb(tmp_path: Path) -> None:
     write_zip(tmp_path / "x.zip", {"bomb.jpg": bytes(4 << 20), "plain.jpg": os.urandom(4 << 20)})
-    bomb, plain = pictures(inside(tmp_path))
+    bomb, plain = walk_media(inside(tmp_path))
     assert (bomb.id, bomb.reason) == ("bomb.jpg", "decompression bomb")
     assert plain.id == "plain.jpg"
 
@@ -147,9 +147,9 @@ def test_a_name_that_occurs_twice_gives_one_face_and_is_counted(tmp_path: Path) 
     with tarfile.open(tmp_path / "x.tar", "a") as archive:
         for _ in range(2):
             archive.addfile(tarfile.TarInfo("one.jpg"), io.BytesIO())
-    found = list(pictures(inside(tmp_path)))
+    found = list(walk_media(inside(tmp_path)))
     assert [entry.id for entry in found if isinstance(entry, File)] == ["one.jpg"]
-    assert [entry.reason for entry in found if isinstance(entry, Dropped)] == ["name twice"] * 2
+    assert [entry.reason for entry in found if isinstance(entry, SkippedItem)] == ["name twice"] * 2
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
@@ -167,7 +167,7 @@ def test_a_truncated_archive_gives_what_it_has_or_says_what_it_is(
     folder = tmp_path_factory.mktemp("cut")
     path = WRITERS[name](folder / name, {"one.jpg": os.urandom(300), "two.jpg": os.urandom(300)})
     path.write_bytes(path.read_bytes()[:-cut])
-    archives.opened.cache_clear()
+    archives.open_archive.cache_clear()
     try:
         found = contents(inside(folder))
     except (InputError, zipfile.BadZipFile, EOFError):
@@ -179,7 +179,7 @@ def test_an_archive_in_an_archive_is_left_out_and_counted(tmp_path: Path) -> Non
     inner = write_zip(tmp_path / "inner.zip", CONTENT).read_bytes()
     (tmp_path / "inner.zip").unlink()
     write_zip(tmp_path / "x.zip", {"inner.zip": inner, "one.jpg": b"1"})
-    one, note = pictures(inside(tmp_path))
+    one, note = walk_media(inside(tmp_path))
     assert one.id == "one.jpg"
     assert ".zip 1" in note.text
 
@@ -190,7 +190,7 @@ def test_a_list_in_a_damaged_archive_is_told(tmp_path: Path) -> None:
     data[200] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(InputError, match="the archive is damaged there"):
-        list(lines(inside(tmp_path).file("list.txt")))
+        list(read_lines(inside(tmp_path).file("list.txt")))
 
 
 def test_a_name_that_is_no_text_damages_the_archive(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_number_that_is_none_damages_the_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["x.zip", "x.tar"])
 def test_a_member_in_thousands_of_folders_is_left_out(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name, {"a/" * 5000 + "deep.jpg": b"1", "one.jpg": b"1"})
-    refused, one = sorted(pictures(inside(tmp_path), suffixes=(".jpg", "")), key=lambda entry: entry.id)
+    refused, one = sorted(walk_media(inside(tmp_path), suffixes=(".jpg", "")), key=lambda entry: entry.id)
     assert (one.id, refused.reason) == ("one.jpg", "too deep")
 
 
@@ -220,18 +220,18 @@ def test_a_member_in_thousands_of_folders_is_left_out(tmp_path: Path, name: str)
 def test_a_member_that_is_packed_unusually_is_left_out(tmp_path: Path, method: int) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
         archive.writestr("one.jpg", b"1")
-    (entry,) = pictures(inside(tmp_path))
+    (entry,) = walk_media(inside(tmp_path))
     assert entry.reason == "unusual packing"
 
 
 def test_a_zip_that_lost_its_beginning_has_no_member_there(tmp_path: Path) -> None:
     data = write_zip(tmp_path / "x.zip", {"one.jpg": b"1", "two.jpg": b"2"}).read_bytes()
     (tmp_path / "x.zip").write_bytes(data[10:])
-    one, two = pictures(inside(tmp_path))
+    one, two = walk_media(inside(tmp_path))
     assert (one.reason, two.id) == ("damaged archive", "two.jpg")
 
 
 def test_a_member_without_a_name_is_none(tmp_path: Path) -> None:
     data = write_zip(tmp_path / "x.zip", {"a.jpg": b"1", "two.jpg": b"2"}).read_bytes()
     (tmp_path / "x.zip").write_bytes(data.replace(b"a.jpg", b"\0.jpg"))  # names end at a NUL
-    assert [entry.id for entry in pictures(inside(tmp_path))] == ["two.jpg"]
+    assert [entry.id for entry in walk_media(inside(tmp_path))] == ["two.jpg"]

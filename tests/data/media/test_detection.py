@@ -11,12 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer.data.media import detection
-from fer.data.media.detection import SEARCH_PX, Box, Detector, crop, detector, eyes, levelled, outlined
-from fer.data.synthetic.portraits import CANVAS, portrait
+from fer.data.media.detection import (
+    MAX_SEARCH_PX,
+    FaceBox,
+    FaceDetector,
+    align_face,
+    crop_face,
+    find_eyes,
+    frame_tight_box,
+    make_detector,
+)
+from fer.data.synthetic.portraits import CANVAS_PX, draw_portrait
 from fer.runtime.errors import InputError
 
 PERSON = 52  # a drawn person whom the cascade takes for a face, as it does one in four
-FACE = np.asarray(portrait("neutral", 0.0, np.random.default_rng(PERSON)))
+FACE = np.asarray(draw_portrait("neutral", 0.0, np.random.default_rng(PERSON)))
 EXTREMES = [(1, 1), (20, 8000), (8000, 20), (1, 40), (23, 23), (24, 24), (3, 5000)]
 
 
@@ -36,7 +45,7 @@ def turned(picture: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def tilt(face: np.ndarray) -> float:
-    found = eyes(face)
+    found = find_eyes(face)
     assert found is not None
     (x, y), (u, v) = found
     return math.degrees(math.atan2(v - y, u - x))
@@ -50,36 +59,36 @@ def grey(picture: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
-def box_at(x: float, y: float, side: float) -> Box:
-    return Box(float(x), float(y), float(side), float(side), 1.0, None)
+def box_at(x: float, y: float, side: float) -> FaceBox:
+    return FaceBox(float(x), float(y), float(side), float(side), 1.0, None)
 
 
 @pytest.fixture(scope="module")
-def haar() -> Detector:
-    return detector("haar", 40)
+def haar() -> FaceDetector:
+    return make_detector("haar", 40)
 
 
 @pytest.fixture(scope="module")
-def face(haar: Detector) -> np.ndarray:
+def face(haar: FaceDetector) -> np.ndarray:
     """As it is cut out, but large."""
-    return crop(FACE, haar.find(FACE)[0], 192, False)
+    return crop_face(FACE, haar.detect(FACE)[0], 192, False)
 
 
 # Found by the cascade
 
 
-def test_a_face_is_found_where_it_is(haar: Detector) -> None:
-    (box,) = haar.find(photograph((300, 100, CANVAS)))
+def test_a_face_is_found_where_it_is(haar: FaceDetector) -> None:
+    (box,) = haar.detect(photograph((300, 100, CANVAS_PX)))
     assert box.x >= 300
-    assert box.x + box.width <= 300 + CANVAS
+    assert box.x + box.width <= 300 + CANVAS_PX
     assert box.y >= 100
-    assert box.y + box.height <= 100 + CANVAS
-    assert box.width == box.height > 0.7 * CANVAS
+    assert box.y + box.height <= 100 + CANVAS_PX
+    assert box.width == box.height > 0.7 * CANVAS_PX
 
 
-def test_faces_come_the_largest_first_and_equal_ones_from_above(haar: Detector) -> None:
+def test_faces_come_the_largest_first_and_equal_ones_from_above(haar: FaceDetector) -> None:
     picture = photograph((30, 250, 96), (30, 20, 96), (300, 100, 288))
-    large, upper, lower = haar.find(picture)
+    large, upper, lower = haar.detect(picture)
     assert large.width > 2 * upper.width
     assert large.x > 300
     assert upper.width == lower.width
@@ -88,32 +97,32 @@ def test_faces_come_the_largest_first_and_equal_ones_from_above(haar: Detector) 
 
 def test_faces_below_the_least_size_are_not_looked_for() -> None:
     picture = photograph((300, 100, 96))
-    assert detector("haar", 60).find(picture)
-    assert not detector("haar", 110).find(picture)
+    assert make_detector("haar", 60).detect(picture)
+    assert not make_detector("haar", 110).detect(picture)
 
 
-def test_of_a_large_picture_the_boxes_are_in_its_own_pixels(haar: Detector) -> None:
-    small = photograph((300, 100, CANVAS), height=SEARCH_PX // 2, width=SEARCH_PX)
+def test_of_a_large_picture_the_boxes_are_in_its_own_pixels(haar: FaceDetector) -> None:
+    small = photograph((300, 100, CANVAS_PX), height=MAX_SEARCH_PX // 2, width=MAX_SEARCH_PX)
     large = cv2.resize(small, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
-    (one,), (other,) = haar.find(small), haar.find(large)
+    (one,), (other,) = haar.detect(small), haar.detect(large)
     assert np.allclose([other.x, other.y, other.width], [3 * one.x, 3 * one.y, 3 * one.width], atol=30)
 
 
-def test_a_picture_is_not_changed_and_gives_the_same_answer_again(haar: Detector) -> None:
-    picture = photograph((300, 100, CANVAS))
+def test_a_picture_is_not_changed_and_gives_the_same_answer_again(haar: FaceDetector) -> None:
+    picture = photograph((300, 100, CANVAS_PX))
     before = picture.copy()
-    assert haar.find(picture) == haar.find(picture)
+    assert haar.detect(picture) == haar.detect(picture)
     assert (picture == before).all()
 
 
 @pytest.mark.parametrize(("height", "width"), EXTREMES)
-def test_pictures_of_any_shape_can_be_searched(haar: Detector, height: int, width: int) -> None:
-    assert haar.find(np.full((height, width, 3), 127, np.uint8)) == []
+def test_pictures_of_any_shape_can_be_searched(haar: FaceDetector, height: int, width: int) -> None:
+    assert haar.detect(np.full((height, width, 3), 127, np.uint8)) == []
 
 
 def test_a_detector_is_held_to_one_thread() -> None:
     cv2.setNumThreads(2)
-    detector("haar", 40)
+    make_detector("haar", 40)
     assert cv2.getNumThreads() == 1
 
 
@@ -148,13 +157,13 @@ def yunet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *rows: list[float], l
     fake = FakeYuNet(*rows)
     monkeypatch.setattr(cv2, "FaceDetectorYN", fake)
     (tmp_path / "yunet.onnx").write_bytes(b"weights")
-    return detector(str(tmp_path / "yunet.onnx"), least), fake
+    return make_detector(str(tmp_path / "yunet.onnx"), least), fake
 
 
 def test_yunet_sees_blue_first_and_its_tall_boxes_become_squares(monkeypatch, tmp_path) -> None:
     found, fake = yunet(monkeypatch, tmp_path, row(100, 50, 40, 90, score=0.75))
     picture = noise(300, 200)
-    (box,) = found.find(picture)
+    (box,) = found.detect(picture)
     assert (fake.seen == picture[..., ::-1]).all()
     assert box.width == box.height == pytest.approx(60 * detection.TIGHT_MARGIN)
     assert box.x + box.width / 2 == pytest.approx(120)
@@ -164,8 +173,8 @@ def test_yunet_sees_blue_first_and_its_tall_boxes_become_squares(monkeypatch, tm
 
 def test_of_a_large_picture_yunet_gets_a_reduced_one(monkeypatch, tmp_path) -> None:
     found, fake = yunet(monkeypatch, tmp_path, row(100, 50, 300, 300))
-    (box,) = found.find(noise(1000, 2 * SEARCH_PX))
-    assert fake.seen.shape == (500, SEARCH_PX, 3)
+    (box,) = found.detect(noise(1000, 2 * MAX_SEARCH_PX))
+    assert fake.seen.shape == (500, MAX_SEARCH_PX, 3)
     assert box.width == pytest.approx(600 * detection.TIGHT_MARGIN)
     assert box.eyes == (pytest.approx((2 * 190, 2 * 170)), pytest.approx((2 * 310, 2 * 170)))
 
@@ -173,24 +182,24 @@ def test_of_a_large_picture_yunet_gets_a_reduced_one(monkeypatch, tmp_path) -> N
 def test_the_left_eye_in_the_picture_comes_first(monkeypatch, tmp_path) -> None:
     mirrored = row(100, 50, 300, 300)
     mirrored[4:6], mirrored[6:8] = mirrored[6:8], mirrored[4:6]
-    (box,) = yunet(monkeypatch, tmp_path, mirrored)[0].find(noise(400, 500))
+    (box,) = yunet(monkeypatch, tmp_path, mirrored)[0].detect(noise(400, 500))
     assert box.eyes is not None
     assert box.eyes[0] < box.eyes[1]
 
 
 def test_yunets_eyes_are_believed_only_of_large_faces(monkeypatch, tmp_path) -> None:
     found, _ = yunet(monkeypatch, tmp_path, row(10, 10, 150, 150), row(200, 10, 250, 250))
-    assert [box.eyes is None for box in found.find(noise(400, 500))] == [False, True]
+    assert [box.eyes is None for box in found.detect(noise(400, 500))] == [False, True]
 
 
 def test_faces_outside_the_picture_and_small_ones_are_left_out(monkeypatch, tmp_path) -> None:
     rows = [row(-90, 10, 80, 80), row(10, 395, 80, 80), row(30, 30, 20, 20), row(100, 100, 50, 50)]
     found, _ = yunet(monkeypatch, tmp_path, *rows, least=40)
-    assert [round(box.x + box.width / 2) for box in found.find(noise(400, 500))] == [125]
+    assert [round(box.x + box.width / 2) for box in found.detect(noise(400, 500))] == [125]
 
 
 def test_yunet_may_find_nothing(monkeypatch, tmp_path) -> None:
-    assert yunet(monkeypatch, tmp_path)[0].find(noise(40, 50)) == []
+    assert yunet(monkeypatch, tmp_path)[0].detect(noise(40, 50)) == []
 
 
 # What the user can put right
@@ -199,7 +208,7 @@ def test_yunet_may_find_nothing(monkeypatch, tmp_path) -> None:
 @pytest.mark.parametrize("kind", ["Haar", "models/none.onnx", ""])
 def test_a_missing_model_is_named_with_what_is_allowed(kind: str) -> None:
     with pytest.raises(InputError, match=rf"^{kind}: no such file; a detector is haar, or the path of a YuNet"):
-        detector(kind, 40)
+        make_detector(kind, 40)
 
 
 def onnx(operation: bytes) -> bytes:
@@ -221,17 +230,17 @@ def test_a_file_that_is_no_yunet_is_named_and_nothing_else_is_printed(tmp_path: 
     for content in (b"", b"<html>not found</html>", bytes(range(256)), onnx(b"Relu"), onnx(b"Unknown")):
         model.write_bytes(content)
         with pytest.raises(InputError, match=r"model\.onnx: not a YuNet model that OpenCV \S+ can use; take"):
-            detector(str(model), 40)
+            make_detector(str(model), 40)
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_opencv_without_cascades_is_named_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cv2, "CascadeClassifier")
-    detection._cascade.cache_clear()
+    detection._load_cascade.cache_clear()
     for use in (
-        lambda: detector("haar", 40),
-        lambda: levelled(grey(FACE)),
-        lambda: crop(FACE, box_at(0, 0, 99), 48, True),
+        lambda: make_detector("haar", 40),
+        lambda: align_face(grey(FACE)),
+        lambda: crop_face(FACE, box_at(0, 0, 99), 48, True),
     ):
         with pytest.raises(InputError, match=r"has no Haar cascades; install opencv-python-headless<5, or .* YuNet"):
             use()
@@ -242,7 +251,7 @@ def test_an_opencv_without_cascades_is_named_with_both_ways_out(monkeypatch: pyt
 
 def test_a_box_of_the_faces_own_size_gives_its_own_pixels() -> None:
     picture = noise(90, 120)
-    assert (crop(picture, box_at(30, 20, 48), 48, False) == grey(picture)[20:68, 30:78]).all()
+    assert (crop_face(picture, box_at(30, 20, 48), 48, False) == grey(picture)[20:68, 30:78]).all()
 
 
 @pytest.mark.parametrize("times", [2, 3, 5])
@@ -250,18 +259,18 @@ def test_a_larger_box_gives_the_mean_of_the_pixels(times: int) -> None:
     picture = noise(300, 300)
     side = 48 * times
     blocks = grey(picture)[10 : 10 + side, 20 : 20 + side].reshape(48, times, 48, times).mean(axis=(1, 3))
-    assert np.abs(crop(picture, box_at(20, 10, side), 48, False) - blocks).max() <= 1
+    assert np.abs(crop_face(picture, box_at(20, 10, side), 48, False) - blocks).max() <= 1
 
 
 def test_a_box_that_is_no_square_gives_the_square_of_its_area() -> None:
     picture = noise(200, 200)
-    tall = Box(60.0, 40.0, 25.0, 100.0, 1.0, None)
-    assert (crop(picture, tall, 48, False) == crop(picture, box_at(47.5, 65, 50), 48, False)).all()
+    tall = FaceBox(60.0, 40.0, 25.0, 100.0, 1.0, None)
+    assert (crop_face(picture, tall, 48, False) == crop_face(picture, box_at(47.5, 65, 50), 48, False)).all()
 
 
 def test_colours_become_grey_by_itu_r_601() -> None:
     for colour, expected in (((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29)):
-        assert (crop(np.full((60, 60, 3), colour, np.uint8), box_at(5, 5, 50), 48, False) == expected).all()
+        assert (crop_face(np.full((60, 60, 3), colour, np.uint8), box_at(5, 5, 50), 48, False) == expected).all()
 
 
 @pytest.mark.parametrize("level_eyes", [False, True])
@@ -271,7 +280,7 @@ def test_fine_stripes_turn_grey_and_make_no_pattern(level_eyes: bool, stripe: in
     stripes = np.broadcast_to(line[None, :, None], (960, 960, 3))
     box = replace(box_at(180.3, 170.7, 610), eyes=((300.0, 400.0), (500.0, 440.0)))
     pattern = cv2.warpAffine(grey(stripes.copy()), np.array([[0.079, 0, 0], [0, 0.079, 0]]), (48, 48))
-    assert crop(stripes, box, 48, level_eyes).std() < 13
+    assert crop_face(stripes, box, 48, level_eyes).std() < 13
     assert pattern.std() > 50
 
 
@@ -279,8 +288,8 @@ def test_beyond_the_picture_its_edge_is_repeated() -> None:
     picture = noise(60, 60)
     repeated = cv2.copyMakeBorder(picture, 40, 40, 40, 40, cv2.BORDER_REPLICATE)
     for x, y in ((-20, -20), (25, -30), (50, 40)):
-        inside = crop(repeated, box_at(x + 40, y + 40, 48), 48, False)
-        assert (crop(picture, box_at(x, y, 48), 48, False) == inside).all()
+        inside = crop_face(repeated, box_at(x + 40, y + 40, 48), 48, False)
+        assert (crop_face(picture, box_at(x, y, 48), 48, False) == inside).all()
 
 
 @given(
@@ -291,19 +300,19 @@ def test_any_box_gives_a_face_no_brighter_or_darker_than_its_picture(
     x: float, y: float, side: float, size: int, level: bool
 ) -> None:
     picture = np.full((80, 70, 3), 90, np.uint8)
-    assert (crop(picture, box_at(x, y, side), size, level) == 90).all()
+    assert (crop_face(picture, box_at(x, y, side), size, level) == 90).all()
 
 
 @pytest.mark.parametrize(("x", "y", "corner"), [(-500, -500, (0, 0)), (900, -500, (0, -1)), (900, 900, (-1, -1))])
 def test_a_box_far_outside_shows_the_nearest_corner(x: float, y: float, corner: tuple[int, int]) -> None:
     picture = noise(60, 80)
-    assert (crop(picture, box_at(x, y, 20), 48, False) == grey(picture)[corner]).all()
+    assert (crop_face(picture, box_at(x, y, 20), 48, False) == grey(picture)[corner]).all()
 
 
 def test_mirroring_the_picture_mirrors_the_face() -> None:
     picture = cv2.GaussianBlur(noise(200, 300), (0, 0), 2)
-    face = crop(picture, box_at(61.5, 40.25, 100), 48, False)
-    mirrored = crop(picture[:, ::-1], box_at(300 - 161.5, 40.25, 100), 48, False)
+    face = crop_face(picture, box_at(61.5, 40.25, 100), 48, False)
+    mirrored = crop_face(picture[:, ::-1], box_at(300 - 161.5, 40.25, 100), 48, False)
     assert np.abs(face[:, ::-1].astype(int) - mirrored).max() <= 2
 
 
@@ -314,17 +323,17 @@ def test_a_face_whose_eyes_are_known_is_turned_until_they_are_level(degrees: flo
     angle = math.radians(degrees)
     half = 60 * np.array([math.cos(angle), math.sin(angle)])
     box = replace(box_at(220, 140, 200), eyes=(tuple((middle - half).tolist()), tuple((middle + half).tolist())))
-    upright = crop(picture, box, 48, False)
-    level = crop(turned(picture, degrees), box, 48, True)
+    upright = crop_face(picture, box, 48, False)
+    level = crop_face(turned(picture, degrees), box, 48, True)
     assert np.abs(level.astype(int) - upright).mean() < 2
-    assert np.abs(crop(turned(picture, degrees), box, 48, False).astype(int) - upright).mean() > 4
+    assert np.abs(crop_face(turned(picture, degrees), box, 48, False).astype(int) - upright).mean() > 4
 
 
 def test_the_framing_is_that_of_fer2013() -> None:
     """Whose faces have the eyes at .40 of the height and .36 apart, as far as a drawn one can tell."""
-    picture = photograph((200, 100, CANVAS))
-    (box,) = detector("haar", 40).find(picture)
-    found = eyes(crop(picture, box, 96, False))
+    picture = photograph((200, 100, CANVAS_PX))
+    (box,) = make_detector("haar", 40).detect(picture)
+    found = find_eyes(crop_face(picture, box, 96, False))
     assert found is not None
     (x, y), (u, v) = found
     assert (u - x) / 96 == pytest.approx(0.36, abs=0.06)
@@ -333,7 +342,7 @@ def test_the_framing_is_that_of_fer2013() -> None:
 
 def test_a_tight_box_gains_a_margin_and_keeps_its_score_and_eyes() -> None:
     pair = ((30.0, 40.0), (70.0, 40.0))
-    box = outlined(20.0, 10.0, 60.0, 80.0, 0.5, pair)
+    box = frame_tight_box(20.0, 10.0, 60.0, 80.0, 0.5, pair)
     assert (box.score, box.eyes) == (0.5, pair)
     assert box.width == box.height > math.sqrt(60 * 80)
     assert box.x + box.width / 2 == pytest.approx(50)
@@ -345,7 +354,7 @@ def test_a_tight_box_gains_a_margin_and_keeps_its_score_and_eyes() -> None:
 
 @pytest.mark.parametrize("size", [48, 192, 500])
 def test_eyes_are_found_left_first_in_the_faces_own_pixels(face: np.ndarray, size: int) -> None:
-    found = eyes(cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA))
+    found = find_eyes(cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA))
     assert found is not None
     (x, y), (u, v) = np.array(found) / size
     assert 0.2 < x < 0.45
@@ -358,29 +367,29 @@ def test_eyes_are_found_left_first_in_the_faces_own_pixels(face: np.ndarray, siz
 @pytest.mark.parametrize("size", [48, 64, 96])
 def test_a_turned_face_is_levelled(face: np.ndarray, degrees: float, size: int) -> None:
     askew = cv2.resize(turned(face, degrees), (size, size), interpolation=cv2.INTER_AREA)
-    level = levelled(askew)
+    level = align_face(askew)
     assert level is not None
     assert level.shape == askew.shape
     assert abs(tilt(askew) - degrees) < 6
     assert abs(tilt(level)) < 4
 
 
-def test_a_face_in_a_photograph_is_levelled_by_the_eyes_found_in_it(haar: Detector) -> None:
+def test_a_face_in_a_photograph_is_levelled_by_the_eyes_found_in_it(haar: FaceDetector) -> None:
     picture = turned(photograph((200, 120, 240)), 12)
-    (box,) = haar.find(picture)
-    assert abs(tilt(crop(picture, box, 96, False))) > 6
-    assert abs(tilt(crop(picture, box, 96, True))) < 3.5
+    (box,) = haar.detect(picture)
+    assert abs(tilt(crop_face(picture, box, 96, False))) > 6
+    assert abs(tilt(crop_face(picture, box, 96, True))) < 3.5
 
 
 @pytest.mark.parametrize(("height", "width"), EXTREMES)
 def test_without_eyes_a_face_stays_as_it_is(height: int, width: int) -> None:
     blank = np.full((height, width), 127, np.uint8)
-    assert eyes(blank) is None
+    assert find_eyes(blank) is None
     side = min(height, width)
-    assert levelled(blank[:side, :side]) is None
+    assert align_face(blank[:side, :side]) is None
     picture = cv2.GaussianBlur(noise(100, 100), (0, 0), 9)
     box = box_at(20, 20, 60)
-    assert (crop(picture, box, 48, True) == crop(picture, box, 48, False)).all()
+    assert (crop_face(picture, box, 48, True) == crop_face(picture, box, 48, False)).all()
 
 
 def test_two_eyes_on_one_side_or_too_steep_are_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +400,7 @@ def test_two_eyes_on_one_side_or_too_steep_are_no_pair(monkeypatch: pytest.Monke
 
     face = np.zeros((192, 192), np.uint8)
     for middles in ([(0.2, 0.4), (0.45, 0.4)], [(0.35, 0.2), (0.6, 0.5)], [(0.45, 0.4), (0.55, 0.4)], [(0.3, 0.4)]):
-        monkeypatch.setattr(detection, "_cascade", seeing(*middles))
-        assert eyes(face) is None
-    monkeypatch.setattr(detection, "_cascade", seeing((0.3, 0.1), (0.3, 0.4), (0.7, 0.4)))
-    assert eyes(face) == (pytest.approx((57, 76), abs=1), pytest.approx((134, 76), abs=1))
+        monkeypatch.setattr(detection, "_load_cascade", seeing(*middles))
+        assert find_eyes(face) is None
+    monkeypatch.setattr(detection, "_load_cascade", seeing((0.3, 0.1), (0.3, 0.4), (0.7, 0.4)))
+    assert find_eyes(face) == (pytest.approx((57, 76), abs=1), pytest.approx((134, 76), abs=1))

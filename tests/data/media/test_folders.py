@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer.data.media.folders import MAX_LINE, File, Folder, fields, lines, pictures
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.folders import MAX_LINE_BYTES, File, Folder, read_lines, split_csv_line, walk_media
+from fer.data.media.issues import Note, SkippedItem
 from fer.runtime.errors import InputError
 
 
@@ -25,12 +25,12 @@ def test_pictures_come_in_one_order_without_litter(tmp_path: Path) -> None:
     root = touch(
         tmp_path, "b/2.jpg", "b/10.PNG", "a.jpg", "__MACOSX/._a.jpg", ".hidden/x.jpg", "b/Thumbs.db", "b/z.txt"
     )
-    *found, note = pictures(root)
+    *found, note = walk_media(root)
     assert [file.id for file in found] == ["a.jpg", "b/10.PNG", "b/2.jpg"]
     assert isinstance(note, Note)
     assert note.text.endswith("left out: .txt 1")
-    assert list(pictures(root, known=("b/z.txt",))) == found
-    assert list(pictures(None)) == []
+    assert list(walk_media(root, ignored_ids=("b/z.txt",))) == found
+    assert list(walk_media(None)) == []
 
 
 def test_a_file_knows_its_names(tmp_path: Path) -> None:
@@ -48,21 +48,21 @@ def test_a_file_knows_its_names(tmp_path: Path) -> None:
 
 def test_ids_are_counted_from_the_root_that_a_reader_gets(tmp_path: Path) -> None:
     wrapped = touch(tmp_path, "wrapper/train/x.jpg").folder("wrapper")
-    assert [file.id for file in pictures(wrapped)] == ["wrapper/train/x.jpg"]
-    assert [file.id for file in pictures(wrapped.as_root())] == ["train/x.jpg"]
+    assert [file.id for file in walk_media(wrapped)] == ["wrapper/train/x.jpg"]
+    assert [file.id for file in walk_media(wrapped.as_root())] == ["train/x.jpg"]
 
 
 def test_a_linked_picture_is_dropped_and_a_linked_folder_stops(tmp_path: Path) -> None:
     root = touch(tmp_path / "root", "a.jpg")
     touch(tmp_path / "elsewhere", "b.jpg")
     (tmp_path / "root/link.jpg").symlink_to(tmp_path / "root/a.jpg")
-    assert [entry.reason for entry in pictures(root) if isinstance(entry, Dropped)] == ["link"]
+    assert [entry.reason for entry in walk_media(root) if isinstance(entry, SkippedItem)] == ["link"]
     with pytest.raises(InputError, match="links are not followed"):
         root.file("link.jpg")
     (tmp_path / "root/folder").symlink_to(tmp_path / "elsewhere")
     assert root.folders() == []
     with pytest.raises(InputError, match="links are not followed"):
-        list(pictures(root))
+        list(walk_media(root))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
@@ -76,13 +76,13 @@ def test_a_name_that_is_not_utf8_or_ends_a_row_is_dropped(
             archive.addfile(tarfile.TarInfo(os.fsdecode(name)))
     else:
         (tmp_path / os.fsdecode(name)).touch()
-    (entry,) = pictures(Folder(tmp_path))
-    assert isinstance(entry, Dropped)
+    (entry,) = walk_media(Folder(tmp_path))
+    assert isinstance(entry, SkippedItem)
     assert (entry.id, entry.reason) == ("x.tar/" * packed + written, "file name")
 
 
 def test_names_that_differ_only_in_case_are_two_files(tmp_path: Path) -> None:
-    found = list(pictures(touch(tmp_path, "A.jpg", "a.jpg", "x/a.jpg", "X/a.jpg")))
+    found = list(walk_media(touch(tmp_path, "A.jpg", "a.jpg", "x/a.jpg", "X/a.jpg")))
     assert len({file.id for file in found}) == len(found) == len(list(tmp_path.rglob("*.jpg")))
 
 
@@ -91,10 +91,10 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     (tmp_path / "closed").chmod(0)
     try:
         if os.access(tmp_path / "closed", os.R_OK):  # root may read anything
-            assert [file.id for file in pictures(root)] == ["closed/a.jpg"]
+            assert [file.id for file in walk_media(root)] == ["closed/a.jpg"]
         else:
             with pytest.raises(PermissionError) as caught:
-                list(pictures(root))
+                list(walk_media(root))
             assert caught.value.filename == str(tmp_path / "closed")
     finally:
         (tmp_path / "closed").chmod(0o700)
@@ -107,22 +107,22 @@ def written(tmp_path: Path, content: bytes) -> File:
 
 def test_lines_stand_any_line_end_and_a_mark_at_the_beginning(tmp_path: Path) -> None:
     expected = [(1, "a"), (3, "b"), (4, "c \ufffd")]
-    assert list(lines(written(tmp_path, b"\xef\xbb\xbfa\r\n\r\nb\nc \xff"))) == expected
+    assert list(read_lines(written(tmp_path, b"\xef\xbb\xbfa\r\n\r\nb\nc \xff"))) == expected
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"\xff\xfea\x00", "UTF-16"), (b"x" * MAX_LINE, "longer than"), (b"a\rb\n", "carriage return")],
+    [(b"\xff\xfea\x00", "UTF-16"), (b"x" * MAX_LINE_BYTES, "longer than"), (b"a\rb\n", "carriage return")],
 )
 def test_what_is_no_list_of_lines_says_so(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        list(lines(written(tmp_path, content)))
+        list(read_lines(written(tmp_path, content)))
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1), min_size=1))
 def test_fields_are_what_was_joined(values: list[str]) -> None:
-    assert fields(" , ".join(values)) == values
-    assert fields(",".join(f'"{value}"' for value in values)) == values
+    assert split_csv_line(" , ".join(values)) == values
+    assert split_csv_line(",".join(f'"{value}"' for value in values)) == values
 
 
 def test_pipes_are_not_opened(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_folders_may_be_deep(tmp_path: Path) -> None:
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(350)
     try:
-        (found,) = pictures(Folder(tmp_path))
+        (found,) = walk_media(Folder(tmp_path))
     finally:
         sys.setrecursionlimit(before)
     assert found.name == "1.jpg"

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer.core.store import appending, concatenate, open_faces
-from fer.data.media.images import UndecodableError, decode, decode_colour, shrink, undigit
+from fer.core.store import concatenate_faces, open_face_writer, open_faces
+from fer.data.media.images import UndecodableError, decode_face, decode_image, parse_pixels, resize_face
 from fer.runtime.errors import InputError
 
 RAMP = np.linspace(0, 255, 48 * 48).reshape(48, 48).astype(np.uint8)
@@ -30,7 +30,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 def decoded(tmp_path: Path, content: bytes, size: int = 48) -> np.ndarray:
     path = tmp_path / "picture"
     path.write_bytes(content)
-    return decode(path, size)
+    return decode_face(path, size)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
@@ -89,13 +89,13 @@ def test_the_centre_square_is_kept(tmp_path: Path) -> None:
 
 def test_shrinking_averages_so_that_fine_stripes_turn_grey() -> None:
     stripes = np.tile(np.array([0, 255], dtype=np.uint8), (480, 240))
-    assert np.abs(shrink(stripes, 48).astype(int) - 127).max() <= 6
+    assert np.abs(resize_face(stripes, 48).astype(int) - 127).max() <= 6
 
 
 def test_shrinking_to_the_same_size_changes_nothing_and_any_shape_becomes_a_square() -> None:
-    assert (shrink(RAMP, 48) == RAMP).all()
-    assert shrink(np.full((30, 70), 9, dtype=np.uint8), 48).shape == (48, 48)
-    assert (shrink(np.full((30, 70), 9, dtype=np.uint8), 48) == 9).all()
+    assert (resize_face(RAMP, 48) == RAMP).all()
+    assert resize_face(np.full((30, 70), 9, dtype=np.uint8), 48).shape == (48, 48)
+    assert (resize_face(np.full((30, 70), 9, dtype=np.uint8), 48) == 9).all()
 
 
 def test_of_an_animation_the_first_frame_is_the_face(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_what_cannot_be_decoded_is_told_by_reason(tmp_path: Path, content: bytes
 
 def test_a_missing_file_is_not_a_bad_picture(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        decode(tmp_path / "none.jpg", 48)
+        decode_face(tmp_path / "none.jpg", 48)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -160,7 +160,7 @@ def test_damaged_bytes_give_a_face_or_a_reason(tmp_path: Path, kind: str, data: 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_appended_faces_have_the_bytes_of_numpys_own_file(tmp_path: Path, count: int, size: int) -> None:
     faces = np.random.default_rng(count).integers(0, 256, (count, size, size), dtype=np.uint8)
-    with appending(tmp_path / "faces.npy", size) as append:
+    with open_face_writer(tmp_path / "faces.npy", size) as append:
         for face in faces:
             append(face)
     np.save(tmp_path / "numpy.npy", faces)
@@ -169,7 +169,7 @@ def test_appended_faces_have_the_bytes_of_numpys_own_file(tmp_path: Path, count:
 
 def test_appending_takes_no_more_memory_for_more_faces(tmp_path: Path) -> None:
     tracemalloc.start()
-    with appending(tmp_path / "faces.npy", 48) as append:
+    with open_face_writer(tmp_path / "faces.npy", 48) as append:
         for _ in range(2000):
             append(RAMP)
     peak = tracemalloc.get_traced_memory()[1]
@@ -181,7 +181,7 @@ def test_appending_takes_no_more_memory_for_more_faces(tmp_path: Path) -> None:
 def test_an_appending_that_fails_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "faces.npy"
     path.write_bytes(b"older")
-    with pytest.raises(ValueError, match="a face is uint8"), appending(path, 48) as append:
+    with pytest.raises(ValueError, match="a face is uint8"), open_face_writer(path, 48) as append:
         [append(face) for face in (RAMP, RAMP[:40, :40])]
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
@@ -190,7 +190,7 @@ def test_an_appending_that_fails_leaves_the_older_file(tmp_path: Path) -> None:
 def test_faces_of_another_size_are_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match=r"uint8 \(40, 40\), not uint8 \(48, 48\)"),
-        appending(tmp_path / "f.npy", 40) as append,
+        open_face_writer(tmp_path / "f.npy", 40) as append,
     ):
         append(RAMP)
 
@@ -239,7 +239,7 @@ def test_concatenated_faces_follow_one_another_in_one_file(tmp_path: Path) -> No
     faces = np.random.default_rng(0).integers(0, 256, (5, 4, 4), dtype=np.uint8)
     np.save(tmp_path / "a.npy", faces[:2])
     np.save(tmp_path / "b.npy", faces[2:])
-    assert (concatenate([tmp_path / "a.npy", tmp_path / "b.npy"], tmp_path / "all.npy") == faces).all()
+    assert (concatenate_faces([tmp_path / "a.npy", tmp_path / "b.npy"], tmp_path / "all.npy") == faces).all()
     np.save(tmp_path / "numpy.npy", faces)
     assert (tmp_path / "all.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
 
@@ -248,13 +248,13 @@ def test_faces_of_two_sizes_are_not_concatenated(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 4, 4), np.uint8))
     np.save(tmp_path / "b.npy", np.zeros((2, 5, 5), np.uint8))
     with pytest.raises(InputError, match=r"b\.npy: its faces have 5 pixels a side, but those in .*a\.npy have 4"):
-        concatenate([tmp_path / "a.npy", tmp_path / "b.npy"], tmp_path / "all.npy")
+        concatenate_faces([tmp_path / "a.npy", tmp_path / "b.npy"], tmp_path / "all.npy")
 
 
 def test_bytes_and_file_give_the_same_face(tmp_path: Path) -> None:
     path = tmp_path / "face.png"
     Image.fromarray(RAMP).save(path)
-    assert (decode(path, 32) == decode(path.read_bytes(), 32)).all()
+    assert (decode_face(path, 32) == decode_face(path.read_bytes(), 32)).all()
 
 
 def test_a_large_photograph_is_decoded_at_a_smaller_scale_to_nearly_the_same_face(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_large_photograph_is_decoded_at_a_smaller_scale_to_nearly_the_same_fac
     colour = np.stack([gradient, gradient[::-1], gradient[:, ::-1]], axis=2).astype(np.uint8)
     Image.fromarray(colour).save(tmp_path / "photo.jpg", quality=95)
     Image.fromarray(colour).save(tmp_path / "photo.png")
-    difference = decode(tmp_path / "photo.jpg", 48).astype(int) - decode(tmp_path / "photo.png", 48)
+    difference = decode_face(tmp_path / "photo.jpg", 48).astype(int) - decode_face(tmp_path / "photo.png", 48)
     assert abs(difference).max() <= 4
 
 
@@ -272,7 +272,7 @@ def test_a_picture_of_any_mode_comes_in_colours(tmp_path: Path, mode: str) -> No
     grey = np.tile(np.repeat(np.uint8([0, 255]), 20), (30, 1))
     image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
     image.save(path)
-    colour = decode_colour(path)
+    colour = decode_image(path)
     assert colour.shape == (30, 40, 3)
     assert abs(colour.astype(int) - grey[:, :, None]).max() <= 3
 
@@ -283,21 +283,21 @@ def test_colours_stay_what_they_are_and_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned right by 90 degrees
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
-    colour = decode_colour(tmp_path / "a.png")
+    colour = decode_image(tmp_path / "a.png")
     assert colour.shape == (20, 10, 3)
     assert (colour[0, 0] == (200, 100, 50)).all()
 
 
 @given(st.lists(st.integers(0, 255), min_size=9, max_size=9))
 def test_numbers_as_text_are_the_pixels(values: list[int]) -> None:
-    assert undigit(" ".join(map(str, values)), 3).ravel().tolist() == values
+    assert parse_pixels(" ".join(map(str, values)), 3).ravel().tolist() == values
 
 
 @given(st.text(max_size=40))
 def test_text_that_is_no_pixels_is_told(text: str) -> None:
     reason = None
     try:
-        assert undigit(text, 1).shape == (1, 1)
+        assert parse_pixels(text, 1).shape == (1, 1)
     except UndecodableError as error:
         reason = error.reason
     assert reason in (None, "pixel value", "number of pixels")

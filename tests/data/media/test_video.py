@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.data.media.images import UndecodableError
-from fer.data.media.video import Frame, changed, frames
-from fer.data.synthetic.portraits import portrait
+from fer.data.media.video import Frame, frames_differ, read_frames
+from fer.data.synthetic.portraits import draw_portrait
 
 ROOT = Path(__file__).parents[3]
 RATE = 25.0
@@ -49,7 +49,7 @@ def given_up(path: Path, per_second: float = RATE) -> tuple[list[Frame], Undecod
     """The frames before the error, and the error."""
     found: list[Frame] = []
     try:
-        for frame in frames(path, per_second):
+        for frame in read_frames(path, per_second):
             found.append(frame)
     except UndecodableError as error:
         return found, error
@@ -61,12 +61,12 @@ def given_up(path: Path, per_second: float = RATE) -> tuple[list[Frame], Undecod
 
 @pytest.mark.parametrize(("name", "codec"), FORMATS)
 def test_every_frame_comes_with_its_number_time_and_colours(tmp_path: Path, name: str, codec: str) -> None:
-    found = list(frames(video(tmp_path, name, codec), RATE))
+    found = list(read_frames(video(tmp_path, name, codec), RATE))
     assert [frame.number for frame in found] == list(range(60))
     assert [frame.seconds for frame in found] == pytest.approx([number / RATE for number in range(60)], abs=1e-3)
-    assert [number_in(frame.picture) for frame in found] == pytest.approx(list(range(60)), abs=1)
+    assert [number_in(frame.image) for frame in found] == pytest.approx(list(range(60)), abs=1)
     for frame in found:
-        red, green, blue = frame.picture[4:20, 4:36].mean(axis=(0, 1))
+        red, green, blue = frame.image[4:20, 4:36].mean(axis=(0, 1))
         assert red > 200
         assert green < 50 > blue
 
@@ -76,24 +76,24 @@ def test_of_each_part_of_a_second_the_first_frame_is_taken(tmp_path: Path, per_s
     first: dict[int, int] = {}
     for number in range(60):
         first.setdefault(math.floor(number * per_second / RATE + 1e-9), number)
-    found = list(frames(video(tmp_path), per_second))
+    found = list(read_frames(video(tmp_path), per_second))
     assert [frame.number for frame in found] == list(first.values())
-    assert [number_in(frame.picture) for frame in found] == pytest.approx(list(first.values()), abs=1)
+    assert [number_in(frame.image) for frame in found] == pytest.approx(list(first.values()), abs=1)
 
 
 @pytest.mark.parametrize("rate", [0.5, 12.5, 29.97, 240, 1000])
 def test_time_is_the_files_own_whatever_its_rate(tmp_path: Path, rate: float) -> None:
-    found = list(frames(video(tmp_path, "a.mp4", "mp4v", rate=rate), 2000.0))
+    found = list(read_frames(video(tmp_path, "a.mp4", "mp4v", rate=rate), 2000.0))
     assert [frame.seconds for frame in found] == pytest.approx([number / rate for number in range(60)], abs=2e-3)
 
 
 def test_a_video_of_one_frame_is_a_video(tmp_path: Path) -> None:
-    (frame,) = frames(video(tmp_path, count=1), 1.0)
+    (frame,) = read_frames(video(tmp_path, count=1), 1.0)
     assert (frame.number, frame.seconds) == (0, 0)
 
 
 def test_frames_come_one_at_a_time_and_stopping_early_closes_the_file(tmp_path: Path) -> None:
-    found = frames(video(tmp_path), RATE)
+    found = read_frames(video(tmp_path), RATE)
     before = len(os.listdir("/proc/self/fd"))
     assert next(found).number == 0
     assert len(os.listdir("/proc/self/fd")) > before
@@ -114,7 +114,7 @@ def test_a_video_taken_sideways_is_put_upright(tmp_path: Path, quarters: int, co
     assert content[matrix : matrix + 20] == one + 3 * zero + one
     content[matrix : matrix + 20] = cos + sin + zero + minus_sin + cos
     path.write_bytes(content)
-    picture = next(frames(path, RATE)).picture
+    picture = next(read_frames(path, RATE)).image
     assert picture.shape == ((96, 160, 3) if quarters == 2 else (160, 96, 3))
     red = picture[6 if corner[0] == 0 else -6, 6 if corner[1] == 0 else -6]
     assert red[0] > 200 > 50 > red[2]
@@ -123,7 +123,7 @@ def test_a_video_taken_sideways_is_put_upright(tmp_path: Path, quarters: int, co
 def test_a_colon_in_a_path_names_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video(tmp_path).rename(tmp_path / "concat:100%03d a.avi")
     monkeypatch.chdir(tmp_path)
-    assert len(list(frames(Path("concat:100%03d a.avi"), 1.0))) == 3
+    assert len(list(read_frames(Path("concat:100%03d a.avi"), 1.0))) == 3
 
 
 # Bad files
@@ -160,7 +160,7 @@ def test_of_a_cut_file_the_frames_before_the_cut_are_given(tmp_path: Path, name:
     found, error = given_up(path)
     assert 5 < len(found) < 54
     assert [frame.number for frame in found] == list(range(len(found)))
-    assert [number_in(frame.picture) for frame in found[:-1]] == pytest.approx(list(range(len(found) - 1)), abs=1)
+    assert [number_in(frame.image) for frame in found[:-1]] == pytest.approx(list(range(len(found) - 1)), abs=1)
     assert (error.reason, error.detail) == ("damaged video", f"{len(found)} of 60 frames can be read")
 
 
@@ -179,7 +179,7 @@ def test_a_hole_in_a_file_is_told_after_the_frames_that_can_be_read(tmp_path: Pa
 def test_a_file_that_lacks_little_is_taken(tmp_path: Path) -> None:
     path = video(tmp_path)
     path.write_bytes(path.read_bytes()[:-2000])
-    assert 54 <= len(list(frames(path, RATE))) < 60
+    assert 54 <= len(list(read_frames(path, RATE))) < 60
 
 
 def test_nothing_is_printed_about_bad_files(tmp_path: Path) -> None:
@@ -258,36 +258,36 @@ def opening(monkeypatch: pytest.MonkeyPatch) -> Iterator:
 
 def test_only_the_frames_that_are_taken_are_converted(opening) -> None:
     fake = FakeVideo([number / 25 for number in range(100)], 100, 25)
-    assert [frame.number for frame in frames(opening(fake), 1.0)] == fake.converted == [0, 25, 50, 75]
+    assert [frame.number for frame in read_frames(opening(fake), 1.0)] == fake.converted == [0, 25, 50, 75]
 
 
 def test_frames_are_taken_by_their_own_times_where_these_are_uneven(opening) -> None:
     stamps = [0, 0.1, 0.9, 1.3, 1.4, 3.2, 3.3, 3.9, 4.0]
-    found = list(frames(opening(FakeVideo(stamps, 9, 25)), 1.0))
+    found = list(read_frames(opening(FakeVideo(stamps, 9, 25)), 1.0))
     assert [(frame.number, frame.seconds) for frame in found] == [(0, 0), (3, 1.3), (5, 3.2), (8, 4.0)]
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf, 1000.0, 90000.0])
 @pytest.mark.parametrize("stamp", [0.0, math.nan, -5.0])
 def test_without_time_and_rate_a_file_counts_as_one_of_25_frames_a_second(opening, rate: float, stamp: float) -> None:
-    found = list(frames(opening(FakeVideo([stamp] * 100, 100, rate)), 1.0))
+    found = list(read_frames(opening(FakeVideo([stamp] * 100, 100, rate)), 1.0))
     assert [frame.number for frame in found] == [0, 25, 50, 75]
     assert [frame.seconds for frame in found] == pytest.approx([0, 1, 2, 3])
 
 
 def test_without_time_it_is_counted_by_the_rate(opening) -> None:
-    assert [frame.number for frame in frames(opening(FakeVideo([0.0] * 100, 100, 50)), 1.0)] == [0, 50]
+    assert [frame.number for frame in read_frames(opening(FakeVideo([0.0] * 100, 100, 50)), 1.0)] == [0, 50]
 
 
 def test_time_that_runs_backwards_goes_on_by_the_rate(opening) -> None:
     stamps = [number / 10 for number in range(20)] * 2
-    found = list(frames(opening(FakeVideo(stamps, 40, 10)), 1.0))
+    found = list(read_frames(opening(FakeVideo(stamps, 40, 10)), 1.0))
     assert [frame.number for frame in found] == [0, 10, 20, 30]
 
 
 def test_a_frame_that_cannot_be_converted_gives_way_to_the_next(opening) -> None:
     fake = FakeVideo([number / 25 for number in range(50)], 50, 25, lost=(0, 25, 26))
-    assert [frame.number for frame in frames(opening(fake), 1.0)] == [1, 27]
+    assert [frame.number for frame in read_frames(opening(fake), 1.0)] == [1, 27]
 
 
 def test_without_any_frame_that_can_be_converted_it_is_unreadable(opening) -> None:
@@ -304,14 +304,14 @@ def test_frames_too_large_for_memory_are_refused_before_they_are_decoded(opening
 
 @pytest.mark.parametrize("claimed", [0, -1, -9.2e18, math.nan, 50, 55])
 def test_a_length_that_is_missing_or_about_right_is_no_damage(opening, claimed: float) -> None:
-    assert len(list(frames(opening(FakeVideo([number / 25 for number in range(50)], claimed, 25)), 1.0))) == 2
+    assert len(list(read_frames(opening(FakeVideo([number / 25 for number in range(50)], claimed, 25)), 1.0))) == 2
 
 
 @pytest.mark.parametrize("rate", [60, 1000])
 def test_uneven_frames_that_last_as_long_as_the_file_says_are_no_damage(opening, rate: float) -> None:
     """Recordings of screens: their number is estimated as duration × rate."""
     stamps = (np.cumsum(np.random.default_rng(0).integers(1, 5, 100)) / 60).tolist()
-    assert list(frames(opening(FakeVideo(stamps, stamps[-1] * rate, rate)), 1.0))
+    assert list(read_frames(opening(FakeVideo(stamps, stamps[-1] * rate, rate)), 1.0))
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_whatever_a_file_says_frames_come_in_order_or_it_is_told_why_not(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cv2, "VideoCapture", lambda *_: fake)
         try:
-            for frame in frames(Path("fake.mp4"), per_second):
+            for frame in read_frames(Path("fake.mp4"), per_second):
                 found.append(frame)
         except UndecodableError as error:
             reason = error.reason
@@ -358,7 +358,7 @@ def scene(emotion: str, intensity: float, side: int) -> np.ndarray:
     """A person in a room, 640 x 480."""
     rows, columns = np.mgrid[:480, :640]
     room = np.stack([90 + 60 * np.sin(columns / 60), columns / 4, 60 + rows / 5], axis=2).astype(np.uint8)
-    person = np.asarray(portrait(emotion, intensity, np.random.default_rng(3)))
+    person = np.asarray(draw_portrait(emotion, intensity, np.random.default_rng(3)))
     room[120 : 120 + side, 200 : 200 + side] = cv2.resize(person, (side, side), interpolation=cv2.INTER_AREA)
     return room
 
@@ -369,25 +369,25 @@ def test_noise_and_compression_do_not_count_as_change(tmp_path: Path, name: str,
     rng = np.random.default_rng(0)
     still = scene("neutral", 0.0, 160)
     noisy = [np.clip(still + rng.normal(0, noise, still.shape), 0, 255).astype(np.uint8) for _ in range(14)]
-    first, *others = frames(write(tmp_path / name, noisy, codec), RATE)
-    assert not any(changed(first.picture, other.picture) for other in others)
+    first, *others = read_frames(write(tmp_path / name, noisy, codec), RATE)
+    assert not any(frames_differ(first.image, other.image) for other in others)
 
 
 @pytest.mark.parametrize("emotion", ["happy", "surprise", "angry", "sad", "fear", "disgust"])
 def test_a_change_of_expression_counts_though_the_rest_stands_still(emotion: str) -> None:
-    assert changed(scene(emotion, 0.0, 160), scene(emotion, 0.6, 160))
+    assert frames_differ(scene(emotion, 0.0, 160), scene(emotion, 0.6, 160))
 
 
 def test_the_same_frame_has_not_changed_and_one_of_another_size_has() -> None:
     for shape in ((1, 1, 3), (20, 8000, 3), (480, 640, 3)):
         frame = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        assert not changed(frame, frame)
-        assert changed(frame, np.concatenate([frame, frame]))
-        assert changed(frame, frame // 2)
+        assert not frames_differ(frame, frame)
+        assert frames_differ(frame, np.concatenate([frame, frame]))
+        assert frames_differ(frame, frame // 2)
 
 
 def test_a_list_of_videos_leads_to_none(tmp_path: Path) -> None:
     write(tmp_path / "other.avi", [coded(number) for number in range(3)])
     (tmp_path / "list.avi").write_text("ffconcat version 1.0\nfile other.avi\n")
     with pytest.raises(UndecodableError, match="no frame of it"):
-        list(frames(tmp_path / "list.avi", None))
+        list(read_frames(tmp_path / "list.avi", None))

@@ -36,7 +36,7 @@ def lists(root: Path, training: str, validation: str, header: str = HEADER) -> P
 def test_lists_give_each_picture_its_emotion_and_fold(tmp_path: Path, rules: Ingest) -> None:
     training = "".join(line(f"{code}/{code:056x}.jpg", code) for code in range(8))
     root = Folder(lists(tmp_path, training, line("9/ab.png", 3)))
-    assert affectnet_csv.recognises(root)
+    assert affectnet_csv.matches(root)
     assert labels(affectnet_csv.read(root, rules)) == [
         *((f"{IMAGES}/{code}/{code:056x}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
         (f"{IMAGES}/9/ab.png", "surprise", "valid"),
@@ -45,7 +45,7 @@ def test_lists_give_each_picture_its_emotion_and_fold(tmp_path: Path, rules: Ing
 
 def test_a_face_of_the_lists_is_the_whole_picture(tmp_path: Path, rules: Ingest) -> None:
     (record,) = affectnet_csv.read(Folder(lists(tmp_path, line("1/a.jpg", 1), "")), rules)
-    assert (record.faces, record.box, record.by_rule) == ("whole", None, False)
+    assert (record.face_mode, record.box, record.by_rule) == ("whole", None, False)
 
 
 def test_what_shows_no_single_emotion_is_left_out_and_no_defect(tmp_path: Path, rules: Ingest) -> None:
@@ -53,7 +53,7 @@ def test_what_shows_no_single_emotion_is_left_out_and_no_defect(tmp_path: Path, 
     lists(tmp_path, training, line("1/x.jpg", 8))
     (tmp_path / IMAGES / "1/x.jpg").unlink()
     items = list(affectnet_csv.read(Folder(tmp_path), rules))
-    assert {(item.reason, item.defect) for item in items} == {("no single emotion", False)}
+    assert {(item.reason, item.is_defect) for item in items} == {("no single emotion", False)}
     assert len(items) == 4
 
 
@@ -126,7 +126,7 @@ def automatic(root: Path) -> Path:
 
 
 def test_labels_of_a_network_are_for_training_and_only_where_there_are_no_others(tmp_path: Path, rules: Ingest) -> None:
-    assert affectnet_csv.recognises(Folder(automatic(tmp_path)))
+    assert affectnet_csv.matches(Folder(automatic(tmp_path)))
     (record,) = affectnet_csv.read(Folder(tmp_path), rules)
     assert (record.emotion, record.fold, record.by_rule) == ("sad", "train", True)
     note, record = affectnet_csv.read(Folder(lists(tmp_path, line("1/a.jpg", 1), "")), rules)
@@ -150,7 +150,7 @@ def test_folders_unpacked_into_ones_of_their_own_names_are_the_same(tmp_path: Pa
         (tmp_path / "b" / name).rename(tmp_path / "b/x")
         (tmp_path / "b" / name).mkdir()
         (tmp_path / "b/x").rename(tmp_path / "b" / name / name)
-    assert affectnet_csv.recognises(Folder(tmp_path / "b"))
+    assert affectnet_csv.matches(Folder(tmp_path / "b"))
     a, b = (labels(affectnet_csv.read(Folder(tmp_path / name), rules)) for name in "ab")
     assert [(id.replace(IMAGES, f"{IMAGES}/{IMAGES}"), *rest) for id, *rest in a] == b
 
@@ -180,5 +180,5 @@ def test_whatever_bytes_a_list_holds_each_line_is_a_face_or_dropped(
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     root = lists(tmp_path / "there", line("1/a.jpg", 1) + line("1/b.jpg", 9), line("2/a.jpg", 7))
     archive = packed(root, tmp_path / "packed.zip")
-    assert affectnet_csv.recognises(archive)
+    assert affectnet_csv.matches(archive)
     assert told(affectnet_csv.read(archive, rules)) == told(affectnet_csv.read(Folder(root), rules))

@@ -22,7 +22,7 @@ def folders(root: Path, *names: str) -> Path:
 def test_numbered_folders_are_in_the_owners_order(tmp_path: Path, rules: Ingest) -> None:
     names = [f"train/{code}/{code}.jpg" for code in range(9)]
     root = Folder(folders(tmp_path, *names, "val/7/1.jpg", "test/0/1.jpg", "train/loose.jpg"))
-    assert affectnet_folders.recognises(root)
+    assert affectnet_folders.matches(root)
     items = list(affectnet_folders.read(root, rules))
     assert labels([item for item in items if isinstance(item, Record)]) == [
         *((f"train/{code}/{code}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
@@ -36,11 +36,11 @@ def test_numbered_folders_are_in_the_owners_order(tmp_path: Path, rules: Ingest)
     "stray", ["train/1/train_00001_aligned.jpg", "train/happy/1.jpg", "train/0/1.jpg train/11/1.jpg"]
 )
 def test_folders_that_begin_at_one_or_have_other_names_are_not_affectnets(tmp_path: Path, stray: str) -> None:
-    assert not affectnet_folders.recognises(Folder(folders(tmp_path, *stray.split())))
+    assert not affectnet_folders.matches(Folder(folders(tmp_path, *stray.split())))
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     root = folders(tmp_path / "there", "train/0/1.jpg", "train/7/2.jpg", "val/1/3.jpg")
     archive = packed(root, tmp_path / "packed.zip")
-    assert affectnet_folders.recognises(archive)
+    assert affectnet_folders.matches(archive)
     assert told(affectnet_folders.read(archive, rules)) == told(affectnet_folders.read(Folder(root), rules))

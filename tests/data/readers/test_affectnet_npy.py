@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from trees import FUZZ, labels, packed, reasons, save, told, write
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.issues import SkippedItem
 from fer.data.readers import affectnet_npy
 from fer.data.readers.params import Ingest
 
@@ -40,7 +40,7 @@ def npys(root: Path, values: dict[str, object]) -> Path:
 def test_arrays_give_each_picture_its_emotion_and_fold(tmp_path: Path, rules: Ingest, form) -> None:
     values = {f"train_set/{code}": form(code) for code in range(8)} | {"val_set/0": form(1), "test_set/0": form(6)}
     root = Folder(npys(tmp_path, values))
-    assert affectnet_npy.recognises(root)
+    assert affectnet_npy.matches(root)
     assert labels(affectnet_npy.read(root, rules)) == [
         *((f"train_set/images/{code}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
         ("val_set/images/0.jpg", "happy", "valid"),
@@ -62,7 +62,9 @@ def test_of_arrays_what_is_missing_or_no_emotion_is_dropped(tmp_path: Path, rule
         ("train_set/images/6.jpg", "without label"),
         ("train_set/annotations/5_exp.npy", "missing picture"),
     ]
-    assert [item.reason for item in items if isinstance(item, Dropped) and not item.defect] == ["no single emotion"]
+    assert [item.reason for item in items if isinstance(item, SkippedItem) and not item.is_defect] == [
+        "no single emotion"
+    ]
 
 
 class Bomb:
@@ -137,7 +139,7 @@ def test_parts_may_be_archives_of_their_own(tmp_path: Path, rules: Ingest) -> No
         npys(tmp_path / part, {f"{part}/0": value})
         packed(tmp_path / part, tmp_path / f"packed/{part}.zip")
     root = Folder(tmp_path / "packed")
-    assert affectnet_npy.recognises(root)
+    assert affectnet_npy.matches(root)
     assert labels(affectnet_npy.read(root, rules)) == [
         ("train_set.zip/train_set/images/0.jpg", "happy", "train"),
         ("val_set.zip/val_set/images/0.jpg", "sad", "valid"),
@@ -147,5 +149,5 @@ def test_parts_may_be_archives_of_their_own(tmp_path: Path, rules: Ingest) -> No
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     root = npys(tmp_path / "there", {"train_set/0": 1, "train_set/1": "x", "val_set/1": "2"})
     archive = packed(root, tmp_path / "packed.zip")
-    assert affectnet_npy.recognises(archive)
+    assert affectnet_npy.matches(archive)
     assert told(affectnet_npy.read(archive, rules)) == told(affectnet_npy.read(Folder(root), rules))

@@ -28,7 +28,7 @@ def test_text_files_give_the_emotion_that_data_yaml_says(tmp_path: Path, rules: 
     texts = {f"train/{code}": f"{code} 0.5 0.5 0.9 0.9\n" for code in range(8)}
     texts |= {"valid/a": "4 .5 .5 1 1", "test/b": "\ufeff6 .5 .5 1 1\r\n\r\n6 .1 .1 .2 .2\r\n"}
     root = Folder(yolo(tmp_path, texts))
-    assert affectnet_yolo.recognises(root)
+    assert affectnet_yolo.matches(root)
     alphabetical = ["angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
     assert labels(affectnet_yolo.read(root, rules)) == [
         *((f"train/images/{code}.png", emotion, "train") for code, emotion in enumerate(alphabetical)),
@@ -40,7 +40,7 @@ def test_text_files_give_the_emotion_that_data_yaml_says(tmp_path: Path, rules: 
 @pytest.mark.parametrize("names", ["names: {0: happy, 7: Sadness}", "names:\n  0: happy\n  7: Sadness\n"])
 def test_the_names_may_be_numbered_and_a_validation_part_called_val(tmp_path: Path, rules: Ingest, names: str) -> None:
     root = Folder(yolo(tmp_path, {"val/a": "0 0 0 1 1", "val/b": "7 0 0 1 1", "val/c": "1 0 0 1 1"}, names))
-    assert affectnet_yolo.recognises(root)
+    assert affectnet_yolo.matches(root)
     items = list(affectnet_yolo.read(root, rules))
     assert labels(items[:2]) == [("val/images/a.png", "happy", "valid"), ("val/images/b.png", "sad", "valid")]
     assert (items[2].reason, items[2].detail) == ("unknown label", "'1'; allowed 0 happy, 7 sad")
@@ -87,7 +87,7 @@ LAUGHS = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]\n" for k in ran
 def test_a_data_yaml_that_names_no_emotions_is_another_layout(tmp_path: Path, names: str) -> None:
     yolo(tmp_path, {"train/a": "0 0 0 1 1"})
     write(tmp_path / "data.yaml", names)
-    assert not affectnet_yolo.recognises(Folder(tmp_path))
+    assert not affectnet_yolo.matches(Folder(tmp_path))
 
 
 @FUZZ
@@ -111,11 +111,11 @@ def test_whatever_a_text_file_holds_its_picture_is_a_face_or_dropped(
 def test_whatever_data_yaml_holds_it_names_emotions_or_is_another_layout(tmp_path: Path, content: bytes) -> None:
     yolo(tmp_path, {"train/a": "0 0 0 1 1"})
     write(tmp_path / "data.yaml", content)
-    affectnet_yolo.recognises(Folder(tmp_path))
+    affectnet_yolo.matches(Folder(tmp_path))
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     root = yolo(tmp_path / "there", {"train/a": "4 0 0 1 1", "train/b": "", "valid/b": "6 0 0 1 1"})
     archive = packed(root, tmp_path / "packed.zip")
-    assert affectnet_yolo.recognises(archive)
+    assert affectnet_yolo.matches(archive)
     assert told(affectnet_yolo.read(archive, rules)) == told(affectnet_yolo.read(Folder(root), rules))

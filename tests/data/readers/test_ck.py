@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from trees import FUZZ, packed, reasons, save, told
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import ck48, ckextended, ckplus, fer2013_csv
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Digits, Found, Record
+from fer.data.readers.record import PixelText, ReaderItem, Record
 from fer.runtime.errors import InputError
 
 CODES = ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")
@@ -31,20 +31,20 @@ def sequence(
     return root
 
 
-def emotions(items: list[Found]) -> dict[str, str | None]:
+def emotions(items: list[ReaderItem]) -> dict[str, str | None]:
     return {item.id[-10:-4].lstrip("0"): item.emotion for item in items if isinstance(item, Record)}
 
 
 def test_a_labelled_sequence_begins_neutral_and_ends_with_its_emotion(tmp_path: Path, rules: Ingest) -> None:
     root = Folder(sequence(tmp_path, b"   7.0000000e+00\n"))
-    assert ckplus.recognises(root)
+    assert ckplus.matches(root)
     items = list(ckplus.read(root, rules))
     assert emotions(items) == {"1": "neutral", "4": "surprise", "5": "surprise", "6": "surprise"}
-    between = [item for item in items if isinstance(item, Dropped)]
+    between = [item for item in items if isinstance(item, SkippedItem)]
     assert [item.id[-6:] for item in between] == ["02.png", "03.png"]
-    assert {(item.reason, item.defect) for item in between} == {("between neutral and peak", False)}
+    assert {(item.reason, item.is_defect) for item in between} == {("between neutral and peak", False)}
     faces = [item for item in items if isinstance(item, Record)]
-    assert {(face.group, face.fold, face.faces, face.by_rule) for face in faces} == {("S005", None, "one", False)}
+    assert {(face.group, face.fold, face.face_mode, face.by_rule) for face in faces} == {("S005", None, "one", False)}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_owners_archives_give_the_same_faces_as_their_folders(tmp_path: Path
     for name, folder in (("extended-cohn-kanade-images", "cohn-kanade-images"), ("Emotion_labels", "Emotion")):
         shutil.move(plain / folder, tmp_path / name / folder)
         packed(tmp_path / name, parts / f"{name}.zip")
-    assert ckplus.recognises(Folder(parts))
+    assert ckplus.matches(Folder(parts))
     found = str(told(ckplus.read(Folder(parts), rules)))
     assert found.replace("extended-cohn-kanade-images.zip/", "").replace("Emotion_labels.zip/", "") == str(wanted)
 
@@ -155,7 +155,7 @@ def test_the_cut_faces_have_the_emotion_of_their_folder_and_the_subject_of_their
     save(tmp_path / "plain/sadness/1.png")
     save(tmp_path / "plain/S010_004_00000018.png")
     root = Folder(tmp_path / "plain")
-    assert ck48.recognises(root)
+    assert ck48.matches(root)
     items = list(ck48.read(root, rules))
     assert [(item.id, item.emotion) for item in items if isinstance(item, Record)] == [
         ("anger/S010_004_00000017.png", "angry"),
@@ -167,21 +167,21 @@ def test_the_cut_faces_have_the_emotion_of_their_folder_and_the_subject_of_their
         ("surprise/S010_004_00000017.png", "surprise"),
     ]
     faces = [item for item in items if isinstance(item, Record)]
-    assert {(face.group, face.fold, face.faces) for face in faces} == {("S010", None, "whole")}
+    assert {(face.group, face.fold, face.face_mode) for face in faces} == {("S010", None, "whole")}
     assert reasons(items) == [
         ("S010_004_00000018.png", "unknown emotion"),
         ("bored/S010_004_00000018.png", "unknown emotion"),
         ("sadness/1.png", "file name"),
     ]
     zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
-    assert ck48.recognises(zipped)
+    assert ck48.matches(zipped)
     assert told(ck48.read(zipped, rules)) == told(items)
 
 
 def test_folders_of_emotions_with_other_names_and_the_owners_folders_are_not_the_cut_faces(tmp_path: Path) -> None:
     save(tmp_path / "sadness/1.png")
-    assert not ck48.recognises(Folder(tmp_path))
-    assert not ck48.recognises(Folder(sequence(tmp_path / "ck", b"3")))
+    assert not ck48.matches(Folder(tmp_path))
+    assert not ck48.matches(Folder(sequence(tmp_path / "ck", b"3")))
 
 
 def table(root: Path, codes: list[int], name: str) -> Folder:
@@ -194,13 +194,13 @@ def table(root: Path, codes: list[int], name: str) -> Folder:
 def test_the_table_has_contempt_and_says_that_its_folds_share_subjects(tmp_path: Path, rules: Ingest) -> None:
     text = "emotion,pixels,Usage\n7,1 2,Training\n0,3 4,PublicTest\n6,5 6,PrivateTest\n8,5 6,Training\n"
     (tmp_path / "ckextended.csv").write_text(text)
-    assert ckextended.recognises(Folder(tmp_path))
-    assert not fer2013_csv.recognises(Folder(tmp_path))
+    assert ckextended.matches(Folder(tmp_path))
+    assert not fer2013_csv.matches(Folder(tmp_path))
     *items, note = ckextended.read(Folder(tmp_path), rules)
     assert items[:3] == [
-        Record("ckextended.csv:2", Digits("1 2", 48), "contempt", "train"),
-        Record("ckextended.csv:3", Digits("3 4", 48), "angry", "valid"),
-        Record("ckextended.csv:4", Digits("5 6", 48), "neutral", "test"),
+        Record("ckextended.csv:2", PixelText("1 2", 48), "contempt", "train"),
+        Record("ckextended.csv:3", PixelText("3 4", 48), "angry", "valid"),
+        Record("ckextended.csv:4", PixelText("5 6", 48), "neutral", "test"),
     ]
     assert reasons(items) == [("ckextended.csv:5", "unknown label")]
     assert isinstance(note, Note)
@@ -215,10 +215,10 @@ def test_fer_2013_beside_the_table_is_left_out_with_a_note(tmp_path: Path, rules
 
 
 def test_the_table_under_another_name_is_told_by_its_contempt_and_its_size(tmp_path: Path) -> None:
-    assert ckextended.recognises(table(tmp_path / "ck", [0] * 902 + [7] * 18, "fer2013.csv"))
-    assert not ckextended.recognises(table(tmp_path / "small", [0] * 10, "fer2013.csv"))
-    assert not ckextended.recognises(table(tmp_path / "large", [7] * 921, "fer2013.csv"))
-    assert not ckextended.recognises(table(tmp_path / "other", [7], "train.csv"))
+    assert ckextended.matches(table(tmp_path / "ck", [0] * 902 + [7] * 18, "fer2013.csv"))
+    assert not ckextended.matches(table(tmp_path / "small", [0] * 10, "fer2013.csv"))
+    assert not ckextended.matches(table(tmp_path / "large", [7] * 921, "fer2013.csv"))
+    assert not ckextended.matches(table(tmp_path / "other", [7], "train.csv"))
 
 
 def test_the_table_in_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fer.core.labels import ALIASES
+from fer.core.labels import EMOTION_ALIASES
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import class_folders
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
@@ -26,7 +26,7 @@ def labels(root: Path, rules: Ingest) -> dict[str, tuple[str | None, str | None]
 
 def test_the_folder_is_the_emotion_and_the_picture_the_face(tmp_path: Path, rules: Ingest) -> None:
     save(tmp_path, "Happiness/1.jpg", "SAD/1.jpg", "sad/deeper/2.png")
-    assert class_folders.recognises(Folder(tmp_path))
+    assert class_folders.matches(Folder(tmp_path))
     assert list(class_folders.read(Folder(tmp_path), rules)) == [
         Record(name, File(name, tmp_path / name), emotion)
         for name, emotion in (("Happiness/1.jpg", "happy"), ("SAD/1.jpg", "sad"), ("sad/deeper/2.png", "sad"))
@@ -39,7 +39,7 @@ def test_the_folder_is_the_emotion_and_the_picture_the_face(tmp_path: Path, rule
 )
 def test_a_folder_of_a_fold_is_the_fold(tmp_path: Path, rules: Ingest, train: str, valid: str, test: str) -> None:
     save(tmp_path, f"{train}/fear/1.jpg", f"{train}/angry/1.jpg", f"{valid}/disgust/1.jpg", f"{test}/surprise/1.jpg")
-    assert class_folders.recognises(Folder(tmp_path))
+    assert class_folders.matches(Folder(tmp_path))
     assert labels(tmp_path, rules) == {
         f"{train}/fear/1.jpg": ("fear", "train"),
         f"{train}/angry/1.jpg": ("angry", "train"),
@@ -49,15 +49,15 @@ def test_a_folder_of_a_fold_is_the_fold(tmp_path: Path, rules: Ingest, train: st
 
 
 def test_every_name_of_an_emotion_is_taken(tmp_path: Path, rules: Ingest) -> None:
-    save(tmp_path, *(f"{name}/1.png" for name in ALIASES))
-    assert labels(tmp_path, rules) == {f"{name}/1.png": (emotion, None) for name, emotion in ALIASES.items()}
+    save(tmp_path, *(f"{name}/1.png" for name in EMOTION_ALIASES))
+    assert labels(tmp_path, rules) == {f"{name}/1.png": (emotion, None) for name, emotion in EMOTION_ALIASES.items()}
 
 
 def test_pictures_elsewhere_are_dropped(tmp_path: Path, rules: Ingest) -> None:
     save(tmp_path, "train/happy/1.jpg", "train/sad/1.jpg", "train/bored/1.jpg", "train/3/1.jpg", "example.jpg")
     (tmp_path / "train/happy/notes.txt").write_text("x")
     items = list(class_folders.read(Folder(tmp_path), rules))
-    assert {item.id: item.reason for item in items if isinstance(item, Dropped)} == {
+    assert {item.id: item.reason for item in items if isinstance(item, SkippedItem)} == {
         "example.jpg": "unknown emotion",
         "train/3/1.jpg": "unknown emotion",
         "train/bored/1.jpg": "unknown emotion",
@@ -70,7 +70,7 @@ def test_pictures_elsewhere_are_dropped(tmp_path: Path, rules: Ingest) -> None:
 @pytest.mark.parametrize("size", [(640, 480), (562, 762)])
 def test_of_photographs_the_largest_face_is_taken(tmp_path: Path, rules: Ingest, size: tuple[int, int]) -> None:
     save(tmp_path, "happy/1.jpg", "sad/1.jpg", size=size)
-    assert [item.faces for item in class_folders.read(Folder(tmp_path), rules)] == ["one", "one"]
+    assert [item.face_mode for item in class_folders.read(Folder(tmp_path), rules)] == ["one", "one"]
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_of_photographs_the_largest_face_is_taken(tmp_path: Path, rules: Ingest,
     ],
 )
 def test_other_trees_are_not_taken(tmp_path: Path, names: tuple[str, ...]) -> None:
-    assert not class_folders.recognises(Folder(save(tmp_path, *names)))
+    assert not class_folders.matches(Folder(save(tmp_path, *names)))

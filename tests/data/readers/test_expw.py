@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trees import FUZZ, labels, lines_in, lines_told, packed, reasons, save, told, write
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.issues import SkippedItem
 from fer.data.readers import expw
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
@@ -33,14 +33,14 @@ def test_each_line_is_a_face_with_its_box_and_the_faces_of_a_photograph_are_a_gr
     tmp_path: Path, rules: Ingest
 ) -> None:
     root = Folder(expw_at(tmp_path))
-    assert expw.recognises(root)
+    assert expw.matches(root)
     items = list(expw.read(root, rules))
     assert [(item.id, item.emotion, item.fold, item.group, item.box) for item in items] == [
         (f"{IMAGES}/angry_actor_104.jpg#0", "angry", None, f"{IMAGES}/angry_actor_104.jpg", (113, 28, 113, 113)),
         (f"{IMAGES}/two people.jpg#0", "happy", None, f"{IMAGES}/two people.jpg", (10, 5, 30, 50)),
         (f"{IMAGES}/two people.jpg#1", "sad", None, f"{IMAGES}/two people.jpg", (60, 7.5, 30, 32.5)),
     ]
-    assert [item.picture.path for item in items] == [tmp_path / item.group for item in items]
+    assert [item.image.path for item in items] == [tmp_path / item.group for item in items]
 
 
 def test_the_seven_numbers_are_the_owners(tmp_path: Path, rules: Ingest) -> None:
@@ -91,7 +91,7 @@ def test_a_bad_line_is_dropped_with_its_number_and_the_lines_around_it_stay(
 
 def test_a_missing_photograph_is_a_defect_and_one_without_a_label_is_none(tmp_path: Path, rules: Ingest) -> None:
     items = list(expw.read(Folder(expw_at(tmp_path, LINES, "two people.jpg", "no one.jpg")), rules))
-    assert [(item.id, item.reason, item.defect) for item in items if isinstance(item, Dropped)] == [
+    assert [(item.id, item.reason, item.is_defect) for item in items if isinstance(item, SkippedItem)] == [
         (f"{IMAGES}/no one.jpg", "without label", False),
         (f"{IMAGES}/angry_actor_104.jpg#0", "missing picture", True),
     ]
@@ -105,7 +105,7 @@ def test_without_photographs_the_error_says_what_to_unpack(tmp_path: Path, rules
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     archive = packed(expw_at(tmp_path / "there"), tmp_path / "packed.zip")
-    assert expw.recognises(archive)
+    assert expw.matches(archive)
     assert told(expw.read(archive, rules)) == told(expw.read(Folder(tmp_path / "there"), rules))
 
 

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from trees import packed
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import fer2013_csv
-from fer.data.readers.record import Digits, Record
+from fer.data.readers.record import PixelText, Record
 from fer.params import load_params
 from fer.runtime.errors import InputError
 
 PIXELS = " ".join(str(value % 256) for value in range(48 * 48))
-FACE = Digits(PIXELS, 48)
+FACE = PixelText(PIXELS, 48)
 RULES = load_params(Path(__file__).parents[3] / "params.yaml").ingest
 
 
@@ -26,7 +26,7 @@ def write(root: Path, text: str, name: str = "fer2013.csv", encoding: str = "utf
     return root
 
 
-def found(root: Path) -> list[Record | Dropped]:
+def found(root: Path) -> list[Record | SkippedItem]:
     return [item for item in fer2013_csv.read(Folder(root), RULES) if not isinstance(item, Note)]
 
 
@@ -47,7 +47,7 @@ def test_each_row_is_a_face_with_the_owners_emotion_and_fold(tmp_path: Path) -> 
         ("fer2013.csv:7", "surprise", "train"),
         ("fer2013.csv:8", "neutral", "train"),
     ]
-    assert all(item.picture == FACE for item in records)
+    assert all(item.image == FACE for item in records)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_each_row_is_a_face_with_the_owners_emotion_and_fold(tmp_path: Path) -> 
 def test_the_order_of_columns_blanks_quotes_and_line_ends_make_no_difference(tmp_path: Path, text: str) -> None:
     (record,) = found(write(tmp_path, text, "icml_face_data.csv"))
     assert (record.id, record.emotion, record.fold) == ("icml_face_data.csv:2", "happy", "train")
-    assert record.picture == FACE
+    assert record.image == FACE
 
 
 def test_train_csv_is_training_and_test_csv_is_unlabelled(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_bad_row_is_dropped_with_its_line_and_value_and_the_rows_around_it_sta
     good = f"3,{PIXELS},Training"
     before, bad, after = found(write(tmp_path, f"emotion,pixels,Usage\n{good}\n{row}\n{good}\n"))
     assert isinstance(before, Record)
-    assert isinstance(bad, Dropped)
+    assert isinstance(bad, SkippedItem)
     assert isinstance(after, Record)
     assert (bad.id, bad.reason) == ("fer2013.csv:3", reason)
     assert detail in bad.detail
@@ -144,25 +144,25 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "fer2013.csv").symlink_to(outside)
     with pytest.raises(InputError, match="is a link"):
-        fer2013_csv.recognises(Folder(tmp_path / "source"))
+        fer2013_csv.matches(Folder(tmp_path / "source"))
 
 
 def test_other_peoples_train_csv_is_not_recognised(tmp_path: Path) -> None:
-    assert not fer2013_csv.recognises(Folder(write(tmp_path, "image,label\na.jpg,3\n", "train.csv")))
-    assert fer2013_csv.recognises(Folder(write(tmp_path, "emotion,pixels\n", "train.csv")))
+    assert not fer2013_csv.matches(Folder(write(tmp_path, "image,label\na.jpg,3\n", "train.csv")))
+    assert fer2013_csv.matches(Folder(write(tmp_path, "emotion,pixels\n", "train.csv")))
 
 
 def test_a_file_in_an_archive_gives_the_same_faces(tmp_path: Path) -> None:
     row = f"3,{PIXELS},Training\n"
     write(tmp_path / "plain", f"emotion,pixels,Usage\n{row}9{row}{row}")
     zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
-    assert fer2013_csv.recognises(zipped)
+    assert fer2013_csv.matches(zipped)
     assert list(fer2013_csv.read(zipped, RULES)) == list(fer2013_csv.read(Folder(tmp_path / "plain"), RULES))
 
 
 def test_pixels_are_not_looked_at_while_reading(tmp_path: Path) -> None:
     (record,) = found(write(tmp_path, "emotion,pixels,Usage\n3,1 2 x,Training\n"))
-    assert record.picture == Digits("1 2 x", 48)
+    assert record.image == PixelText("1 2 x", 48)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -183,13 +183,13 @@ def test_whatever_bytes_a_file_holds_each_line_is_a_face_or_dropped_or_the_file_
         return
     assert len(items) == sum(1 for line in content.split(b"\n")[1:] if line.decode("utf-8", "replace").strip())
     for item in items:
-        assert isinstance(item, Dropped) or isinstance(item.picture, Digits)
+        assert isinstance(item, SkippedItem) or isinstance(item.image, PixelText)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.binary(min_size=2304, max_size=2304), st.integers(0, 6), st.sampled_from(sorted(fer2013_csv.FOLDS)))
+@given(st.binary(min_size=2304, max_size=2304), st.integers(0, 6), st.sampled_from(sorted(fer2013_csv.FER2013_FOLDS)))
 def test_what_is_written_is_read(tmp_path: Path, pixels: bytes, code: int, usage: str) -> None:
     write(tmp_path, f"emotion,pixels,Usage\n{code},{' '.join(map(str, pixels))},{usage}\n")
     (record,) = found(tmp_path)
-    assert record.picture == Digits(" ".join(map(str, pixels)), 48)
-    assert (record.emotion, record.fold) == (fer2013_csv.EMOTIONS[code], fer2013_csv.FOLDS[usage])
+    assert record.image == PixelText(" ".join(map(str, pixels)), 48)
+    assert (record.emotion, record.fold) == (fer2013_csv.FER2013_EMOTIONS[code], fer2013_csv.FER2013_FOLDS[usage])

@@ -8,9 +8,9 @@ from PIL import Image
 from trees import labels, packed
 
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import fer2013_folder
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 from fer.params import load_params
 
 RULES = load_params(Path(__file__).parents[3] / "params.yaml").ingest
@@ -29,7 +29,7 @@ def write(root: Path, *names: str) -> Path:
     return root
 
 
-def read(root: Path) -> list[Found]:
+def read(root: Path) -> list[ReaderItem]:
     return list(fer2013_folder.read(Folder(root), RULES))
 
 
@@ -58,7 +58,7 @@ def test_an_archive_in_place_of_a_folder_or_around_them_gives_the_same_faces(tmp
     for part in ("train", "test"):
         packed(tmp_path / "plain" / part, tmp_path / f"parts/{part}.zip")
     for root in (zipped, Folder(tmp_path / "parts")):
-        assert fer2013_folder.recognises(root)
+        assert fer2013_folder.matches(root)
         found = labels(fer2013_folder.read(root, RULES))
         assert str(found).replace(".zip", "") == str(labels(read(tmp_path / "plain")))
 
@@ -67,7 +67,7 @@ def test_augmented_copies_and_foreign_files_are_dropped_by_reason(tmp_path: Path
     write(tmp_path, "train/sad/Training_1.jpg", "train/sad/Training_1.jpg5.jpg", "train/sad/img7.jpg")
     write(tmp_path, "train/bored/Training_1.jpg")
     items = read(tmp_path)
-    assert {item.id: item.reason for item in items if isinstance(item, Dropped)} == {
+    assert {item.id: item.reason for item in items if isinstance(item, SkippedItem)} == {
         "train/bored/Training_1.jpg": "unknown emotion",
         "train/sad/Training_1.jpg5.jpg": "augmented copy",
         "train/sad/img7.jpg": "unknown usage",
@@ -86,5 +86,5 @@ def test_the_litter_of_archives_is_not_there_and_other_files_are_counted(tmp_pat
 
 
 def test_folders_of_emotions_with_other_names_are_another_layout(tmp_path: Path) -> None:
-    assert not fer2013_folder.recognises(Folder(write(tmp_path, "train/angry/1.jpg")))
-    assert fer2013_folder.recognises(Folder(write(tmp_path, *NAMES)))
+    assert not fer2013_folder.matches(Folder(write(tmp_path, "train/angry/1.jpg")))
+    assert fer2013_folder.matches(Folder(write(tmp_path, *NAMES)))

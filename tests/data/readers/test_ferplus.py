@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from trees import FUZZ, labels, packed, reasons, save
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import fer2013_csv, ferplus, ferplus_csv, ferplus_png
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Digits, Found, Record
+from fer.data.readers.record import PixelText, ReaderItem, Record
 from fer.runtime.errors import InputError
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
@@ -45,7 +45,7 @@ BALLOTS = st.lists(st.integers(0, 9), min_size=10, max_size=10).map(lambda given
 def test_the_three_rules_by_hand(
     votes: Sequence[int], majority: str | None, probability: str | None, argmax: str | None
 ) -> None:
-    found = [ferplus.winner(votes, rule) for rule in ("majority", "probability", "argmax")]
+    found = [ferplus.aggregate_votes(votes, rule) for rule in ("majority", "probability", "argmax")]
     assert found == [majority, probability, argmax]
 
 
@@ -65,12 +65,14 @@ def by_the_paper(votes: list[int]) -> str | None:
 
 @given(BALLOTS)
 def test_the_rule_of_probability_is_that_of_the_paper(votes: list[int]) -> None:
-    assert ferplus.winner(votes, "probability") == by_the_paper(votes)
+    assert ferplus.aggregate_votes(votes, "probability") == by_the_paper(votes)
 
 
 @given(BALLOTS)
 def test_a_stricter_rule_gives_the_same_emotion_or_none(votes: list[int]) -> None:
-    majority, probability, argmax = (ferplus.winner(votes, rule) for rule in ("majority", "probability", "argmax"))
+    majority, probability, argmax = (
+        ferplus.aggregate_votes(votes, rule) for rule in ("majority", "probability", "argmax")
+    )
     assert majority in (None, probability)
     assert probability in (None, argmax)
     assert (argmax is None) == (not any(votes[:8]))
@@ -81,12 +83,12 @@ def test_without_a_tie_the_order_of_the_emotions_makes_no_difference(votes: list
     order = random.sample(range(8), 8)
     moved = [votes[column] for column in order] + votes[8:]
     for rule in ("majority", "probability", "argmax"):
-        emotion, other = ferplus.winner(votes, rule), ferplus.winner(moved, rule)
+        emotion, other = ferplus.aggregate_votes(votes, rule), ferplus.aggregate_votes(moved, rule)
         assert other == (emotion and EMOTIONS[order.index(EMOTIONS.index(emotion))])
 
 
 def ballot(**votes: int) -> str:
-    return ",".join(str(votes.get(name, 0)) for name in ferplus.VOTED)
+    return ",".join(str(votes.get(name, 0)) for name in ferplus.VOTE_CATEGORIES)
 
 
 def owners(
@@ -119,7 +121,7 @@ def line(name: str, cells: str) -> str:
     return f'{name},"(0, 0, 48, 48)",{cells}\n'
 
 
-def faces(items: list[Found]) -> list[Record]:
+def faces(items: list[ReaderItem]) -> list[Record]:
     return [item for item in items if isinstance(item, Record)]
 
 
@@ -128,16 +130,16 @@ def test_row_by_row_the_votes_label_the_faces(tmp_path: Path, rules: Ingest, nam
     usages = ["Training", "PublicTest", "PrivateTest", "Training"]
     ballots = [ballot(sad=6, fear=3, unknown=1), ballot(contempt=9), ballot(happy=10), ballot(neutral=5, sad=5)]
     root = Folder(owners(tmp_path, ballots, usages, name=name))
-    assert ferplus_csv.recognises(root)
+    assert ferplus_csv.matches(root)
     items = list(ferplus_csv.read(root, rules))
     file = name.rpartition("/")[2]
     assert items[:3] == [
-        Record(f"{file}:2", Digits("0 1 2", 48), "sad", "train", votes="sad:6 fear:3 unknown:1"),
-        Record(f"{file}:3", Digits("1 1 2", 48), "contempt", "valid", votes="contempt:9"),
-        Record(f"{file}:4", Digits("2 1 2", 48), "happy", "test", votes="happy:10"),
+        Record(f"{file}:2", PixelText("0 1 2", 48), "sad", "train", votes="sad:6 fear:3 unknown:1"),
+        Record(f"{file}:3", PixelText("1 1 2", 48), "contempt", "valid", votes="contempt:9"),
+        Record(f"{file}:4", PixelText("2 1 2", 48), "happy", "test", votes="happy:10"),
     ]
     told = "neutral:5 sad:5; by ingest.ferplus majority"
-    assert items[3] == Dropped(f"{file}:5", "no agreed emotion", told, defect=False)
+    assert items[3] == SkippedItem(f"{file}:5", "no agreed emotion", told, is_defect=False)
     note = f"labels are the votes in fer2013new.csv by ingest.ferplus majority, faces those of {file}"
     assert items[4:] == [Note(note)]
 
@@ -161,8 +163,8 @@ def test_the_rule_is_that_of_the_parameters(tmp_path: Path, rules: Ingest) -> No
 @pytest.mark.parametrize("missing", ["fer2013new.csv", "fer2013.csv"])
 def test_votes_without_faces_and_faces_without_votes_are_another_layout(tmp_path: Path, missing: str) -> None:
     (owners(tmp_path, [ballot(sad=10)]) / missing).unlink()
-    assert not ferplus_csv.recognises(Folder(tmp_path))
-    assert fer2013_csv.recognises(Folder(tmp_path)) == (missing == "fer2013new.csv")
+    assert not ferplus_csv.matches(Folder(tmp_path))
+    assert fer2013_csv.matches(Folder(tmp_path)) == (missing == "fer2013new.csv")
 
 
 def test_usages_that_differ_in_a_row_are_an_error_with_the_first_such_row(tmp_path: Path, rules: Ingest) -> None:
@@ -221,7 +223,7 @@ def test_marks_blank_lines_line_ends_and_quotes_make_no_difference(tmp_path: Pat
 def test_the_owners_export_has_a_folder_for_each_fold(tmp_path: Path, rules: Ingest) -> None:
     for folder, name in (("Train", "fer0000000.png"), ("Valid", "fer0028638.png"), ("Test", "fer0032220.png")):
         exported(tmp_path, line(name, ballot(sad=8, fear=2)).encode(), name, folder=f"FER2013{folder}")
-    assert ferplus_png.recognises(Folder(tmp_path))
+    assert ferplus_png.matches(Folder(tmp_path))
     *found, note = ferplus_png.read(Folder(tmp_path), rules)
     assert [(record.id, record.emotion, record.fold, record.votes) for record in faces(found)] == [
         ("FER2013Train/fer0000000.png", "sad", "train", "sad:8 fear:2"),
@@ -252,7 +254,7 @@ def test_lines_and_pictures_without_each_other_are_dropped(tmp_path: Path, rules
 
 def test_a_clone_of_the_owners_code_without_its_pictures_is_not_recognised(tmp_path: Path) -> None:
     exported(tmp_path, line("fer0000000.png", ballot(sad=10)).encode())
-    assert not ferplus_png.recognises(Folder(tmp_path))
+    assert not ferplus_png.matches(Folder(tmp_path))
 
 
 def test_archives_give_the_same_faces_as_folders(tmp_path: Path, rules: Ingest) -> None:
@@ -261,7 +263,7 @@ def test_archives_give_the_same_faces_as_folders(tmp_path: Path, rules: Ingest) 
     packed(tmp_path / "plain/FER2013Train", tmp_path / "parts/FER2013Train.zip")
     zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
     for reader, root in ((ferplus_csv, zipped), (ferplus_png, zipped), (ferplus_png, Folder(tmp_path / "parts"))):
-        assert reader.recognises(root)
+        assert reader.matches(root)
         wanted = labels(reader.read(Folder(tmp_path / "plain"), rules))
         assert str(labels(reader.read(root, rules))).replace(".zip", "") == str(wanted)
 

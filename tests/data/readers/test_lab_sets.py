@@ -7,10 +7,10 @@ from types import ModuleType
 import pytest
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped
+from fer.data.media.issues import SkippedItem
 from fer.data.readers import jaffe, kdef, sfew
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -20,16 +20,16 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-def found(reader: ModuleType, root: Path, rules: Ingest) -> list[Found]:
-    assert reader.recognises(Folder(root))
+def found(reader: ModuleType, root: Path, rules: Ingest) -> list[ReaderItem]:
+    assert reader.matches(Folder(root))
     return list(reader.read(Folder(root), rules))
 
 
-def reasons(items: Iterable[Found]) -> dict[str, str]:
-    return {item.id: item.reason for item in items if isinstance(item, Dropped)}
+def reasons(items: Iterable[ReaderItem]) -> dict[str, str]:
+    return {item.id: item.reason for item in items if isinstance(item, SkippedItem)}
 
 
-def emotions(items: Iterable[Found]) -> dict[str, str | None]:
+def emotions(items: Iterable[ReaderItem]) -> dict[str, str | None]:
     return {item.id: item.emotion for item in items if isinstance(item, Record)}
 
 
@@ -39,7 +39,7 @@ def test_jaffes_name_is_the_subject_and_the_expression(tmp_path: Path, rules: In
     names |= {"ym-su1.12.jpg": "surprise"}
     items = found(jaffe, touch(tmp_path, *names), rules)
     assert emotions(items) == names
-    assert {(item.group, item.faces, item.fold) for item in items} == {("KA", "one", None), ("YM", "one", None)}
+    assert {(item.group, item.face_mode, item.fold) for item in items} == {("KA", "one", None), ("YM", "one", None)}
 
 
 def test_jaffe_in_folders_of_emotions_keeps_its_subjects(tmp_path: Path, rules: Ingest) -> None:
@@ -60,7 +60,7 @@ def test_kdefs_two_sessions_are_of_the_same_person(tmp_path: Path, rules: Ingest
     items = found(kdef, touch(tmp_path, *names, "AM01/am01ans.jpg"), rules)
     assert emotions(items) == names | {"AM01/am01ans.jpg": "angry"}
     assert {item.group for item in items} == {"F01", "M01"}
-    assert {item.faces for item in items} == {"one"}
+    assert {item.face_mode for item in items} == {"one"}
 
 
 @pytest.mark.parametrize(
@@ -73,21 +73,21 @@ def test_kdefs_other_views_are_left_out_without_being_defects(
     touch(tmp_path, *(f"AF01/AF01HA{angle}.JPG" for angle in ("FL", "HL", "S", "HR", "FR")))
     items = found(kdef, tmp_path, rules.model_copy(update={"kdef_views": views}))
     assert emotions(items).keys() == {f"AF01/AF01HA{angle}.JPG" for angle in angles}
-    left_out = [item for item in items if isinstance(item, Dropped)]
+    left_out = [item for item in items if isinstance(item, SkippedItem)]
     assert len(left_out) == 5 - len(angles)
-    assert not any(item.defect for item in left_out)
+    assert not any(item.is_defect for item in left_out)
     assert {item.reason for item in left_out} == {"view not asked for"}
 
 
 def test_kdefs_averages_and_misnamed_files_are_told_apart(tmp_path: Path, rules: Ingest) -> None:
     items = found(kdef, touch(tmp_path, "AF01/AF01ANS.JPG", "AF31/AF31V.JPG", "FAFFL.JPG", "MNES.JPG"), rules)
     assert reasons(items) == {"AF31/AF31V.JPG": "file name", "FAFFL.JPG": "average face", "MNES.JPG": "average face"}
-    assert {item.id: item.defect for item in items if isinstance(item, Dropped)} == {
+    assert {item.id: item.is_defect for item in items if isinstance(item, SkippedItem)} == {
         "AF31/AF31V.JPG": True,
         "FAFFL.JPG": False,
         "MNES.JPG": False,
     }
-    assert not kdef.recognises(Folder(touch(tmp_path / "AKDEF", "FAFFL.JPG")))
+    assert not kdef.matches(Folder(touch(tmp_path / "AKDEF", "FAFFL.JPG")))
 
 
 FRAME, OTHER, LAST = "Airheads_000519240_00000005.png", "21_000143560_00000012.png", "TheBigLebowski_002_00000012.png"
@@ -97,12 +97,12 @@ FRAME, OTHER, LAST = "Airheads_000519240_00000005.png", "21_000143560_00000012.p
 def test_sfews_cut_out_faces_come_before_its_frames(tmp_path: Path, rules: Ingest, inside: str) -> None:
     touch(tmp_path, f"Train/Angry/{FRAME}", f"Train/Happy/{OTHER}", f"{inside}/Angry/{FRAME}")
     items = found(sfew, tmp_path, rules)
-    assert [(i.id, i.emotion, i.fold, i.group, i.faces) for i in items if isinstance(i, Record)] == [
+    assert [(i.id, i.emotion, i.fold, i.group, i.face_mode) for i in items if isinstance(i, Record)] == [
         (f"{inside}/Angry/{FRAME}", "angry", "train", "Airheads", "whole"),
         (f"Train/Happy/{OTHER}", "happy", "train", "21", "one"),
     ]
     assert reasons(items) == {f"Train/Angry/{FRAME}": "frame of a cut-out face"}
-    assert not any(item.defect for item in items if isinstance(item, Dropped))
+    assert not any(item.is_defect for item in items if isinstance(item, SkippedItem))
 
 
 def test_sfews_corrected_validation_faces_are_taken(tmp_path: Path, rules: Ingest) -> None:
@@ -120,4 +120,4 @@ def test_sfews_test_part_is_unlabelled_and_its_other_folders_are_dropped(tmp_pat
 
 
 def test_folders_of_emotions_without_films_are_not_sfew(tmp_path: Path) -> None:
-    assert not sfew.recognises(Folder(touch(tmp_path, "Train/Angry/1.png", "Val/Angry/im_2.png")))
+    assert not sfew.matches(Folder(touch(tmp_path, "Train/Angry/1.png", "Val/Angry/im_2.png")))

@@ -27,9 +27,9 @@ def test_every_face_of_a_photograph_is_looked_for_and_a_video_is_a_group(tmp_pat
         (tmp_path / name).write_bytes(b"")
     *records, note = photos.read(Folder(tmp_path), rules)
     assert records == [
-        Record("3.mkv", File("3.mkv", tmp_path / "3.mkv"), group="3.mkv", faces="all"),
-        Record("beach/1.jpg", File("beach/1.jpg", tmp_path / "beach/1.jpg"), faces="all"),
-        Record("beach/2.MP4", File("beach/2.MP4", tmp_path / "beach/2.MP4"), group="beach/2.MP4", faces="all"),
+        Record("3.mkv", File("3.mkv", tmp_path / "3.mkv"), group="3.mkv", face_mode="all"),
+        Record("beach/1.jpg", File("beach/1.jpg", tmp_path / "beach/1.jpg"), face_mode="all"),
+        Record("beach/2.MP4", File("beach/2.MP4", tmp_path / "beach/2.MP4"), group="beach/2.MP4", face_mode="all"),
     ]
     assert note == Note("1 files are of another kind and were left out: .txt 1")
 
@@ -41,26 +41,26 @@ def test_every_face_of_a_photograph_is_looked_for_and_a_video_is_a_group(tmp_pat
 def test_faces_that_were_cut_out_are_small_squares(tmp_path: Path, width: int, height: int, photograph: bool) -> None:
     for number in range(3):
         save(tmp_path / f"a/{number}.png", width, height)
-    assert photos.recognises(Folder(tmp_path)) == photograph
-    assert tree.recognises(Folder(tmp_path))
+    assert photos.matches(Folder(tmp_path)) == photograph
+    assert tree.matches(Folder(tmp_path))
 
 
 def test_one_large_picture_among_faces_makes_no_photographs_of_them_but_a_video_does(tmp_path: Path) -> None:
     for number in range(3):
         save(tmp_path / f"{number}.png", 48, 48)
     save(tmp_path / "large.jpg", 640, 480)
-    assert not photos.recognises(Folder(tmp_path))
+    assert not photos.matches(Folder(tmp_path))
     (tmp_path / "deep/er").mkdir(parents=True)
     (tmp_path / "deep/er/film.AVI").write_bytes(b"")
-    assert photos.recognises(Folder(tmp_path))
+    assert photos.matches(Folder(tmp_path))
 
 
 def test_pictures_that_cannot_be_read_do_not_count(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg", "c.png"):
         (tmp_path / name).write_bytes(b"no picture")
-    assert not photos.recognises(Folder(tmp_path))
+    assert not photos.matches(Folder(tmp_path))
     save(tmp_path / "d.jpg", 640, 480)
-    assert photos.recognises(Folder(tmp_path))
+    assert photos.matches(Folder(tmp_path))
 
 
 def test_neither_a_bomb_nor_a_large_file_is_read_whole(tmp_path: Path) -> None:
@@ -69,10 +69,10 @@ def test_neither_a_bomb_nor_a_large_file_is_read_whole(tmp_path: Path) -> None:
 
     header = chunk(b"IHDR", (1 << 16).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0")
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b""))
-    assert photos.recognises(Folder(tmp_path))
+    assert photos.matches(Folder(tmp_path))
     with (tmp_path / "bomb.png").open("wb") as sparse:
         sparse.truncate(1 << 32)
-    assert photos.recognises(Folder(tmp_path))
+    assert photos.matches(Folder(tmp_path))
 
 
 def test_only_the_first_pictures_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,11 +81,11 @@ def test_only_the_first_pictures_are_opened(tmp_path: Path, monkeypatch: pytest.
     opened = []
     real = File.open
     monkeypatch.setattr(File, "open", lambda file: opened.append(file.id) or real(file))
-    assert not photos.recognises(Folder(tmp_path))
+    assert not photos.matches(Folder(tmp_path))
     assert opened == [f"{number:03}.png" for number in range(40)]
 
 
 def test_a_folder_without_pictures_holds_no_photographs(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
-    assert not photos.recognises(Folder(tmp_path))
-    assert not tree.recognises(Folder(tmp_path))
+    assert not photos.matches(Folder(tmp_path))
+    assert not tree.matches(Folder(tmp_path))

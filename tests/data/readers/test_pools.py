@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import celeba, fairface, ffhq, lfw, utkface, wider
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import Found, Record
+from fer.data.readers.record import ReaderItem, Record
 from fer.runtime.errors import InputError
 
 
@@ -22,14 +22,14 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-def found(reader: ModuleType, root: Path, rules: Ingest) -> list[Found]:
-    assert reader.recognises(Folder(root))
+def found(reader: ModuleType, root: Path, rules: Ingest) -> list[ReaderItem]:
+    assert reader.matches(Folder(root))
     items = list(reader.read(Folder(root), rules))
     assert all(item.emotion is None and item.fold is None for item in items if isinstance(item, Record))
     return items
 
 
-def notes(items: list[Found]) -> list[str]:
+def notes(items: list[ReaderItem]) -> list[str]:
     return [item.text for item in items if isinstance(item, Note)]
 
 
@@ -37,7 +37,7 @@ def notes(items: list[Found]) -> list[str]:
 def test_lfws_folder_is_the_person(tmp_path: Path, rules: Ingest, doubled: str) -> None:
     names = ("Aaron_Eckhart/Aaron_Eckhart_0001.jpg", "Bill_Gates/Bill_Gates_0001.jpg", "Bill_Gates/Bill_Gates_0017.jpg")
     root = touch(tmp_path / "lfw-deepfunneled", *(doubled + name for name in names))
-    assert [(item.id, item.group, item.faces) for item in found(lfw, root, rules)] == [
+    assert [(item.id, item.group, item.face_mode) for item in found(lfw, root, rules)] == [
         (doubled + names[0], "Aaron_Eckhart", "one"),
         (doubled + names[1], "Bill_Gates", "one"),
         (doubled + names[2], "Bill_Gates", "one"),
@@ -46,8 +46,8 @@ def test_lfws_folder_is_the_person(tmp_path: Path, rules: Ingest, doubled: str) 
 
 def test_a_picture_of_nobody_is_dropped_from_lfw(tmp_path: Path, rules: Ingest) -> None:
     items = found(lfw, touch(tmp_path, "A_B/A_B_0001.jpg", "stray.jpg"), rules)
-    assert [(item.id, item.reason) for item in items if isinstance(item, Dropped)] == [("stray.jpg", "file name")]
-    assert not lfw.recognises(Folder(touch(tmp_path / "other", "n000002/0001_01.jpg", "A_B/C_D_0001.jpg")))
+    assert [(item.id, item.reason) for item in items if isinstance(item, SkippedItem)] == [("stray.jpg", "file name")]
+    assert not lfw.matches(Folder(touch(tmp_path / "other", "n000002/0001_01.jpg", "A_B/C_D_0001.jpg")))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_celebas_list_tells_who_it_is(tmp_path: Path, rules: Ingest, images: str
     content = b"\xef\xbb\xbf000001.jpg 2880\r\n\r\n000002.jpg 2937\r\n000003.jpg\r\n000002.jpg 1\r\n000009.jpg 7"
     (tmp_path / identities).write_bytes(content)
     items = found(celeba, tmp_path, rules)
-    assert [(item.group, item.faces) for item in items if isinstance(item, Record)] == [
+    assert [(item.group, item.face_mode) for item in items if isinstance(item, Record)] == [
         ("2880", "one"),
         ("2937", "one"),
         ("", "one"),
@@ -100,7 +100,7 @@ def test_whatever_bytes_celebas_list_holds_no_picture_is_lost(tmp_path: Path, ru
 def test_fairface_has_two_parts_of_one_pool(tmp_path: Path, rules: Ingest) -> None:
     names = ("train/1.jpg", "train/2.jpg", "val/1.jpg")
     items = found(fairface, touch(tmp_path, *names, "fairface_label_train.csv", "elsewhere/1.jpg"), rules)
-    assert [(item.id, item.faces) for item in items] == [(name, "one") for name in names]
+    assert [(item.id, item.face_mode) for item in items] == [(name, "one") for name in names]
 
 
 def test_of_fairfaces_two_margins_the_closer_one_is_taken(tmp_path: Path, rules: Ingest) -> None:
@@ -117,7 +117,7 @@ def test_of_ffhqs_forms_the_thumbnails_are_taken(tmp_path: Path, rules: Ingest) 
     touch(tmp_path, "thumbnails128x128/00000/00000.png", "thumbnails128x128/00000/00001.png")
     note, *items = found(ffhq, tmp_path, rules)
     assert note == Note("images1024x1024 is left out: it shows the faces of thumbnails128x128 again")
-    assert [(item.id[-9:], item.faces) for item in items] == [("00000.png", "one"), ("00001.png", "one")]
+    assert [(item.id[-9:], item.face_mode) for item in items] == [("00000.png", "one"), ("00001.png", "one")]
 
 
 @pytest.mark.parametrize("folder", ["", "part1/"])
@@ -130,11 +130,11 @@ def test_utkfaces_cut_out_faces_are_whole_whatever_their_names_lack(tmp_path: Pa
         "61_1_20170109142408075.jpg.chip.jpg": "whole",
     }
     items = found(utkface, touch(tmp_path, *(folder + name for name in names)), rules)
-    assert {item.id: item.faces for item in items} == {folder + name: faces for name, faces in names.items()}
+    assert {item.id: item.face_mode for item in items} == {folder + name: faces for name, faces in names.items()}
 
 
 def test_numbers_with_underscores_are_not_yet_utkface(tmp_path: Path) -> None:
-    assert not utkface.recognises(Folder(touch(tmp_path, "0001_01.jpg", "a/20170104_1.jpg", "1_2_3.jpg")))
+    assert not utkface.matches(Folder(touch(tmp_path, "0001_01.jpg", "a/20170104_1.jpg", "1_2_3.jpg")))
 
 
 PARADE, MARCH, EMPTY = "0--Parade/0_Parade_1.jpg", "0--Parade/0_Parade_2.jpg", "1--Handshaking/1_Handshaking_3.jpg"
@@ -162,15 +162,15 @@ def test_widers_list_has_a_box_for_each_face(tmp_path: Path, rules: Ingest, part
     parade, march, empty = (f"WIDER_{part}/images/{name}" for name in (PARADE, MARCH, EMPTY))
     face, invalid, unlisted, none = items
     assert (face.id, face.box, face.group) == (f"{parade}#1", (449, 330, 122, 149), parade)
-    assert (invalid.id, invalid.reason, invalid.defect) == (f"{parade}#2", "invalid by its owners", False)
-    assert (unlisted.id, unlisted.box, unlisted.faces, unlisted.group) == (march, None, "all", march)
-    assert (none.id, none.reason, none.defect) == (empty, "no face", False)
+    assert (invalid.id, invalid.reason, invalid.is_defect) == (f"{parade}#2", "invalid by its owners", False)
+    assert (unlisted.id, unlisted.box, unlisted.face_mode, unlisted.group) == (march, None, "all", march)
+    assert (none.id, none.reason, none.is_defect) == (empty, "no face", False)
 
 
 def test_without_widers_list_all_faces_are_looked_for(tmp_path: Path, rules: Ingest) -> None:
     touch(tmp_path, f"WIDER_test/WIDER_test/images/{PARADE}", "wider_face_split/wider_face_test_filelist.txt")
     (item,) = found(wider, tmp_path, rules)
-    assert (item.faces, item.box) == ("all", None)
+    assert (item.face_mode, item.box) == ("all", None)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,9 @@ def test_a_bad_line_of_widers_list_is_dropped_with_its_place(
     tmp_path: Path, rules: Ingest, boxes: str, id: str, reason: str
 ) -> None:
     items = found(wider, write_wider(tmp_path, boxes.encode()), rules)
-    assert [(item.id, item.reason) for item in items if isinstance(item, Dropped) and item.defect] == [(id, reason)]
+    assert [(item.id, item.reason) for item in items if isinstance(item, SkippedItem) and item.is_defect] == [
+        (id, reason)
+    ]
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

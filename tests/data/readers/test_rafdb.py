@@ -42,7 +42,7 @@ def test_the_list_gives_the_emotion_and_the_name_the_fold(
     tmp_path: Path, rules: Ingest, wrapper: str, aligned: str
 ) -> None:
     official(tmp_path / wrapper, images=aligned)
-    assert rafdb.recognises(Folder(tmp_path))
+    assert rafdb.matches(Folder(tmp_path))
     items = list(rafdb.read(Folder(tmp_path), rules))
     folder = f"{wrapper}/{aligned}".strip("/")
     assert labels(items) == [
@@ -50,8 +50,8 @@ def test_the_list_gives_the_emotion_and_the_name_the_fold(
         (f"{folder}/train_00002_aligned.jpg", "surprise", "train"),
         (f"{folder}/test_0001_aligned.jpg", "angry", "test"),
     ]
-    assert [item.picture.path for item in items] == [tmp_path / item.id for item in items]
-    assert {item.faces for item in items} == {"whole"}
+    assert [item.image.path for item in items] == [tmp_path / item.id for item in items]
+    assert {item.face_mode for item in items} == {"whole"}
 
 
 def test_the_seven_numbers_are_the_owners(tmp_path: Path, rules: Ingest) -> None:
@@ -114,7 +114,7 @@ def test_an_archive_of_everything_gives_the_same_faces(tmp_path: Path, rules: In
     official(tmp_path / "there/basic")
     official(tmp_path / "there/compound")
     archive = packed(tmp_path / "there", tmp_path / "packed.zip")
-    assert rafdb.recognises(archive)
+    assert rafdb.matches(archive)
     items = told(rafdb.read(archive, rules))
     assert items == told(rafdb.read(Folder(tmp_path / "there"), rules))
     assert len(items) == 6
@@ -124,9 +124,9 @@ def test_where_nothing_is_aligned_the_face_is_looked_for_in_the_original(tmp_pat
     official(tmp_path, images="Image/original", ending="")
     found = records(tmp_path, rules)
     assert labels(found)[0] == ("Image/original/train_00001.jpg", "sad", "train")
-    assert {item.faces for item in found} == {"one"}
+    assert {item.face_mode for item in found} == {"one"}
     official(tmp_path)
-    assert {item.faces for item in records(tmp_path, rules)} == {"whole"}
+    assert {item.face_mode for item in records(tmp_path, rules)} == {"whole"}
 
 
 def test_without_pictures_the_error_says_what_to_unpack(tmp_path: Path, rules: Ingest) -> None:
@@ -140,7 +140,7 @@ def test_without_pictures_the_error_says_what_to_unpack(tmp_path: Path, rules: I
 
 def test_compound_emotions_are_unlabelled_and_keep_their_names(tmp_path: Path, rules: Ingest) -> None:
     official(tmp_path / "compound", numbered(tmp_path / "compound/Image/aligned", range(1, 12)))
-    assert rafdb.recognises(Folder(tmp_path))
+    assert rafdb.matches(Folder(tmp_path))
     found = records(tmp_path, rules)
     assert {(item.emotion, item.fold) for item in found} == {(None, None)}
     assert [item.raw for item in found] == [
@@ -177,13 +177,13 @@ def test_basic_and_compound_emotions_are_read_together(tmp_path: Path, rules: In
 def test_a_compound_list_is_never_taken_for_one_of_basic_emotions(tmp_path: Path, rules: Ingest, folder: str) -> None:
     root = tmp_path / folder
     official(root, numbered(root / "Image/aligned", range(1, 12)))
-    assert rafdb.recognises(Folder(root))
+    assert rafdb.matches(Folder(root))
     assert [item.emotion for item in records(root, rules)] == [None] * 11
 
 
 def test_rafce_has_its_own_numbers(tmp_path: Path, rules: Ingest) -> None:
     write(tmp_path / "RAFCE_emolabel.txt", numbered(tmp_path / "aligned", range(15), "{:04}"))
-    assert rafdb.recognises(Folder(tmp_path))
+    assert rafdb.matches(Folder(tmp_path))
     *found, dropped = rafdb.read(Folder(tmp_path), rules)
     assert reasons([dropped]) == [("RAFCE_emolabel.txt:15", "unknown label")]
     assert labels(found) == [(f"aligned/{number:04}_aligned.jpg", None, None) for number in range(14)]

@@ -23,7 +23,7 @@ def kaggle(root: Path) -> Path:
 
 def test_the_folders_are_the_owners_numbers(tmp_path: Path, rules: Ingest) -> None:
     kaggle(tmp_path / "DATASET")
-    assert rafdb_kaggle.recognises(Folder(tmp_path))
+    assert rafdb_kaggle.matches(Folder(tmp_path))
     assert labels(rafdb_kaggle.read(Folder(tmp_path), rules)) == [
         ("DATASET/test/6/test_0001_aligned.jpg", "angry", "test"),
         ("DATASET/train/1/train_00002_aligned.jpg", "surprise", "train"),
@@ -36,7 +36,7 @@ def test_the_folders_are_the_owners_numbers(tmp_path: Path, rules: Ingest) -> No
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     kaggle(tmp_path / "there/DATASET")
     archive = packed(tmp_path / "there", tmp_path / "packed.zip")
-    assert rafdb_kaggle.recognises(archive)
+    assert rafdb_kaggle.matches(archive)
     assert told(rafdb_kaggle.read(archive, rules)) == told(rafdb_kaggle.read(Folder(tmp_path / "there"), rules))
 
 
@@ -62,12 +62,12 @@ def test_a_picture_outside_the_seven_folders_is_dropped(tmp_path: Path, rules: I
 @pytest.mark.parametrize("stray", ["train/0/train_1.jpg", "train/8/train_1.jpg"])
 def test_numbers_beyond_rafdbs_are_another_layout(tmp_path: Path, stray: str) -> None:
     save(kaggle(tmp_path) / stray)
-    assert not rafdb_kaggle.recognises(Folder(tmp_path))
+    assert not rafdb_kaggle.matches(Folder(tmp_path))
 
 
 def test_numbers_over_files_that_are_not_rafdbs_are_another_layout(tmp_path: Path) -> None:
     save(tmp_path / "train/1/image0000001.jpg")
-    assert not rafdb_kaggle.recognises(Folder(tmp_path))
+    assert not rafdb_kaggle.matches(Folder(tmp_path))
 
 
 @FUZZ

@@ -8,8 +8,8 @@ import pytest
 import trees
 from PIL import Image
 
-from fer.data.ingest.detect import GENERAL, READERS
-from fer.data.media.folders import PICTURES, Folder
+from fer.data.ingest.detect import GENERAL_READERS, READERS
+from fer.data.media.folders import IMAGE_SUFFIXES, Folder
 from fer.data.media.issues import Note
 from fer.data.readers import (
     afew,
@@ -36,7 +36,7 @@ TREES: dict[ModuleType, dict[str, str]] = {  # name: content, "" of pictures and
     disfa: {
         "Videos_LeftCamera/LeftVideoSN001_comp.avi": "",
         "Videos_RightCamera/RightVideoSN001_comp.avi": "",
-        **{f"ActionUnit_Labels/SN001/SN001_au{unit}.txt": "1,0\n2,3\n" for unit in disfa.UNITS},
+        **{f"ActionUnit_Labels/SN001/SN001_au{unit}.txt": "1,0\n2,3\n" for unit in disfa.DISFA_ACTION_UNITS},
     },
     fairface: {"train/1.jpg": "", "val/1.jpg": "", "fairface_label_train.csv": "file,age,gender,race,service_test\n"},
     ffhq: {"thumbnails128x128/00000/00000.png": "", "thumbnails128x128/69000/69999.png": ""},
@@ -68,7 +68,7 @@ def write(root: Path, reader: ModuleType, order: random.Random | None = None) ->
     if order:
         order.shuffle(names)
     for name in names:
-        if name.lower().endswith(PICTURES):
+        if name.lower().endswith(IMAGE_SUFFIXES):
             trees.save(root / name)
         else:
             trees.write(root / name, TREES[reader][name])
@@ -80,29 +80,29 @@ def contents(reader: ModuleType, root: Folder, rules: Ingest) -> list[object]:
     found: list[object] = []
     for item in reader.read(root, rules):
         if isinstance(item, Record):
-            said = (item.emotion, item.fold, item.group, item.truth, item.faces, item.box, item.by_rule)
-            found.append((item.id, *said, tuple((item.frames or {}).items())))
+            said = (item.emotion, item.fold, item.group, item.truth, item.face_mode, item.box, item.by_rule)
+            found.append((item.id, *said, tuple((item.frame_emotions or {}).items())))
         elif isinstance(item, Note):
             found.append(item)
         else:
-            found.append((item.id, item.reason, item.defect))
+            found.append((item.id, item.reason, item.is_defect))
     return found
 
 
 @readers
 def test_a_reader_knows_its_own_layout_and_says_what_it_is(tmp_path: Path, rules: Ingest, reader: ModuleType) -> None:
     root = Folder(write(tmp_path, reader))
-    assert reader.recognises(root)
+    assert reader.matches(root)
     assert any(isinstance(item, Record) for item in reader.read(root, rules))
     assert reader.LAYOUT
-    assert reader.TERMS
+    assert reader.LICENSE_TERMS
 
 
 @readers
 def test_no_other_reader_takes_its_layout(tmp_path: Path, reader: ModuleType) -> None:
     root = Folder(write(tmp_path, reader))
-    others = {*TREES, *READERS} - {reader, *BY_PICTURE, *GENERAL}
-    assert [other.__name__ for other in others if other.recognises(root)] == []
+    others = {*TREES, *READERS} - {reader, *BY_PICTURE, *GENERAL_READERS}
+    assert [other.__name__ for other in others if other.matches(root)] == []
 
 
 @readers
@@ -113,7 +113,7 @@ def test_an_archive_gives_what_the_folder_gives(
     rules = rules.model_copy(update={"disfa_rules": disfa_rules})
     root = write(tmp_path / "folder", reader)
     archive = trees.packed(root, tmp_path / "packed.zip")
-    assert reader.recognises(archive)
+    assert reader.matches(archive)
     assert contents(reader, archive, rules) == contents(reader, Folder(root), rules)
 
 
@@ -134,7 +134,9 @@ def test_every_picture_is_accounted_for_once(tmp_path: Path, rules: Ingest, read
     root = write(tmp_path, reader)
     ids = [item.id.partition("#")[0] for item in reader.read(Folder(root), rules) if not isinstance(item, Note)]
     files = (
-        path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix.lower() in (*PICTURES, ".avi")
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.suffix.lower() in (*IMAGE_SUFFIXES, ".avi")
     )
     assert sorted(id for id in ids if not id.endswith(".mp4")) == sorted(files)
 
@@ -145,5 +147,5 @@ def test_reading_opens_no_picture_whole(
 ) -> None:
     root = write(tmp_path, reader)
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("a picture was decoded"))
-    assert reader.recognises(Folder(root))
+    assert reader.matches(Folder(root))
     list(reader.read(Folder(root), rules))

@@ -44,7 +44,7 @@ def texts(items: list) -> list[str]:
 def test_the_end_of_the_name_is_the_emotion_and_the_folder_the_fold(tmp_path: Path, rules: Ingest, header: str) -> None:
     pictures(tmp_path, *FER)
     write(tmp_path / "train_FER_labels.csv", header + FER_LIST)
-    assert sepcvdl.recognises(Folder(tmp_path))
+    assert sepcvdl.matches(Folder(tmp_path))
     assert labels(sepcvdl.read(Folder(tmp_path), rules)) == [
         ("test/PrivateTest_6_anger.jpg", "angry", "test"),
         ("test/PublicTest_7_fear.jpg", "fear", "test"),
@@ -99,7 +99,7 @@ def test_a_folder_of_sets_is_read_whole_and_others_in_it_are_named(tmp_path: Pat
     pictures(tmp_path / "FER2013", *FER[:1])
     pictures(tmp_path / "RAF-DB", "train/train_00001_aligned_sadness.jpg", "test/test_0524_aligned_happiness.jpg")
     pictures(tmp_path / "AffectNet", "anger/image0000006_anger.jpg")
-    assert sepcvdl.recognises(Folder(tmp_path))
+    assert sepcvdl.matches(Folder(tmp_path))
     items = list(sepcvdl.read(Folder(tmp_path), rules))
     assert labels(items) == [
         ("FER2013/train/Training_10131352_anger.jpg", "angry", "train"),
@@ -121,18 +121,18 @@ def test_a_folder_of_sets_is_read_whole_and_others_in_it_are_named(tmp_path: Pat
     ],
 )
 def test_folders_of_emotions_and_other_names_are_another_layout(tmp_path: Path, name: str) -> None:
-    assert not sepcvdl.recognises(Folder(pictures(tmp_path, name)))
+    assert not sepcvdl.matches(Folder(pictures(tmp_path, name)))
 
 
 def test_folders_of_fer2013_are_not_confused_with_it(tmp_path: Path) -> None:
-    assert not fer2013_folder.recognises(Folder(pictures(tmp_path, *FER)))
+    assert not fer2013_folder.matches(Folder(pictures(tmp_path, *FER)))
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     pictures(tmp_path / "there/FER2013", *FER)
     write(tmp_path / "there/FER2013/train_FER_labels.csv", FER_LIST)
     archive = packed(tmp_path / "there", tmp_path / "packed.zip")
-    assert sepcvdl.recognises(archive)
+    assert sepcvdl.matches(archive)
     assert told(sepcvdl.read(archive, rules)) == told(sepcvdl.read(Folder(tmp_path / "there"), rules))
 
 

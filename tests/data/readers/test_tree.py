@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fer.core.labels import EMOTIONS
 from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import tree
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
@@ -107,7 +107,7 @@ def test_a_link_to_a_picture_is_dropped_and_a_link_to_a_folder_is_an_error(tmp_p
     (tmp_path / "source/link.jpg").symlink_to(tmp_path / "outside/a.jpg")
     assert [(type(item), item.id) for item in tree.read(Folder(tmp_path / "source"), rules)] == [
         (Record, "b.jpg"),
-        (Dropped, "link.jpg"),
+        (SkippedItem, "link.jpg"),
     ]
     (tmp_path / "source/link").symlink_to(tmp_path / "outside")
     with pytest.raises(InputError, match="source/link: is a link"):

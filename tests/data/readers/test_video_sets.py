@@ -11,7 +11,7 @@ from PIL import Image
 
 from fer.core.labels import EMOTIONS
 from fer.data.media.folders import Folder
-from fer.data.media.issues import Dropped, Note
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import afew, disfa
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
@@ -27,7 +27,7 @@ def touch(root: Path, *names: str) -> Path:
 
 def test_afews_clips_are_labelled_videos_and_groups(tmp_path: Path, rules: Ingest) -> None:
     touch(tmp_path, "Train_AFEW/Angry/000046280.avi", "Val_AFEW/Happy/000046280.avi", "Test_AFEW/000000001.avi")
-    assert afew.recognises(Folder(tmp_path))
+    assert afew.matches(Folder(tmp_path))
     items = list(afew.read(Folder(tmp_path), rules))
     assert {item.id: (item.emotion, item.fold) for item in items} == {
         "Train_AFEW/Angry/000046280.avi": ("angry", "train"),
@@ -35,7 +35,7 @@ def test_afews_clips_are_labelled_videos_and_groups(tmp_path: Path, rules: Inges
         "Test_AFEW/000000001.avi": (None, None),
     }
     assert len({item.group for item in items}) == 3
-    assert {item.faces for item in items} == {"one"}
+    assert {item.face_mode for item in items} == {"one"}
 
 
 def test_beside_afews_videos_the_owners_pictures_are_counted_and_other_folders_dropped(
@@ -44,7 +44,7 @@ def test_beside_afews_videos_the_owners_pictures_are_counted_and_other_folders_d
     touch(tmp_path, "Train_AFEW/Sad/1.avi", "Train_AFEW/Bored/2.avi", "Train_AFEW/AlignedFaces/Faces/1/000.jpg")
     items = list(afew.read(Folder(tmp_path), rules))
     assert [item.id for item in items if isinstance(item, Record)] == ["Train_AFEW/Sad/1.avi"]
-    assert [item.reason for item in items if isinstance(item, Dropped)] == ["unknown emotion"]
+    assert [item.reason for item in items if isinstance(item, SkippedItem)] == ["unknown emotion"]
     assert [item.text for item in items if isinstance(item, Note)] == [
         "1 files in Train_AFEW/ are of another kind and were left out: .jpg 1"
     ]
@@ -58,7 +58,7 @@ def test_afews_frames_have_their_clip_as_group(
     touch(tmp_path, *names)
     for name in names:
         Image.new("L", size).save(tmp_path / name)
-    assert [(item.emotion, item.fold, item.group, item.faces) for item in afew.read(Folder(tmp_path), rules)] == [
+    assert [(item.emotion, item.fold, item.group, item.face_mode) for item in afew.read(Folder(tmp_path), rules)] == [
         ("fear", "train", f"train_afew/Fear/{clip}", faces) for clip in ("000046280", "000099360") for _ in (1, 2)
     ]
 
@@ -90,7 +90,7 @@ BY_RULE = {
 
 def write_labels(folder: Path, subject: str, frames: tuple[Mapping[int, int], ...] = FRAMES) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for unit in disfa.UNITS:
+    for unit in disfa.DISFA_ACTION_UNITS:
         lines = [f"{number},{frame.get(unit, 0)}\n" for number, frame in enumerate(frames, start=1)]
         (folder / f"{subject}_au{unit}.txt").write_text("".join(lines))
 
@@ -108,14 +108,14 @@ def owners(root: Path) -> Path:
 
 
 def test_disfa_is_an_unlabelled_pool_with_subjects_as_groups(tmp_path: Path, rules: Ingest) -> None:
-    assert disfa.recognises(Folder(owners(tmp_path)))
+    assert disfa.matches(Folder(owners(tmp_path)))
     items = list(disfa.read(Folder(tmp_path), rules))
     assert {(item.id, item.group) for item in items} == {
         ("Videos_LeftCamera/LeftVideoSN001_comp.avi", "SN001"),
         ("Videos_RightCamera/RightVideoSN001_Comp.avi", "SN001"),
         ("Videos_LeftCamera/leftvideosn002_comp.AVI", "SN002"),
     }
-    assert {(item.emotion, item.fold, item.frames, item.by_rule, item.faces) for item in items} == {
+    assert {(item.emotion, item.fold, item.frame_emotions, item.by_rule, item.face_mode) for item in items} == {
         (None, None, None, False, "one")
     }
 
@@ -123,7 +123,7 @@ def test_disfa_is_an_unlabelled_pool_with_subjects_as_groups(tmp_path: Path, rul
 def test_disfas_rules_label_frames_from_0_for_training_only(tmp_path: Path, rules: Ingest) -> None:
     asked = rules.model_copy(update={"disfa_rules": True})
     items = list(disfa.read(Folder(owners(tmp_path)), asked))
-    assert {item.id: item.frames for item in items} == {
+    assert {item.id: item.frame_emotions for item in items} == {
         "Videos_LeftCamera/LeftVideoSN001_comp.avi": BY_RULE,
         "Videos_RightCamera/RightVideoSN001_Comp.avi": BY_RULE,
         "Videos_LeftCamera/leftvideosn002_comp.AVI": {0: "neutral", 1: "happy"},
@@ -134,14 +134,14 @@ def test_disfas_rules_label_frames_from_0_for_training_only(tmp_path: Path, rule
 def test_only_frames_that_all_of_disfas_files_have_are_labelled(tmp_path: Path, rules: Ingest) -> None:
     (owners(tmp_path) / "ActionUnit_Labels/SN001/SN001_au25.txt").write_bytes(b"\xef\xbb\xbf1, 0\r\n\r\n2 ,0")
     items = list(disfa.read(Folder(tmp_path), rules.model_copy(update={"disfa_rules": True})))
-    assert items[0].frames == {0: "neutral", 1: "happy"}
+    assert items[0].frame_emotions == {0: "neutral", 1: "happy"}
 
 
 def test_a_subject_without_a_label_file_stays_unlabelled_and_that_is_said(tmp_path: Path, rules: Ingest) -> None:
     (owners(tmp_path) / "ActionUnit_Labels/SN001/SN001_au9.txt").unlink()
     note, *items = disfa.read(Folder(tmp_path), rules.model_copy(update={"disfa_rules": True}))
     assert note == Note("SN001 stays unlabelled: no SN001_au9.txt in ActionUnit_Labels")
-    assert [(item.group, item.fold, bool(item.frames)) for item in items] == [
+    assert [(item.group, item.fold, bool(item.frame_emotions)) for item in items] == [
         ("SN001", None, False),
         ("SN001", None, False),
         ("SN002", "train", True),
@@ -159,7 +159,7 @@ def test_disfas_videos_of_one_subject_and_camera_are_taken_once(tmp_path: Path, 
     touch(tmp_path, *(f"Videos_LeftCamera/{name}.avi" for name in ("LeftVideoSN001_comp", "leftVideoSN001_comp", "x")))
     items = list(disfa.read(Folder(tmp_path), rules))
     assert [item.id for item in items if isinstance(item, Record)] == ["Videos_LeftCamera/LeftVideoSN001_comp.avi"]
-    assert {item.id: item.reason for item in items if isinstance(item, Dropped)} == {
+    assert {item.id: item.reason for item in items if isinstance(item, SkippedItem)} == {
         "Videos_LeftCamera/leftVideoSN001_comp.avi": "named twice",
         "Videos_LeftCamera/x.avi": "file name",
     }
@@ -181,11 +181,13 @@ def test_whatever_bytes_disfas_labels_hold_no_video_is_lost(tmp_path: Path, rule
     except InputError:
         return
     assert len(items) == 3
-    assert all(set(item.frames.values()) <= set(EMOTIONS) for item in items if item.frames)
+    assert all(set(item.frame_emotions.values()) <= set(EMOTIONS) for item in items if item.frame_emotions)
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_a_frame_has_at_most_one_emotion_and_none_that_cannot_be_told(seed: int) -> None:
-    intensities = dict(zip(disfa.UNITS, np.random.default_rng(seed).integers(0, 6, 12).tolist(), strict=True))
-    assert disfa.emotion_by_rule(intensities) in (None, "happy", "sad", "surprise", "fear", "disgust", "neutral")
-    assert disfa.emotion_by_rule({unit: min(value, 1) for unit, value in intensities.items()} | {1: 1}) is None
+    intensities = dict(
+        zip(disfa.DISFA_ACTION_UNITS, np.random.default_rng(seed).integers(0, 6, 12).tolist(), strict=True)
+    )
+    assert disfa.infer_emotion(intensities) in (None, "happy", "sad", "surprise", "fear", "disgust", "neutral")
+    assert disfa.infer_emotion({unit: min(value, 1) for unit, value in intensities.items()} | {1: 1}) is None

@@ -12,19 +12,19 @@ from sklearn.linear_model import LogisticRegression
 
 from fer.core.labels import EMOTIONS
 from fer.data.synthetic import sample
-from fer.data.synthetic.portraits import portrait
-from fer.data.synthetic.sample import draw, write
+from fer.data.synthetic.portraits import draw_portrait
+from fer.data.synthetic.sample import draw_faces, write_sample
 
 SEVEN = set(EMOTIONS[:7])
 LABELLED, TESTS, PHOTOS = 105, 100, 60
-TRAINING = 70 + sample.TWINS_IN_VALID + sample.TWINS_IN_TEST + sample.REPEATS
-TRAINING += sample.CONTRADICTIONS + sample.BLACK_IN_TRAIN
+TRAINING = 70 + sample.TWINS_IN_VALID + sample.TWINS_IN_TEST + sample.REPEATS_IN_TRAIN
+TRAINING += sample.CONTRADICTIONS_IN_TRAIN + sample.BLACK_IN_TRAIN
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("raw")
-    write(out, seed=0, labelled=LABELLED, tests=TESTS, photos=PHOTOS)
+    write_sample(out, seed=0, labelled=LABELLED, tests=TESTS, photos=PHOTOS)
     return out
 
 
@@ -71,7 +71,7 @@ BLACK = " ".join(["0"] * 48 * 48)
 
 def test_a_seed_always_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("again", 1), ("two", 2)):
-        write(tmp_path / name, seed, labelled=70, tests=70, photos=10)
+        write_sample(tmp_path / name, seed, labelled=70, tests=70, photos=10)
     one, again, two = (fingerprints(tmp_path / name) for name in ("one", "again", "two"))
     assert one == again
     assert one["sample_fer2013/fer2013.csv"] != two["sample_fer2013/fer2013.csv"]
@@ -116,27 +116,33 @@ def test_the_small_csv_plants_exactly_the_stated_duplicates(rows: pd.DataFrame) 
     assert len(training.keys() & pixels_in(rows, "PrivateTest").keys()) == sample.TWINS_IN_TEST
     twice = {pixels for pixels, count in training.items() if count > 1} - {BLACK}
     labels = rows[rows.Usage == "Training"].groupby("pixels").emotion.nunique()
-    assert sum(labels[pixels] == 1 for pixels in twice) == sample.REPEATS
-    assert sum(labels[pixels] == 2 for pixels in twice) == sample.CONTRADICTIONS
+    assert sum(labels[pixels] == 1 for pixels in twice) == sample.REPEATS_IN_TRAIN
+    assert sum(labels[pixels] == 2 for pixels in twice) == sample.CONTRADICTIONS_IN_TRAIN
 
 
 def test_wrong_labels_are_a_stated_share_of_the_training_faces_and_always_wrong() -> None:
-    emotions = sample._emotions(0, sample._RAFDB_TRAIN, 1000)
-    labels = sample._with_mistakes(emotions, 0, sample._RAFDB_TRAIN)
-    assert (labels != emotions).sum() == round(1000 * sample.MISTAKES)
+    emotions = sample._sample_emotions(0, sample._RAFDB_TRAIN, 1000)
+    labels = sample._add_label_noise(emotions, 0, sample._RAFDB_TRAIN)
+    assert (labels != emotions).sum() == round(1000 * sample.LABEL_NOISE)
 
 
 def test_photographs_hold_the_stated_copies_leaks_and_broken_files(
     raw: Path, photos: dict[str, bytes], tmp_path: Path
 ) -> None:
-    planted = sample.COPIES + sample.LEAKS + sample.TRUNCATED + sample.EMPTY + sample.OBJECTS
+    planted = (
+        sample.COPIED_PHOTOS
+        + sample.LEAKED_PHOTOS
+        + sample.TRUNCATED_PHOTOS
+        + sample.EMPTY_PHOTOS
+        + sample.OBJECT_PHOTOS
+    )
     assert len(photos) == PHOTOS + planted
     tests = {path.read_bytes() for path in (raw / "sample_rafdb/basic/Image/aligned").glob("test_*.jpg")}
-    assert sum(photo in tests for photo in photos.values()) == sample.LEAKS
-    assert sum(not photo for photo in photos.values()) == sample.EMPTY
+    assert sum(photo in tests for photo in photos.values()) == sample.LEAKED_PHOTOS
+    assert sum(not photo for photo in photos.values()) == sample.EMPTY_PHOTOS
     broken = [photo for photo in photos.values() if photo and not readable(photo, tmp_path / "photo.jpg")]
-    assert len(broken) == sample.TRUNCATED
-    assert len(photos) - len(set(photos.values())) == sample.COPIES
+    assert len(broken) == sample.TRUNCATED_PHOTOS
+    assert len(photos) - len(set(photos.values())) == sample.COPIED_PHOTOS
 
 
 def test_the_truth_names_every_readable_face_and_nothing_else(
@@ -147,8 +153,8 @@ def test_the_truth_names_every_readable_face_and_nothing_else(
     assert truth.file.is_unique
     unlisted = set(photos) - set(truth.file)
     assert set(truth.file) <= set(photos)
-    assert len(unlisted) == sample.TRUNCATED + sample.EMPTY + sample.OBJECTS
-    assert sum(readable(photos[name], tmp_path / "photo.jpg") for name in unlisted) == sample.OBJECTS
+    assert len(unlisted) == sample.TRUNCATED_PHOTOS + sample.EMPTY_PHOTOS + sample.OBJECT_PHOTOS
+    assert sum(readable(photos[name], tmp_path / "photo.jpg") for name in unlisted) == sample.OBJECT_PHOTOS
 
 
 def test_photographs_are_in_colour_and_of_many_sizes(raw: Path) -> None:
@@ -163,16 +169,17 @@ def test_photographs_are_in_colour_and_of_many_sizes(raw: Path) -> None:
 
 
 def test_draw_gives_grey_faces_of_the_size_asked_for_and_their_emotions() -> None:
-    faces, emotions = draw(40, seed=3, size=32)
+    faces, emotions = draw_faces(40, seed=3, size=32)
     assert (faces.shape, faces.dtype) == ((40, 32, 32), np.uint8)
     assert set(emotions) == set(range(7))
-    np.testing.assert_array_equal(faces, draw(40, seed=3, size=32)[0])
-    assert not np.array_equal(faces, draw(40, seed=4, size=32)[0])
+    np.testing.assert_array_equal(faces, draw_faces(40, seed=3, size=32)[0])
+    assert not np.array_equal(faces, draw_faces(40, seed=4, size=32)[0])
 
 
 def test_the_emotion_changes_only_the_face_and_not_who_it_is_or_where() -> None:
     angry, neutral = (
-        np.asarray(portrait(emotion, 1.0, np.random.default_rng(5))).astype(int) for emotion in ("angry", "neutral")
+        np.asarray(draw_portrait(emotion, 1.0, np.random.default_rng(5))).astype(int)
+        for emotion in ("angry", "neutral")
     )
     changed = np.abs(angry - neutral).max(axis=2) > 0
     assert changed.any()
@@ -184,7 +191,9 @@ def test_the_emotion_changes_only_the_face_and_not_who_it_is_or_where() -> None:
 
 def test_clear_emotions_can_be_told_apart_on_strangers_far_better_than_by_chance() -> None:
     emotions = np.arange(840) % 7
-    portraits = [portrait(EMOTIONS[code], 1.0, np.random.default_rng((9, row))) for row, code in enumerate(emotions)]
+    portraits = [
+        draw_portrait(EMOTIONS[code], 1.0, np.random.default_rng((9, row))) for row, code in enumerate(emotions)
+    ]
     faces = np.stack([np.asarray(face.convert("L").resize((48, 48)), dtype=float) for face in portraits])
     edges = np.diff(faces, axis=1)[:, :45, :45]  # lines across the face, whatever the light
     both = np.stack([edges.clip(0), (-edges).clip(0)], axis=1)

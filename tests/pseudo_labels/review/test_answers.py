@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.core.labels import EMOTIONS
-from fer.pseudo_labels.review.answers import UNUSABLE, Answers, answers, decided, read_reviews, write_reviews
+from fer.pseudo_labels.review.answers import (
+    UNUSABLE,
+    ReviewDecisions,
+    apply_reviews,
+    match_reviews,
+    read_reviews,
+    write_reviews,
+)
 from fer.pseudo_labels.selection import Selection
 from fer.runtime.errors import InputError
 
@@ -56,8 +63,8 @@ def test_what_people_edited_wrongly_is_told_with_its_row(tmp_path: Path, rows: s
 
 def test_faces_of_two_sources_with_one_id_are_told_apart() -> None:
     table = pd.DataFrame({"source": ["a", "b"], "id": "1.png", "fold": "unlabelled"})
-    said = answers({("b", "1.png"): "sad"}, table, ["happy", "sad"])
-    assert said.given.tolist() == [False, True]
+    said = match_reviews({("b", "1.png"): "sad"}, table, ["happy", "sad"])
+    assert said.reviewed.tolist() == [False, True]
     assert said.emotion.tolist() == [-1, 1]
     assert said.notes == ()
 
@@ -79,7 +86,7 @@ def test_people_decide_their_faces_and_no_others(faces) -> None:
         weight=accepted.astype(np.float32) / 2,
         reason=np.where(pool, "policy", "").astype(object),
     )
-    final, learnt = decided(policy, probs, Answers(given_, np.where(given_, code, -1), ()))
+    final, learnt = apply_reviews(policy, probs, ReviewDecisions(given_, np.where(given_, code, -1), ()))
     for name in ("accepted", "emotion", "weight", "reason"):
         np.testing.assert_array_equal(getattr(final, name)[~given_], getattr(policy, name)[~given_])
     np.testing.assert_array_equal(learnt[~given_], probs[~given_])

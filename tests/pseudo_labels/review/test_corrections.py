@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fer.pseudo_labels.review.corrections import Corrections, merged, read_corrections
+from fer.pseudo_labels.review.corrections import Corrections, merge_reviews, read_corrections
 from fer.runtime.errors import InputError
 
 EMOTIONS = ["angry", "happy", "sad"]
@@ -46,7 +46,7 @@ def export(folder: Path, content: Any) -> Corrections:
 def test_answers_are_read_in_any_case_and_by_their_other_names_and_the_rest_is_counted(tmp_path: Path) -> None:
     found = read(tmp_path, "s,a.png, Happiness ", "s,b.png,UNUSABLE", "s,'-c.png,", 's,\'=HYPERLINK("x"),sad')
     assert found.reviews == {("s", "a.png"): "happy", ("s", "b.png"): "unusable", ("s", '=HYPERLINK("x")'): "sad"}
-    assert found.unanswered == 1
+    assert found.n_unanswered == 1
 
 
 def test_a_face_answered_alike_twice_is_one_answer(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
 
 def test_the_later_answer_holds_and_is_told() -> None:
     earlier = {("s", "a"): "sad", ("s", "b"): "happy", ("s", "c"): "angry"}
-    both, changed = merged(earlier, {("s", "a"): "angry", ("s", "b"): "happy", ("s", "d"): "unusable"})
+    both, changed = merge_reviews(earlier, {("s", "a"): "angry", ("s", "b"): "happy", ("s", "d"): "unusable"})
     assert both == earlier | {("s", "a"): "angry", ("s", "d"): "unusable"}
     assert changed == ["s/a is angry, no longer sad"]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer.core.files import guarded, unguarded, write_csv
-from fer.pseudo_labels.review.spreadsheets import read_rows
+from fer.core.files import escape_formulas, unescape_formula, write_csv
+from fer.pseudo_labels.review.spreadsheets import read_spreadsheet
 from fer.runtime.errors import InputError
 
 PLAIN = "id,emotion\na.png,sad\nb.png,\n"
@@ -16,7 +16,7 @@ PLAIN = "id,emotion\na.png,sad\nb.png,\n"
 
 def read(folder: Path, content: bytes) -> list[tuple[int, dict[str, str]]]:
     (folder / "sheet.csv").write_bytes(content)
-    return read_rows(folder / "sheet.csv", ["id", "emotion"])
+    return read_spreadsheet(folder / "sheet.csv", ["id", "emotion"])
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_what_is_no_such_sheet_is_refused_in_words(tmp_path: Path, content: byte
 @given(st.lists(st.text(st.sampled_from("'=+-@\t\n,;\"<a é"), min_size=1), unique=True, min_size=1))
 def test_ids_come_back_and_none_can_run_as_a_formula(tmp_path_factory: pytest.TempPathFactory, ids: list[str]) -> None:
     path = tmp_path_factory.mktemp("sheet") / "sheet.csv"
-    cells = guarded(pd.Series(ids, dtype=str))
+    cells = escape_formulas(pd.Series(ids, dtype=str))
     write_csv(path, pd.DataFrame({"id": cells, "emotion": ""}))
     assert not cells.str.startswith(("=", "+", "-", "@", "\t", "\r", "\n")).any()
-    assert [row["id"] for _, row in read_rows(path, ["id", "emotion"])] == ids
+    assert [row["id"] for _, row in read_spreadsheet(path, ["id", "emotion"])] == ids
 
 
 def test_an_apostrophe_that_a_spreadsheet_took_away_is_not_missed() -> None:
-    assert unguarded("=1+1") == unguarded("'=1+1") == "=1+1"
-    assert unguarded("'s.png") == "'s.png"
+    assert unescape_formula("=1+1") == unescape_formula("'=1+1") == "=1+1"
+    assert unescape_formula("'s.png") == "'s.png"

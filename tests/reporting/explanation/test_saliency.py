@@ -23,18 +23,18 @@ CAM = {"se_resnet9": True, "mobilenet": True, "vgg16": False, "mini_vgg_no_fc": 
 def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     input_px = 96 if ROWS[name].transfer else None
-    facts = nn_weights.Facts(network=name, emotions=EMOTIONS[:7], size=48, dropout=0.3, input_px=input_px)
-    return nn_weights.build(facts).eval()
+    facts = nn_weights.ModelConfig(network=name, emotions=EMOTIONS[:7], size=48, dropout=0.3, input_px=input_px)
+    return nn_weights.build_model(facts).eval()
 
 
 def hooks(looked_at: nn.Module) -> int:
     return sum(len(module._forward_hooks) for module in looked_at.modules())
 
 
-@pytest.mark.parametrize("name", nn_weights.NAMES)
+@pytest.mark.parametrize("name", nn_weights.NETWORK_NAMES)
 def test_every_network_has_heat_and_is_left_as_it_was(name: str) -> None:
     looked_at = network(name)
-    way, heat = saliency.explained(looked_at, FACES, ASKED)
+    way, heat = saliency.explain_faces(looked_at, FACES, ASKED)
     assert (way == "Grad-CAM") == any(isinstance(module, nn.Conv2d) for module in looked_at.modules())
     assert heat.shape == FACES.shape
     assert heat.dtype == np.float32
@@ -46,20 +46,20 @@ def test_every_network_has_heat_and_is_left_as_it_was(name: str) -> None:
     assert all(parameter.grad is None for parameter in looked_at.parameters())
 
 
-@pytest.mark.parametrize("name", nn_weights.NAMES)
+@pytest.mark.parametrize("name", nn_weights.NETWORK_NAMES)
 def test_captum_finds_the_same(name: str) -> None:
     attr = pytest.importorskip("captum.attr", reason="captum is not installed (pip install '.[dev]')")
     looked_at = network(name)
-    pixels = nn_weights.as_input(torch.from_numpy(FACES) / 255).requires_grad_()
+    pixels = nn_weights.normalize_faces(torch.from_numpy(FACES) / 255).requires_grad_()
     chosen = torch.from_numpy(ASKED)
-    if module := saliency.target(looked_at, 48):
+    if module := saliency.target_layer(looked_at, 48):
         theirs = attr.LayerGradCam(looked_at, module).attribute(pixels, chosen, relu_attributions=True)
         theirs = attr.LayerAttribution.interpolate(theirs, (48, 48), "bilinear")[:, 0].detach().numpy()
         theirs = theirs / theirs.max(axis=(1, 2), keepdims=True).clip(min=1e-12)
         np.testing.assert_allclose(saliency.grad_cam(looked_at, FACES, ASKED), theirs, atol=1e-4)
     theirs = attr.Saliency(looked_at).attribute(pixels, chosen)[:, 0].numpy()
     theirs = theirs / theirs.max(axis=(1, 2), keepdims=True)
-    np.testing.assert_allclose(saliency.saliency(looked_at, FACES, ASKED), theirs, atol=1e-4)
+    np.testing.assert_allclose(saliency.pixel_gradient(looked_at, FACES, ASKED), theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "applies"), CAM.items())
@@ -100,13 +100,13 @@ def test_heat_is_where_the_evidence_is() -> None:
 
 def test_a_branch_that_others_go_around_is_not_the_target() -> None:
     corners = Corners()
-    assert saliency.target(corners, 8) is corners.joined
+    assert saliency.target_layer(corners, 8) is corners.joined
 
 
 def test_pixels_matter_by_their_weight() -> None:
     linear = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     weights = linear[1].weight.detach().abs().numpy().reshape(2, 4, 4)
-    heat = saliency.saliency(linear, FACES[:2, :4, :4], np.array([0, 1]))
+    heat = saliency.pixel_gradient(linear, FACES[:2, :4, :4], np.array([0, 1]))
     np.testing.assert_allclose(heat, weights / weights.max(axis=(1, 2), keepdims=True), rtol=1e-5)
 
 
@@ -119,9 +119,9 @@ def test_a_network_without_maps_has_no_grad_cam() -> None:
 
 def test_the_batch_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = saliency.grad_cam(network("se_resnet9"), FACES, ASKED)
-    monkeypatch.setattr(saliency, "BATCH", 2)
+    monkeypatch.setattr(saliency, "GRADIENT_BATCH", 2)
     np.testing.assert_allclose(saliency.grad_cam(network("se_resnet9"), FACES, ASKED), whole, atol=1e-4)
-    none = saliency.saliency(network("se_resnet9"), FACES[:0], ASKED[:0])
+    none = saliency.pixel_gradient(network("se_resnet9"), FACES[:0], ASKED[:0])
     assert none.shape == (0, 48, 48)
 
 
@@ -137,7 +137,7 @@ def test_frozen_weights_are_explained_too() -> None:
 
 def test_hooks_are_released_when_a_network_fails() -> None:
     broken = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(1, 1))
-    for explain in (saliency.grad_cam, saliency.cam, saliency.saliency):
+    for explain in (saliency.grad_cam, saliency.cam, saliency.pixel_gradient):
         with pytest.raises(RuntimeError, match="shapes"):
             explain(broken, FACES, ASKED)
     with pytest.raises(RuntimeError, match="shapes"):

@@ -20,7 +20,7 @@ from fer.reporting.page import report
 SEVEN = EMOTIONS[:7]
 EVIL = "<script>alert(\"{{ verdict }} & 'x'\")</script>"
 VOID = {"meta", "img"}
-Build = Callable[..., report.Inputs]
+Build = Callable[..., report.ReportInputs]
 
 
 class Page(HTMLParser):
@@ -55,7 +55,7 @@ def probs_of(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def networks(n: int, seed: int, names: tuple[str, ...]) -> dict[str, Any]:
     probs, labels = probs_of(n, seed)
-    of = metrics.summary(probs, labels, SEVEN, 10)
+    of = metrics.compute_metrics(probs, labels, SEVEN, 10)
     each = {"valid": of, "test": of, "test_without_twins": of, "test_by_source": {"photos": of}}
     each |= {
         "ece_before_calibration": {"valid": 0.1, "test": 0.2} if n else {},
@@ -75,11 +75,11 @@ def build(tmp_path: Path) -> Build:
         names: tuple[str, ...] = ("se",),
         shifted: bool = False,
         word: str = "a note",
-    ) -> report.Inputs:
-        given = report.Inputs(
+    ) -> report.ReportInputs:
+        given = report.ReportInputs(
             metrics=tmp_path / "metrics",
-            explained=tmp_path / "explained",
-            sources=tmp_path / "sources",
+            explanations=tmp_path / "explained",
+            source_sheets=tmp_path / "sources",
             preview=tmp_path / "preview.png",
             params=tmp_path / "params.yaml",
             lock=tmp_path / "dvc.lock",
@@ -89,22 +89,22 @@ def build(tmp_path: Path) -> Build:
         decided = {}
         for round_ in range(1, rounds + 1):
             probs, truth = probs_of(50, round_)
-            decided[round_] = evaluate.PseudoLabels(
+            decided[round_] = evaluate.RoundPseudoLabels(
                 rows=np.arange(50), probs=probs, accepted=probs.max(axis=1) > 0.5,
-                truth=truth if known else np.full(50, -1), thresholds={}, by_people={},
+                truth=truth if known else np.full(50, -1), thresholds={}, review_counts={},
             )  # fmt: skip
         table = pd.DataFrame({"fold": ["train"] * 7, "emotion": list(SEVEN)})
         estimate = {"estimated_from": 9, "estimated_precision": 0.625, "per_emotion": {name: {} for name in SEVEN}}
         shift = {"shifted": shifted, "confidence": 0.5, "share_of_pool_above": 0.9, "share_of_valid_above": 0.3}
-        audits = audit.completed(
-            evaluate.audits(decided, SEVEN),
+        audits = audit.complete_audits(
+            evaluate.audit_rounds(decided, SEVEN),
             {round_: {"estimate": estimate, "shift": shift} for round_ in decided},
             table,
             {"excluded": {}},
             SEVEN,
         )
-        compared = {round_: metrics.compare(right[0], right[round_]) for round_ in decided}
-        verdicts = {round_: of | {"verdict": metrics.verdict(of)} for round_, of in compared.items()}
+        compared = {round_: metrics.compare_accuracy(right[0], right[round_]) for round_ in decided}
+        verdicts = {round_: of | {"verdict": metrics.summarize_gain(of)} for round_, of in compared.items()}
         supplied = {
             "reader": "tree",
             "terms": word,
@@ -135,12 +135,15 @@ def build(tmp_path: Path) -> Build:
         parts = ("tests", "ways", "maps", "pseudo_labels") if rounds else ("tests",)
         pages = [{"part": part, "file": f"{part}.png", "title": word, "alt": "faces"} for part in parts]
         facts = {"network": f"se, round {rounds}", "voters": list(names), "round": rounds, "pages": pages}
-        write_json(given.explained / "pages.json", facts)
+        write_json(given.explanations / "pages.json", facts)
         pictures = [
             given.metrics / f"{name}.png"
             for name in ("curves", "confusion", "reliability", "coverage", "pseudo_labels")
         ]
-        pictures += [given.explained / page["file"] for page in pages] + [given.sources / "photos.png", given.preview]
+        pictures += [given.explanations / page["file"] for page in pages] + [
+            given.source_sheets / "photos.png",
+            given.preview,
+        ]
         for path in pictures:
             path.parent.mkdir(exist_ok=True)
             Image.new("RGB", (40, 20)).save(path)
@@ -156,7 +159,7 @@ def build(tmp_path: Path) -> Build:
 def test_nothing_is_loaded_and_everything_is_described(
     build: Build, rounds: int, known: bool, names: tuple[str, ...]
 ) -> None:
-    page = Page(report.page(build(rounds, known, names=names)))
+    page = Page(report.render_report(build(rounds, known, names=names)))
     assert not page.all("script")
     assert not page.all("link")
     for image in page.all("img"):
@@ -180,19 +183,19 @@ def test_nothing_is_loaded_and_everything_is_described(
 def test_the_verdict_comes_first(build: Build) -> None:
     given = build()
     sentence = json.loads((given.metrics / "verdict.json").read_text())["1"]["verdict"]
-    text = Page(report.page(given)).text
+    text = Page(report.render_report(given)).text
     assert text.index(sentence) < text.index("test accuracy") < text.index("Figures of each round")
 
 
 def test_of_several_rounds_each_has_its_verdict(build: Build) -> None:
-    text = Page(report.page(build(3))).text
+    text = Page(report.render_report(build(3))).text
     assert all(f"Round {round_}: " in text for round_ in (1, 2, 3))
     assert "Packaged for use is round 3." in text
     assert "From round to round" not in text, "the audits have no changes"
 
 
 def test_without_rounds_it_says_so(build: Build) -> None:
-    page = Page(report.page(build(0)))
+    page = Page(report.render_report(build(0)))
     assert "No round learned from pseudo-labels, so nothing can be compared." in page.text
     assert "`fer rounds 1` adds one" in page.text
     assert len(page.all("img")) == 6
@@ -200,7 +203,7 @@ def test_without_rounds_it_says_so(build: Build) -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_an_estimate_is_not_taken_for_the_truth(build: Build, known: bool) -> None:
-    text = Page(report.page(build(known=known))).text
+    text = Page(report.render_report(build(known=known))).text
     assert ("nobody knows how many pseudo-labels are right" in text) == (not known)
     assert ("of these are right, in truth" in text) == known
     assert ("of these are right, as estimated62.5 %" in text) == (not known)
@@ -208,18 +211,18 @@ def test_an_estimate_is_not_taken_for_the_truth(build: Build, known: bool) -> No
 
 @pytest.mark.parametrize("shifted", [True, False])
 def test_a_pool_unlike_validation_is_warned_of(build: Build, shifted: bool) -> None:
-    text = " ".join(Page(report.page(build(shifted=shifted))).text.split())
+    text = " ".join(Page(report.render_report(build(shifted=shifted))).text.split())
     assert ("unlike the validation faces. 90.0 % of them have a confidence above 0.5, and 30.0 % of" in text) == shifted
 
 
 def test_without_test_faces_it_says_so(build: Build) -> None:
-    text = Page(report.page(build(n=0))).text
+    text = Page(report.render_report(build(n=0))).text
     assert "There are no test faces." in text
-    assert "was not tested" in Page(report.page(build(rounds=0, n=0))).text
+    assert "was not tested" in Page(report.render_report(build(rounds=0, n=0))).text
 
 
 def test_what_users_wrote_is_shown_as_text(build: Build) -> None:
-    text = report.page(build(word=EVIL))
+    text = report.render_report(build(word=EVIL))
     page = Page(text)
     assert not page.all("script")
     assert page.text.count(EVIL) == 6
@@ -228,27 +231,27 @@ def test_what_users_wrote_is_shown_as_text(build: Build) -> None:
 
 def test_faces_are_large_enough_on_a_phone(build: Build) -> None:
     given = build()
-    Image.new("RGB", (640, 20)).save(given.explained / "tests.png")
-    (image,) = (image for image in Page(report.page(given)).all("img") if image["width"] == "640")
+    Image.new("RGB", (640, 20)).save(given.explanations / "tests.png")
+    (image,) = (image for image in Page(report.render_report(given)).all("img") if image["width"] == "640")
     assert image["style"] == "min-width: 480px", "of four faces abreast each has 108"
 
 
 def test_of_several_voters_the_one_explained_is_named(build: Build) -> None:
     assert (
         "of the 2 networks that vote, the one with most weight"
-        in Page(report.page(build(names=("se", "shallow")))).text
+        in Page(report.render_report(build(names=("se", "shallow")))).text
     )
-    assert "their vote" not in Page(report.page(build())).text
+    assert "their vote" not in Page(report.render_report(build())).text
 
 
 def test_inputs_have_the_hashes_that_dvc_noted(build: Build) -> None:
     given = build()
-    assert Page(report.page(given)).text.count("not noted") == 2
+    assert Page(report.render_report(given)).text.count("not noted") == 2
     entry = "{path: data/raw/photos, hash: md5, md5: 0123abcd.dir, size: 4321, nfiles: 17}"
     given.lock.write_text(
         f"schema: '2.0'\nstages:\n  ingest@photos:\n    cmd: x\n    deps: [{entry}]\n  sample: {{cmd: y}}\n"
     )
-    text = Page(report.page(given)).text
+    text = Page(report.render_report(given)).text
     assert "data/raw/photos174,3210123abcd.dir" in text
     assert text.count("not noted") == 1
 
@@ -258,10 +261,10 @@ def test_of_rounds_that_were_dropped_nothing_is_said(build: Build) -> None:
     said = "cmd: x, deps: [{path: data/reviews.csv, md5: %s, size: 5}]"
     stages = [f"  pseudo_label@{round_}: {{{said % md5}}}\n" for round_, md5 in ((1, "one"), (2, "two"), (3, "three"))]
     given.lock.write_text(f"stages:\n{''.join(stages)}")
-    assert "data/reviews.csv15two" in Page(report.page(given)).text
-    assert "reviews.csv" not in Page(report.page(build(0))).text
+    assert "data/reviews.csv15two" in Page(report.render_report(given)).text
+    assert "reviews.csv" not in Page(report.render_report(build(0))).text
 
 
 def test_the_same_inputs_give_the_same_page(build: Build) -> None:
     given = build()
-    assert report.page(given) == report.page(given)
+    assert report.render_report(given) == report.render_report(given)

@@ -26,7 +26,7 @@ def without_a_pool() -> dict[str, Any]:
 
 
 def drawn(path: Path, audits: dict[int, Any]) -> bytes:
-    audit_plot.audit(path, audits)
+    audit_plot.plot_audit(path, audits)
     with Image.open(path) as image:
         assert 250 < image.width < 1600
         assert len(set(image.convert("L").tobytes())) > 20

@@ -49,7 +49,7 @@ def confusion(rounds: int, n: int = 50, emotions: int = len(EMOTIONS)) -> pd.Dat
 
 def reliability(rounds: int) -> pd.DataFrame:
     return pd.concat(
-        metrics.reliability(*probs_and_labels(40, seed), 10).assign(round=round_, calibration=calibration)
+        metrics.reliability_bins(*probs_and_labels(40, seed), 10).assign(round=round_, calibration=calibration)
         for round_ in range(rounds)
         for seed, calibration in enumerate(("before", "after"))
     )
@@ -64,28 +64,28 @@ def coverage(rounds: int, known: bool = True) -> pd.DataFrame:
 
 def montage(path: Path) -> None:
     faces = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16), dtype=np.uint8)
-    plots.montage(path, faces, ["happy", "sad"], ["original", "1", "2"], "Faces")
+    plots.plot_montage(path, faces, ["happy", "sad"], ["original", "1", "2"], "Faces")
 
 
 SAME = dict.fromkeys(EMOTIONS, 0.8)
 EACH = dict.fromkeys(EMOTIONS, 0.5) | {"happy": 0.9, "sad": 0.0, "fear": 1.0}
 NEAR = {emotion: 0.3 + place / 250 for place, emotion in enumerate(EMOTIONS)}
 PICTURES: dict[str, Draw] = {
-    "curves of 1 round": lambda path: plots.curves(path, curves(1)),
-    "curves of 7 rounds and 3 networks": lambda path: plots.curves(path, curves(7, 3)),
-    "curves of 1 epoch": lambda path: plots.curves(path, curves(2, 2, epochs=1)),
-    "confusion of 1 round": lambda path: plots.confusion(path, confusion(1), EMOTIONS),
-    "confusion of 4 rounds": lambda path: plots.confusion(path, confusion(4), EMOTIONS),
-    "confusion without an emotion": lambda path: plots.confusion(path, confusion(2, emotions=5), EMOTIONS),
-    "confusion of 1 face": lambda path: plots.confusion(path, confusion(1, n=1), EMOTIONS),
-    "reliability of 1 round": lambda path: plots.reliability(path, reliability(1)),
-    "reliability of 4 rounds": lambda path: plots.reliability(path, reliability(4)),
-    "coverage of no round": lambda path: plots.coverage(path, coverage(0), {}),
-    "coverage of 1 round": lambda path: plots.coverage(path, coverage(1), {1: SAME}),
-    "coverage of 4 rounds": lambda path: plots.coverage(path, coverage(4), dict.fromkeys(range(1, 5), SAME)),
-    "coverage with thresholds for each emotion": lambda path: plots.coverage(path, coverage(1), {1: EACH}),
-    "coverage with thresholds near one another": lambda path: plots.coverage(path, coverage(1), {1: NEAR}),
-    "coverage without truth": lambda path: plots.coverage(path, coverage(1, known=False), {1: SAME}),
+    "curves of 1 round": lambda path: plots.plot_learning_curves(path, curves(1)),
+    "curves of 7 rounds and 3 networks": lambda path: plots.plot_learning_curves(path, curves(7, 3)),
+    "curves of 1 epoch": lambda path: plots.plot_learning_curves(path, curves(2, 2, epochs=1)),
+    "confusion of 1 round": lambda path: plots.plot_confusion(path, confusion(1), EMOTIONS),
+    "confusion of 4 rounds": lambda path: plots.plot_confusion(path, confusion(4), EMOTIONS),
+    "confusion without an emotion": lambda path: plots.plot_confusion(path, confusion(2, emotions=5), EMOTIONS),
+    "confusion of 1 face": lambda path: plots.plot_confusion(path, confusion(1, n=1), EMOTIONS),
+    "reliability of 1 round": lambda path: plots.plot_reliability(path, reliability(1)),
+    "reliability of 4 rounds": lambda path: plots.plot_reliability(path, reliability(4)),
+    "coverage of no round": lambda path: plots.plot_coverage(path, coverage(0), {}),
+    "coverage of 1 round": lambda path: plots.plot_coverage(path, coverage(1), {1: SAME}),
+    "coverage of 4 rounds": lambda path: plots.plot_coverage(path, coverage(4), dict.fromkeys(range(1, 5), SAME)),
+    "coverage with thresholds for each emotion": lambda path: plots.plot_coverage(path, coverage(1), {1: EACH}),
+    "coverage with thresholds near one another": lambda path: plots.plot_coverage(path, coverage(1), {1: NEAR}),
+    "coverage without truth": lambda path: plots.plot_coverage(path, coverage(1, known=False), {1: SAME}),
     "montage": montage,
 }
 
@@ -112,16 +112,16 @@ def test_the_same_figures_give_the_same_bytes_whatever_the_users_settings(tmp_pa
 
 
 def test_other_figures_give_another_picture(tmp_path: Path) -> None:
-    plots.confusion(tmp_path / "one.png", confusion(1, n=50), EMOTIONS)
-    plots.confusion(tmp_path / "other.png", confusion(1, n=60), EMOTIONS)
+    plots.plot_confusion(tmp_path / "one.png", confusion(1, n=50), EMOTIONS)
+    plots.plot_confusion(tmp_path / "other.png", confusion(1, n=60), EMOTIONS)
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()
 
 
 def test_a_picture_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "confusion.png"
-    plots.confusion(path, confusion(1), EMOTIONS)
+    plots.plot_confusion(path, confusion(1), EMOTIONS)
     before = path.read_bytes()
     with pytest.raises(InputError):
-        plots.confusion(path, confusion(1).assign(actual="bored"), EMOTIONS)
+        plots.plot_confusion(path, confusion(1).assign(actual="bored"), EMOTIONS)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

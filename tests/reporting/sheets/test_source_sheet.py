@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer.core.labels import COLUMNS, EMOTIONS
-from fer.data.media.images import shrink
+from fer.core.labels import EMOTIONS, TABLE_COLUMNS
+from fer.data.media.images import resize_face
 from fer.reporting.sheets import source_sheet
-from fer.reporting.sheets.source_sheet import FACES_LEFT, MARGIN, TILE, WIDTH, sheet
+from fer.reporting.sheets.source_sheet import FACES_LEFT, SHEET_MARGIN, SHEET_WIDTH, TILE, write_source_sheet
 
 FACES = np.random.default_rng(0).integers(0, 256, (400, 16, 16), dtype=np.uint8)
 LONG = "a reason with more words than there is room for " * 20
@@ -27,7 +27,7 @@ def table(fold: str | list[str], emotion: str | list[str] = "", reason: str | li
     cycled = {"fold": fold, "emotion": emotion, "reason": reason}
     columns = {name: np.resize(np.array(values, dtype=object), n) for name, values in cycled.items()}
     rows = pd.DataFrame(columns | {"id": [f"{row}.jpg" for row in range(n)], "twin_in_train": False})
-    return rows.assign(source="mine", votes="", group="")[list(COLUMNS)]
+    return rows.assign(source="mine", votes="", group="")[list(TABLE_COLUMNS)]
 
 
 def report(left_out: Mapping[str, int] | None = None, notes: tuple[str, ...] = (), **others: Any) -> dict[str, Any]:
@@ -61,16 +61,16 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def margins_are_white(page: np.ndarray) -> bool:
-    return bool((page[:, : MARGIN - 8] == 255).all() and (page[:, WIDTH - MARGIN + 8 :] == 255).all())
+    return bool((page[:, : SHEET_MARGIN - 8] == 255).all() and (page[:, SHEET_WIDTH - SHEET_MARGIN + 8 :] == 255).all())
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_has_a_sheet_within_its_margins(tmp_path: Path, name: str) -> None:
     rows, about = SOURCES[name]
     path = tmp_path / "new" / "mine.png"
-    sheet(path, "mine", FACES, rows, about)
+    write_source_sheet(path, "mine", FACES, rows, about)
     page = pixels(path)
-    assert page.shape[1] == WIDTH
+    assert page.shape[1] == SHEET_WIDTH
     assert 300 < page.shape[0] < 3000
     assert page.min() < 100
     assert margins_are_white(page)
@@ -82,7 +82,7 @@ def test_every_source_has_a_sheet_within_its_margins(tmp_path: Path, name: str) 
 def test_no_text_breaks_a_sheet(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
     path = tmp_path_factory.getbasetemp() / "texts.png"
     about = report({text: 3}, notes=(text,), terms=text)
-    sheet(path, name, FACES, table("excluded", "happy", [text, name]), about)
+    write_source_sheet(path, name, FACES, table("excluded", "happy", [text, name]), about)
     assert margins_are_white(pixels(path))
 
 
@@ -92,11 +92,12 @@ def test_faces_are_shown_in_their_order_and_pixel_for_pixel_within_a_grey_level(
 ) -> None:
     faces = np.random.default_rng(1).integers(0, 256, (50, size, size), dtype=np.uint8)
     rows = table("train", ["happy", "sad"], n=20).set_index(pd.RangeIndex(30, 50))
-    sheet(tmp_path / "mine.png", "mine", faces, rows, report(notes=("a note",) * notes))
+    write_source_sheet(tmp_path / "mine.png", "mine", faces, rows, report(notes=("a note",) * notes))
     column = pixels(tmp_path / "mine.png")[:, FACES_LEFT : FACES_LEFT + TILE]
     windows = np.lib.stride_tricks.sliding_window_view(column, (TILE, TILE))[:, 0]
     happy, sad = (
-        np.flatnonzero((abs(windows - shrink(faces[row], TILE).astype(int)) < 2).all(axis=(1, 2))) for row in (30, 31)
+        np.flatnonzero((abs(windows - resize_face(faces[row], TILE).astype(int)) < 2).all(axis=(1, 2)))
+        for row in (30, 31)
     )
     assert len(happy) == len(sad) == 1
     assert happy[0] < sad[0]
@@ -115,20 +116,20 @@ class Watched(np.ndarray):
 def test_of_a_large_source_only_some_faces_are_read_from_its_beginning_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_sheet, "LOOKED_AT", 10)
+    monkeypatch.setattr(source_sheet, "BRIGHTNESS_SAMPLE", 10)
     faces = np.zeros((5000, 16, 16), dtype=np.uint8).view(Watched)
     faces.looked_at = []
     rows = table(["train", "unlabelled"], ["happy", ""], n=5000)
-    sheet(tmp_path / "mine.png", "mine", faces, rows, report())
+    write_source_sheet(tmp_path / "mine.png", "mine", faces, rows, report())
     assert {0, 1, 4998, 4999} <= set(faces.looked_at)
     assert len(faces.looked_at) < 150
 
 
 def test_the_same_source_gives_the_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
     rows, about = SOURCES["every fold"]
-    sheet(tmp_path / "one.png", "mine", FACES, rows, about)
+    write_source_sheet(tmp_path / "one.png", "mine", FACES, rows, about)
     with matplotlib.rc_context({"font.size": 30, "text.hinting": "none", "savefig.dpi": 20, "figure.dpi": 30}):
-        sheet(tmp_path / "other.png", "mine", FACES, rows, about)
+        write_source_sheet(tmp_path / "other.png", "mine", FACES, rows, about)
     written = (tmp_path / "one.png").read_bytes()
     assert written == (tmp_path / "other.png").read_bytes()
     assert b"matplotlib" not in written.lower()
@@ -151,8 +152,8 @@ SEEN = {
 @pytest.mark.parametrize("what", SEEN)
 def test_it_shows(tmp_path: Path, what: str) -> None:
     usual: dict[str, Any] = {"source": "mine", "faces": FACES, "table": LABELLED, "about": report()}
-    sheet(tmp_path / "one.png", **usual)
-    sheet(tmp_path / "other.png", **usual | SEEN[what])
+    write_source_sheet(tmp_path / "one.png", **usual)
+    write_source_sheet(tmp_path / "other.png", **usual | SEEN[what])
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()
 
 
@@ -161,7 +162,7 @@ def test_why_faces_are_excluded_is_shown_the_most_common_reasons_first(tmp_path:
     faces = np.zeros((400, 16, 16), dtype=np.uint8)
     rows = table("excluded", "happy", ["a blank picture", *["same picture"] * 49], n=400)
     faces[rows["reason"] == "a blank picture"] = 200
-    sheet(tmp_path / "mine.png", "mine", faces, rows, report())
+    write_source_sheet(tmp_path / "mine.png", "mine", faces, rows, report())
     column = pixels(tmp_path / "mine.png")[:, FACES_LEFT + TILE // 2]
     dark, bright = (np.flatnonzero(column == grey) for grey in (0, 200))
     assert len(dark) == len(bright) == TILE

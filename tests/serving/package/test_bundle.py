@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from fer.nn import weights as nn_weights
-from fer.nn.inference import logits
-from fer.predictions.calibration import probabilities
-from fer.predictions.ensembles import vote
+from fer.nn.inference import predict_logits
+from fer.predictions.calibration import compute_probs
+from fer.predictions.ensembles import average_probs
 from fer.runtime.errors import InputError
 from fer.serving.package import bundle
 
@@ -27,10 +27,10 @@ def folder(tmp_path: Path) -> Path:
     """A package of two networks, of which the second has three times the weight."""
     for seed, name in enumerate(NETWORKS):
         torch.manual_seed(seed)
-        facts = nn_weights.Facts(network=name, emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
+        facts = nn_weights.ModelConfig(network=name, emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
         (tmp_path / "trained" / name).mkdir(parents=True)
-        nn_weights.save(nn_weights.build(facts), facts, tmp_path / "trained" / name)
-    about = bundle.Bundle(
+        nn_weights.save_model(nn_weights.build_model(facts), facts, tmp_path / "trained" / name)
+    about = bundle.PackageManifest(
         round=1,
         emotions=EMOTIONS,
         size=16,
@@ -40,23 +40,25 @@ def folder(tmp_path: Path) -> Path:
         vote=dict(zip(NETWORKS, (1.0, 3.0), strict=True)),
         temperatures=dict(zip(NETWORKS, (0.5, 2.0), strict=True)),
         thresholds={"angry": 0.5, "happy": 0.9},
-        weights_sha256={name: nn_weights.weights_sha256(tmp_path / "trained" / name) for name in NETWORKS},
+        weights_sha256={name: nn_weights.hash_weights(tmp_path / "trained" / name) for name in NETWORKS},
     )
     (tmp_path / "package").mkdir()
-    bundle.write(about, tmp_path / "trained", tmp_path / "package")
+    bundle.save_package(about, tmp_path / "trained", tmp_path / "package")
     return tmp_path / "package"
 
 
 def test_a_package_gives_the_weighted_vote_of_its_calibrated_networks(folder: Path) -> None:
-    predictor = bundle.load(folder, CPU)
+    predictor = bundle.load_package(folder, CPU)
     each = {
-        name: probabilities(
-            logits(network, FACES, views=("plain", "flip"), batch=2, precision="fp32"),
+        name: compute_probs(
+            predict_logits(network, FACES, views=("plain", "flip"), batch=2, precision="fp32"),
             {"simple_cnn": 0.5, "mini_vgg_no_fc": 2.0}[name],
         )
         for name, network in predictor.networks.items()
     }
-    np.testing.assert_allclose(predictor(FACES), vote(each, {"simple_cnn": 1.0, "mini_vgg_no_fc": 3.0}), atol=1e-6)
+    np.testing.assert_allclose(
+        predictor(FACES), average_probs(each, {"simple_cnn": 1.0, "mini_vgg_no_fc": 3.0}), atol=1e-6
+    )
     assert predictor(FACES[:0]).shape == (0, 2)
 
 
@@ -84,7 +86,7 @@ def test_a_tampered_description_is_told(folder: Path, wrong: dict[str, Any]) -> 
     path = folder / "package.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
     with pytest.raises(InputError, match=r"package\.json: damaged; write it again with `dvc repro package`"):
-        bundle.load(folder, CPU)
+        bundle.load_package(folder, CPU)
 
 
 def test_weights_that_were_not_packaged_are_refused(folder: Path) -> None:
@@ -93,33 +95,33 @@ def test_weights_that_were_not_packaged_are_refused(folder: Path) -> None:
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(InputError, match="simple_cnn: not the weights that were packaged"):
-        bundle.load(folder, CPU)
+        bundle.load_package(folder, CPU)
 
 
 def test_a_folder_without_a_package_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no package there; `dvc repro package` writes one"):
-        bundle.load(tmp_path, CPU)
+        bundle.load_package(tmp_path, CPU)
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "model.json"])
 def test_a_half_written_package_is_told(folder: Path, file: str) -> None:
     (folder / "mini_vgg_no_fc" / file).unlink()
     with pytest.raises(InputError, match=rf"{file}: No such file or directory; write it again with"):
-        bundle.load(folder, CPU)
+        bundle.load_package(folder, CPU)
 
 
 def test_two_packages_have_two_names(folder: Path) -> None:
-    about = bundle.load(folder, CPU).about
-    assert about.id == bundle.load(folder, CPU).about.id
+    about = bundle.load_package(folder, CPU).manifest
+    assert about.id == bundle.load_package(folder, CPU).manifest.id
     assert about.id != about.model_copy(update={"thresholds": {"angry": 0.5, "happy": 0.8}}).id
 
 
 def test_a_network_larger_than_its_weights_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
-    facts = nn_weights.Facts(
+    facts = nn_weights.ModelConfig(
         network="shallow", emotions=("angry", "happy"), size=512, dropout=0.1, input_px=None
     )  # 8 GB
-    nn_weights.save(torch.nn.Linear(2, 2), facts, tmp_path)
+    nn_weights.save_model(torch.nn.Linear(2, 2), facts, tmp_path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InputError, match="not the weights of this network"):
-        nn_weights.load(tmp_path, facts.emotions, facts.size)
+        nn_weights.load_model(tmp_path, facts.emotions, facts.size)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes

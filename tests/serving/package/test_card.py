@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer.serving.package.bundle import Bundle
-from fer.serving.package.card import card
+from fer.serving.package.bundle import PackageManifest
+from fer.serving.package.card import render_card
 
 EMOTIONS = ("angry", "happy", "sad")
 FOLDS = {"train": 10, "valid": 20, "test": 90, "unlabelled": 5}
 
 
-def bundle(**changes: Any) -> Bundle:
+def bundle(**changes: Any) -> PackageManifest:
     about = {
         "round": 2,
         "emotions": EMOTIONS,
@@ -27,7 +27,7 @@ def bundle(**changes: Any) -> Bundle:
         "thresholds": {"angry": 0.5, "happy": 0.9, "sad": 1.1},
         "weights_sha256": {"improved_se": "a" * 64, "shallow": "b" * 64},
     }
-    return Bundle(**about | changes)
+    return PackageManifest(**about | changes)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def said(table: pd.DataFrame) -> np.ndarray:
 
 def written(table: pd.DataFrame, **changes: Any) -> str:
     learnt = {"accepted": 4, "unlabelled": 5, "teacher": 1}
-    text = card(bundle(**changes), said(table), table, report(table), learnt, 10)
+    text = render_card(bundle(**changes), said(table), table, report(table), learnt, 10)
     tables = [block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)]
     assert all(len(set(map(len, lines))) == 1 for lines in tables)  # columns are aligned
     return re.sub(r"(?<=\|) +|(?<=\S)  +", " ", text)
