@@ -15,7 +15,7 @@ import yaml
 
 from fer.core.labels import TABLE_COLUMNS
 from fer.runtime.errors import InputError
-from fer.runtime.stage import run
+from fer.runtime.stage import run_stage
 from pipeline import evaluate
 
 ROOT = Path(__file__).parents[2]
@@ -237,6 +237,6 @@ def test_predictions_that_cannot_be_measured_are_named(project: Project, said: n
 def test_a_missing_file_is_named_in_one_line(project: Project, missing: str) -> None:
     (project.root / missing).unlink()
     with pytest.raises(SystemExit, match=f"^error: {missing}: .*$") as ended:
-        run(evaluate.main)
+        run_stage(evaluate.main)
     assert "\n" not in str(ended.value.code)
     assert not (project.root / "metrics").exists()

@@ -15,7 +15,7 @@ import yaml
 from fer.core.labels import TABLE_COLUMNS
 from fer.params import load_params
 from fer.pseudo_labels.review.answers import Reviews, write_reviews
-from fer.runtime.stage import run
+from fer.runtime.stage import run_stage
 from pipeline import pseudo_label
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ class Project:
             (self.root / "predictions" / f"{network}.json").write_text(json.dumps(facts))
         with redirect_stdout(io.StringIO()) as printed:
             try:
-                run(pseudo_label.main)
+                run_stage(pseudo_label.main)
             except SystemExit as end:
                 return printed.getvalue(), str(end.code)
         return printed.getvalue(), ""

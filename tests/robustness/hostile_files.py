@@ -42,7 +42,7 @@ def noise_image(side: int) -> Image.Image:
 
 
 GOOD_PNG = encode_image(noise_image(48), "PNG")
-GOOD_JPEG = encode_image(noise_image(48), "GOOD_JPEG")
+GOOD_JPEG = encode_image(noise_image(48), "JPEG")
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -103,7 +103,7 @@ def hostile_images() -> dict[str, bytes]:
             48, 48, png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(200_000_000), 9)), rows=48
         ),
         "Exif that points at itself": encode_image(
-            noise_image(48), "GOOD_JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0"
+            noise_image(48), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0"
         ),
         "half a PNG": GOOD_PNG[: len(GOOD_PNG) // 2],
         "half a JPEG": GOOD_JPEG[: len(GOOD_JPEG) // 2],
@@ -227,8 +227,8 @@ def make_avi(width: int, height: int, jpegs: list[bytes]) -> bytes:
 def hostile_videos(port: int) -> dict[str, bytes]:
     """Of a name that ends in .avi, whatever they are; beside each lies `other.mp4`, which none may lead to."""
     small, large = (
-        encode_image(noise_image(64), "GOOD_JPEG"),
-        encode_image(Image.new("L", (12_000, 12_000)), "GOOD_JPEG"),
+        encode_image(noise_image(64), "JPEG"),
+        encode_image(Image.new("L", (12_000, 12_000)), "JPEG"),
     )
     film = make_avi(64, 64, [small] * 5)
     playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{}\n#EXT-X-ENDLIST\n"
@@ -306,7 +306,7 @@ def hostile_label_files() -> dict[str, Files]:
         "boxes that are no numbers": {
             "label/label.lst": b"a.jpg 0 nan inf 1e400 -7 30.1 3\nb.jpg 0 1 1 40 40 30.1 3\n",
             "image/origin/a.jpg": GOOD_JPEG,
-            "image/origin/b.jpg": encode_image(noise_image(200), "GOOD_JPEG"),
+            "image/origin/b.jpg": encode_image(noise_image(200), "JPEG"),
         },
         "a truth.csv of other files": {"a.png": GOOD_PNG, "truth.csv": b"file,emotion\n../../outside/kept.jpg,happy\n"},
     }
