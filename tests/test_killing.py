@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_processes import assert_none_is_running, wait_until
+from processes import assert_none_is_running, wait_until
 
 from fer.core import files
 from fer.core.files import atomic_write, atomic_write_folder, write_json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import fer, write_csv, write_pictures
+from commands import call_fer, write_fer2013_csv, write_images
 
 from fer.cli import add
 from fer.experiments.dvc_experiments import run_dvc
@@ -20,8 +20,8 @@ from fer.runtime.errors import InputError
 def test_a_name_that_yaml_takes_for_something_else_is_still_a_name(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    write_csv(project / name / "fer2013.csv")
-    assert fer(monkeypatch, "add", name, "--reader", "fer2013_csv") is None
+    write_fer2013_csv(project / name / "fer2013.csv")
+    assert call_fer(monkeypatch, "add", name, "--reader", "fer2013_csv") is None
     assert load_params().sources[-1] == name
     assert load_params().ingest.readers == {name: "fer2013_csv"}
 
@@ -36,9 +36,9 @@ def test_whatever_stops_dvc_the_files_are_where_they_were(
         raise error
 
     monkeypatch.setattr(add, "dvc", stop)
-    path = write_csv(tmp_path / "mine/deep/fer2013.csv")
+    path = write_fer2013_csv(tmp_path / "mine/deep/fer2013.csv")
     before, text = path.read_bytes(), Path("params.yaml").read_bytes()
-    assert isinstance(fer(monkeypatch, "add", str(tmp_path / "mine"), *(["--move"] if move else [])), str)
+    assert isinstance(call_fer(monkeypatch, "add", str(tmp_path / "mine"), *(["--move"] if move else [])), str)
     assert path.read_bytes() == before
     assert Path("params.yaml").read_bytes() == text
     assert list(Path("data/raw").iterdir()) == []
@@ -54,9 +54,9 @@ def test_what_is_moved_arrives_whole_on_any_disk(
 
     if not can_link:
         monkeypatch.setattr("os.link", refuse)
-    path = write_csv(tmp_path / "mine/fer2013.csv")
+    path = write_fer2013_csv(tmp_path / "mine/fer2013.csv")
     content, moved = path.read_bytes(), path if is_file else path.parent
-    assert fer(monkeypatch, "add", str(moved), "--move", "--name", "there") is None
+    assert call_fer(monkeypatch, "add", str(moved), "--move", "--name", "there") is None
     assert Path("data/raw/there/fer2013.csv").read_bytes() == content
     assert not moved.exists()
 
@@ -66,24 +66,24 @@ def test_a_copy_that_breaks_off_is_cleared_away(project: Path, tmp_path: Path, m
         home.mkdir()
         raise OSError(28, "No space left on device", str(home))
 
-    write_csv(tmp_path / "mine/fer2013.csv")
+    write_fer2013_csv(tmp_path / "mine/fer2013.csv")
     monkeypatch.setattr(shutil, "copytree", half)
-    assert fer(monkeypatch, "add", str(tmp_path / "mine")) == "error: data/raw/mine: No space left on device"
+    assert call_fer(monkeypatch, "add", str(tmp_path / "mine")) == "error: data/raw/mine: No space left on device"
     assert list(Path("data/raw").iterdir()) == []
 
 
 @pytest.mark.parametrize("path", [".", "..", "data", "data/raw"])
 def test_the_project_is_not_copied_into_itself(project: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    write_pictures(project / "data/raw/one")
-    ended = fer(monkeypatch, "add", path, "--name", "mine", "--reader", "tree")
+    write_images(project / "data/raw/one")
+    ended = call_fer(monkeypatch, "add", path, "--name", "mine", "--reader", "tree")
     assert ended == f"error: {path}: holds the project itself; name a folder inside it, or one elsewhere"
 
 
 def test_a_source_that_is_versioned_but_not_here_keeps_its_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_csv(project / "x/fer2013.csv")
+    write_fer2013_csv(project / "x/fer2013.csv")
     Path("data/raw").mkdir(parents=True)
     Path("data/raw/x.dvc").write_text("other files")
-    ended = fer(monkeypatch, "add", "x")
+    ended = call_fer(monkeypatch, "add", "x")
     assert isinstance(ended, str)
     assert "data/raw/x.dvc is there already" in ended
     assert Path("data/raw/x.dvc").read_text() == "other files"
@@ -92,37 +92,37 @@ def test_a_source_that_is_versioned_but_not_here_keeps_its_name(project: Path, m
 def test_a_source_keeps_its_reader_and_can_be_put_first_later(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pictures(project / "data/raw/own/a")  # `photos` would read it, too
-    assert fer(monkeypatch, "add", "data/raw/own", "--reader", "tree") is None
+    write_images(project / "data/raw/own/a")  # `photos` would read it, too
+    assert call_fer(monkeypatch, "add", "data/raw/own", "--reader", "tree") is None
     capsys.readouterr()
     before = Path("params.yaml").read_bytes()
-    assert fer(monkeypatch, "add", "data/raw/own") is None
+    assert call_fer(monkeypatch, "add", "data/raw/own") is None
     said = capsys.readouterr().out
     assert "own: 3 faces, read as tree" in said
     assert "own was a source already" in said
     assert Path("params.yaml").read_bytes() == before
-    assert fer(monkeypatch, "add", "data/raw/own", "--first") is None
+    assert call_fer(monkeypatch, "add", "data/raw/own", "--first") is None
     assert load_params().sources[0] == "own"
-    assert fer(monkeypatch, "add", "data/raw/own", "--replace") is None
+    assert call_fer(monkeypatch, "add", "data/raw/own", "--replace") is None
     assert load_params().sources == ["own"]
     assert load_params().ingest.readers == {"own": "tree"}
 
 
 def test_drawn_faces_are_left_to_the_stage_that_draws_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_csv(project / "data/raw/sample_fer2013/fer2013.csv")
-    assert fer(monkeypatch, "add", "data/raw/sample_fer2013") is None
+    write_fer2013_csv(project / "data/raw/sample_fer2013/fer2013.csv")
+    assert call_fer(monkeypatch, "add", "data/raw/sample_fer2013") is None
     assert not Path("data/raw/sample_fer2013.dvc").exists()
 
 
 def test_a_file_may_lie_in_data_raw_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_csv(project / "data/raw/fer2013.csv")
-    assert fer(monkeypatch, "add", "data/raw/fer2013.csv") is None
+    write_fer2013_csv(project / "data/raw/fer2013.csv")
+    assert call_fer(monkeypatch, "add", "data/raw/fer2013.csv") is None
     assert Path("data/raw/fer2013/fer2013.csv").is_file()
 
 
 def test_a_message_names_the_path_that_the_user_gave(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "words.txt").touch()
-    ended = fer(monkeypatch, "add", "words.txt")
+    ended = call_fer(monkeypatch, "add", "words.txt")
     assert isinstance(ended, str)
     assert ended.startswith("error: words.txt: holds words.txt, but no faces in a known layout")
 
@@ -134,9 +134,9 @@ def test_it_says_what_will_be_excluded_what_stops_the_run_and_what_disk_it_takes
     content["emotions"].remove("neutral")
     content["ingest"]["max_dropped"] = 0.1
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    path = write_csv(project / "x/fer2013.csv")
+    path = write_fer2013_csv(project / "x/fer2013.csv")
     path.write_text(path.read_text() + "0,1 2 3,Training\n" * 3)
-    assert fer(monkeypatch, "add", "x") is None
+    assert call_fer(monkeypatch, "add", "x") is None
     said = capsys.readouterr().out
     assert "warning: 20.0% can't be used" in said  # 3 of 12 + 3
     assert "note: neutral is not in `emotions`" in said
@@ -155,7 +155,7 @@ def test_what_is_added_outlives_the_deletion_of_older_versions(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     shutil.copy(Path(__file__).parents[2] / ".gitignore", ".gitignore")
-    write_csv(Path("data/raw/mine/fer2013.csv"))
+    write_fer2013_csv(Path("data/raw/mine/fer2013.csv"))
     dvc = [sys.executable, "-m", "dvc"]
     for command in (
         ["git", "init", "-q"],

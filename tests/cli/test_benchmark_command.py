@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import fer
+from commands import call_fer
 from PIL import Image
 from torch import nn
 
@@ -48,7 +48,7 @@ def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_arms_are_measured_in_a_table_and_a_picture(
     measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fer(monkeypatch, "benchmark", "ssl", "no_pool", "true_labels", "softmatch", *ARGUMENTS) is None
+    assert call_fer(monkeypatch, "benchmark", "ssl", "no_pool", "true_labels", "softmatch", *ARGUMENTS) is None
     table = pd.read_csv(measured / "gains.csv")
     assert list(table["arm"]) == ["teacher", "no_pool", "true_labels", "softmatch"] * 2
     assert set(table["seeds"]) == {2}
@@ -68,9 +68,9 @@ def test_a_second_run_trains_only_what_is_new(
     measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     once = ("--steps", "4", "--seeds", "0", "--budgets", "2")
-    assert fer(monkeypatch, "benchmark", "ssl", "no_pool", *once) is None
+    assert call_fer(monkeypatch, "benchmark", "ssl", "no_pool", *once) is None
     capsys.readouterr()
-    assert fer(monkeypatch, "benchmark", "ssl", "no_pool", "fixed_95", *once) is None
+    assert call_fer(monkeypatch, "benchmark", "ssl", "no_pool", "fixed_95", *once) is None
     trained = [line for line in capsys.readouterr().out.splitlines() if "best epoch" in line]
     assert len(trained) == 1
     assert "fixed_95" in trained[0]
@@ -94,7 +94,7 @@ def test_arguments_that_can_not_be_are_told(
     arguments: tuple[str, ...],
     said: str,
 ) -> None:
-    end = fer(monkeypatch, "benchmark", "ssl", *arguments)
+    end = call_fer(monkeypatch, "benchmark", "ssl", *arguments)
     assert end is not None
     assert said in f"{end} {capsys.readouterr().err}"
     assert not measured.exists()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from commands import fer
+from commands import call_fer
 from PIL import Image
 from torch import nn
 
@@ -44,7 +44,7 @@ def compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_networks_are_compared_in_a_table_and_a_picture(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["se", "cnn", "cnn_se", "shallow"]
-    assert fer(monkeypatch, "compare", *names, *ARGUMENTS) is None
+    assert call_fer(monkeypatch, "compare", *names, *ARGUMENTS) is None
     table = pd.read_csv(compared / "comparison.csv")
     assert set(table["network"]) == {*names, "vote of all", "vote of the best three"}
     assert list(table["valid_accuracy"]) == sorted(table["valid_accuracy"], reverse=True)
@@ -63,18 +63,18 @@ def test_networks_are_compared_in_a_table_and_a_picture(compared: Path, monkeypa
 def test_a_network_that_fails_is_told_and_the_others_are_compared(
     compared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    end = fer(monkeypatch, "compare", "deeper", "se", *ARGUMENTS)
+    end = call_fer(monkeypatch, "compare", "deeper", "se", *ARGUMENTS)
     assert end == "error: deeper: could not be run, see above; the others were compared"
     assert "deeper: left out: deeper: no such weights" in capsys.readouterr().err
     assert list(pd.read_csv(compared / "comparison.csv")["network"]) == ["se"]
-    assert fer(monkeypatch, "compare", "deeper", *ARGUMENTS) is not None
+    assert call_fer(monkeypatch, "compare", "deeper", *ARGUMENTS) is not None
 
 
 def test_without_names_all_networks_of_params_are_compared(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = yaml.safe_load(Path("params.yaml").read_text())
     content |= {"networks": {"se": {}, "cnn": {"dropout": 0.3}}, "ensemble": ["se"]}
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    assert fer(monkeypatch, "compare", "--seeds", "0", "--steps", "4") is None
+    assert call_fer(monkeypatch, "compare", "--seeds", "0", "--steps", "4") is None
     assert {path.name for path in compared.iterdir() if path.is_dir()} == {"se", "cnn"}
 
 
@@ -89,7 +89,7 @@ def test_without_names_all_networks_of_params_are_compared(compared: Path, monke
 def test_what_can_not_be_compared_is_told_before_any_training(
     compared: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
 ) -> None:
-    assert said in str(fer(monkeypatch, "compare", *arguments))
+    assert said in str(call_fer(monkeypatch, "compare", *arguments))
     assert not compared.exists()
 
 
@@ -97,4 +97,4 @@ def test_what_can_not_be_compared_is_told_before_any_training(
 def test_numbers_out_of_range_are_refused(
     compared: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str]
 ) -> None:
-    assert fer(monkeypatch, "compare", *arguments) == 2
+    assert call_fer(monkeypatch, "compare", *arguments) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bundles import write_package
-from commands import fer
+from commands import call_fer
 
 PROJECT = Path(__file__).parents[2]
 
@@ -53,11 +53,11 @@ def test_it_serves_the_page_until_it_is_interrupted(package: Path) -> None:
 def test_a_taken_port_is_told(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = fer(monkeypatch, "demo", "--model", str(package), "--port", str(port))
+        said = call_fer(monkeypatch, "demo", "--model", str(package), "--port", str(port))
     assert said == f"error: port {port} is taken; try --port {port + 1}"
 
 
 def test_what_is_no_port_or_no_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for port in ("80", "65536", "http"):
-        assert fer(monkeypatch, "demo", "--port", port) == 2
-    assert "no package there" in str(fer(monkeypatch, "demo", "--model", str(tmp_path)))
+        assert call_fer(monkeypatch, "demo", "--port", port) == 2
+    assert "no package there" in str(call_fer(monkeypatch, "demo", "--model", str(tmp_path)))

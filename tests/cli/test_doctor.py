@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import fer, write_csv
+from commands import call_fer, write_fer2013_csv
 
 from fer.cli import doctor
 
@@ -71,7 +71,7 @@ def test_sources_are_told_apart_by_what_is_missing_of_them(project: Path) -> Non
     content["sources"] = ["bare", "sample_photos", "pulled", "versioned"]
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     for source in ("bare", "versioned"):
-        write_csv(Path("data/raw", source, "fer2013.csv"))
+        write_fer2013_csv(Path("data/raw", source, "fer2013.csv"))
     for source in ("pulled", "versioned"):
         Path(f"data/raw/{source}.dvc").touch()
     told = list(doctor.run_check(doctor.check_sources))
@@ -116,7 +116,7 @@ def test_what_several_checks_find_is_told_once(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("params.yaml").write_text("seed: none\n")
-    assert fer(monkeypatch, "doctor") == 1
+    assert call_fer(monkeypatch, "doctor") == 1
     assert capsys.readouterr().out.count("seed is 'none'") == 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import write_package
-from commands import fer, write_pictures
+from commands import call_fer, write_images
 from PIL import Image
 
 from fer.reporting.explanation.heatmaps import PAGE_WIDTH
@@ -20,13 +20,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which the command runs, with a package and three pictures in it."""
     monkeypatch.chdir(tmp_path)
     write_package(tmp_path / "data" / "package")
-    return write_pictures(tmp_path / "faces")
+    return write_images(tmp_path / "faces")
 
 
 def test_each_picture_is_explained(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fer(monkeypatch, "explain", "faces/2.png", "faces/0.png", "--out", "seen") is None
+    assert call_fer(monkeypatch, "explain", "faces/2.png", "faces/0.png", "--out", "seen") is None
     assert capsys.readouterr().out.splitlines() == [
         "seen/0001.explained.png: faces/2.png",
         "seen/0002.explained.png: faces/0.png",
@@ -42,7 +42,7 @@ def test_what_can_not_be_explained_is_told(
 ) -> None:
     (folder / "1.png").write_bytes(b"no picture")
     Image.new("RGB", (300, 200)).save(folder / "3.png")
-    assert fer(monkeypatch, "explain", "faces", "nowhere.jpg", "--out", "faces") == 1
+    assert call_fer(monkeypatch, "explain", "faces", "nowhere.jpg", "--out", "faces") == 1
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 2
     assert "faces/1.png: not a picture" in said.err
@@ -52,12 +52,12 @@ def test_what_can_not_be_explained_is_told(
 
 
 def test_a_picture_without_a_face_is_no_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fer(monkeypatch, "explain", "faces/0.png", "--faces", "detect", "--out", "seen") is None
+    assert call_fer(monkeypatch, "explain", "faces/0.png", "--faces", "detect", "--out", "seen") is None
 
 
 def test_out_is_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fer(monkeypatch, "explain", "faces", "--out", "faces/0.png") == 2
-    assert fer(monkeypatch, "explain", "faces") == 2
+    assert call_fer(monkeypatch, "explain", "faces", "--out", "faces/0.png") == 2
+    assert call_fer(monkeypatch, "explain", "faces") == 2
 
 
 def test_what_the_page_shows_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_what_the_page_shows_works(folder: Path, monkeypatch: pytest.MonkeyPatch
     commands = [line.partition(" #")[0] for line in re.findall("^    fer (.*)", PAGE.read_text(), re.M)]
     assert len(commands) == 2
     for command in commands:
-        assert fer(monkeypatch, *shlex.split(command)) is None
+        assert call_fer(monkeypatch, *shlex.split(command)) is None
     assert len(list(Path("explained").iterdir())) == 4
     (program,) = re.findall("```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     names = {"picture": np.zeros((64, 64, 3), dtype=np.uint8)}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import write_package
-from commands import fer
+from commands import call_fer
 
 from fer.serving.package import bundle
 
@@ -24,7 +24,7 @@ def test_a_package_is_exported_as_docs_export_md_says(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert fer(monkeypatch, "export") is None
+    assert call_fer(monkeypatch, "export") is None
     told = capsys.readouterr().out
     assert re.match(r"model\.onnx: \d+\.\d MB, opset 18; ONNX Runtime's logits are torch's within \d\.\de-\d\d\n", told)
     assert "faces: uint8 (n, 16, 16) -> probabilities: angry, happy" in told
@@ -40,4 +40,4 @@ def test_a_package_is_exported_as_docs_export_md_says(
 
 def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "data/package: no package there" in str(fer(monkeypatch, "export"))
+    assert "data/package: no package there" in str(call_fer(monkeypatch, "export"))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bundles import write_package
-from commands import fer, write_csv, write_pictures
+from commands import call_fer, write_fer2013_csv, write_images
 from PIL import Image
 
 from fer.data.synthetic.portraits import draw_portrait
@@ -31,13 +31,13 @@ def home(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     photograph = Image.new("RGB", (400, 300), (130, 130, 130))
     photograph.paste(picture, (100, 50))
     for emotion in ("Angry", "joy", "neutral"):
-        write_pictures(home / "faces/labelled" / emotion)
+        write_images(home / "faces/labelled" / emotion)
     for folder in ("faces/unlabelled", "portraits"):
-        write_pictures(home / folder)
+        write_images(home / folder)
     for folder in ("Downloads", "Pictures/party", "Videos"):
         (home / folder).mkdir(parents=True)
     with tarfile.open(home / "Downloads/fer2013.tar.gz", "w:gz") as archive:
-        archive.add(write_csv(tmp_path / "fer2013.csv"), "fer2013/fer2013.csv")
+        archive.add(write_fer2013_csv(tmp_path / "fer2013.csv"), "fer2013/fer2013.csv")
     for path in (home / "Pictures/party/1.jpg", home / "portraits/large.png", project / "selfie.jpg"):
         photograph.save(path)
     for path in (home / "Videos/talk.mp4", project / "party.mp4"):
@@ -58,7 +58,7 @@ def test_what_own_data_says_works(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in commands(OWN_DATA, "add"):
-        assert fer(monkeypatch, *command) is None
+        assert call_fer(monkeypatch, *command) is None
     read = dict(re.findall(r"^(\w+): [\d,]+ faces, read as (\w+)$", capsys.readouterr().out, re.MULTILINE))
     assert read == {
         "fer2013": "fer2013_csv",
@@ -70,8 +70,8 @@ def test_what_own_data_says_works(
     }
     assert load_params().sources == list(read)
     asked, done = commands(OWN_DATA, "remove")
-    assert "would delete data/raw/pool" in str(fer(monkeypatch, *asked))
-    assert fer(monkeypatch, *done) is None
+    assert "would delete data/raw/pool" in str(call_fer(monkeypatch, *asked))
+    assert call_fer(monkeypatch, *done) is None
     assert load_params().sources == [name for name in read if name != "pool"]
 
 
@@ -92,7 +92,7 @@ def test_what_the_readme_says_of_photographs_works(
         shown = commands(README, name)
         assert len(shown) == count
         for command in shown:
-            assert fer(monkeypatch, *command) is None, capsys.readouterr().err
+            assert call_fer(monkeypatch, *command) is None, capsys.readouterr().err
     assert len(pd.read_csv("found.csv").query("status == 'ok'")) == 2
     for made in ("copies/party.annotated.mp4", "explained/0001.explained.png", "model.onnx"):
         assert Path(made).stat().st_size > 1000

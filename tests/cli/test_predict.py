@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from bundles import write_package
-from commands import fer, write_pictures
+from commands import call_fer, write_images
 from PIL import Image
 
 from fer.data.media import video
@@ -37,7 +37,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which the command runs, with three pictures in it."""
     monkeypatch.chdir(tmp_path)
-    return write_pictures(tmp_path / "faces")
+    return write_images(tmp_path / "faces")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -48,7 +48,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_folder_becomes_a_csv(
     folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fer(monkeypatch, "predict", "faces", "--model", str(package), "-o", "new/a.csv") is None
+    assert call_fer(monkeypatch, "predict", "faces", "--model", str(package), "-o", "new/a.csv") is None
     found = rows(Path("new/a.csv"))
     assert [row["source"] for row in found] == ["faces/0.png", "faces/1.png", "faces/2.png"]
     assert all(row["accepted"] == str(row["label"] == "angry") for row in found)
@@ -61,7 +61,7 @@ def test_what_can_not_be_read_has_a_row_and_the_code_1(
 ) -> None:
     (folder / "1.png").write_bytes(b"")
     arguments = ["faces", "nowhere.jpg", "faces/0.png", "--model", str(package), "-o", "a.jsonl"]
-    assert fer(monkeypatch, "predict", *arguments) == 1
+    assert call_fer(monkeypatch, "predict", *arguments) == 1
     found = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
     assert [row["status"] for row in found] == ["ok", "unreadable", "ok", "missing", "ok"]
     said = capsys.readouterr().err
@@ -73,7 +73,7 @@ def test_a_list_comes_by_standard_input(
     folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"faces/2.png\r\n\nfaces\nfaces/[01].png\n")))
-    assert fer(monkeypatch, "predict", "-", "--model", str(package)) is None
+    assert call_fer(monkeypatch, "predict", "-", "--model", str(package)) is None
     found = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert [row["source"] for row in found] == [f"faces/{number}.png" for number in (2, 0, 1, 2, 0, 1)]
 
@@ -82,7 +82,7 @@ def test_a_carriage_return_in_a_name_begins_no_row(
     folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "0.png").rename(folder / "a\rb.png")
-    assert fer(monkeypatch, "predict", "faces", "--model", str(package), "-o", "a.csv") is None
+    assert call_fer(monkeypatch, "predict", "faces", "--model", str(package), "-o", "a.csv") is None
     assert [row["source"] for row in rows(Path("a.csv"))] == ["faces/1.png", "faces/2.png", r"faces/a\rb.png"]
 
 
@@ -107,13 +107,13 @@ def test_what_is_closed_is_told_where_it_is_needed(
 
 def test_a_name_is_no_formula(folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "0.png").rename("=1+1.png")
-    assert fer(monkeypatch, "predict", "=1+1.png", "--model", str(package), "-o", "a.csv") is None
+    assert call_fer(monkeypatch, "predict", "=1+1.png", "--model", str(package), "-o", "a.csv") is None
     assert [row["source"] for row in rows(Path("a.csv"))] == ["'=1+1.png"]
 
 
 def test_copies_are_annotated_below_their_folder(folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["faces", "faces/0.png", "--model", str(package), "-o", "a.csv", "--annotate", "copies"]
-    assert fer(monkeypatch, "predict", *arguments) is None
+    assert call_fer(monkeypatch, "predict", *arguments) is None
     names = [path.name for path in sorted(Path("copies").iterdir())]
     assert names == [f"{name}.annotated.jpg" for name in ("0-2", "0", "1", "2")]
     with Image.open("copies/0.annotated.jpg") as copy:
@@ -144,7 +144,7 @@ def test_a_wrong_command_has_the_code_2_and_touches_nothing(
 ) -> None:
     Path("there.csv").mkdir()
     before = sorted(Path().rglob("*"))
-    assert fer(monkeypatch, "predict", *arguments, "--model", str(package)) == 2
+    assert call_fer(monkeypatch, "predict", *arguments, "--model", str(package)) == 2
     assert told in capsys.readouterr().err
     assert sorted(Path().rglob("*")) == before
 
@@ -160,7 +160,7 @@ def test_a_wrong_command_has_the_code_2_and_touches_nothing(
 def test_what_can_not_be_done_is_one_line(
     folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
 ) -> None:
-    said = fer(monkeypatch, "predict", "faces", "--model", str(package), *arguments)
+    said = call_fer(monkeypatch, "predict", "faces", "--model", str(package), *arguments)
     assert isinstance(said, str)
     assert (told in said, said.count("\n")) == (True, 0)
 
@@ -168,7 +168,7 @@ def test_what_can_not_be_done_is_one_line(
 def test_help_and_page_explain_every_status_and_column(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fer(monkeypatch, "predict", "--help") == 0
+    assert call_fer(monkeypatch, "predict", "--help") == 0
     said, page = capsys.readouterr().out, PAGE.read_text()
     for status, meaning in STATUS_MEANINGS.items():
         assert f"  {status} " in said
@@ -197,7 +197,9 @@ def test_what_the_page_shows_works(folder: Path, package: Path, monkeypatch: pyt
         with monkeypatch.context() as patch:
             if "predict 0" in command:
                 patch.setattr(video.cv2, "VideoCapture", lambda number: Camera())
-            assert fer(monkeypatch, *shlex.split(command.split("| fer" if "|" in command else "fer", 1)[1])) is None
+            assert (
+                call_fer(monkeypatch, *shlex.split(command.split("| fer" if "|" in command else "fer", 1)[1])) is None
+            )
     assert len(rows(Path("found.csv"))) == 6
     picture = np.zeros((64, 64, 3), np.uint8)
     names = {"picture": picture, "pictures": lambda: iter([picture])}
@@ -266,7 +268,7 @@ def test_a_camera_is_looked_through_until_ctrl_c(
 ) -> None:
     monkeypatch.setattr(video.cv2, "VideoCapture", lambda number: camera)
     before = video.signal.getsignal(video.signal.SIGINT)
-    assert fer(monkeypatch, "predict", "0", "--model", str(package), "-o", "a.csv") == code
+    assert call_fer(monkeypatch, "predict", "0", "--model", str(package), "-o", "a.csv") == code
     found = rows(Path("a.csv"))
     assert [(row["source"], row["status"]) for row in found] == [("0", status) for status in statuses]
     times = [float(row["time_s"]) for row in found if row["time_s"]]

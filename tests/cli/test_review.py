@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from commands import fer
+from commands import call_fer
 from PIL import Image
 
 from fer.core.files import write_csv
@@ -61,7 +61,7 @@ def finished(project: Path) -> Path:
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, *more: str) -> str | int | None:
-    return fer(monkeypatch, "review", "--faces", str(ASKED), *more)
+    return call_fer(monkeypatch, "review", "--faces", str(ASKED), *more)
 
 
 def shown() -> list[dict[str, Any]]:
@@ -148,7 +148,7 @@ def test_a_filled_in_sheet_becomes_reviews_and_its_faces_are_not_asked_about_aga
     rows.loc[:3, "correction"] = ["Fear", "unusable", "sad", "sad"]
     rows.to_csv(SHEET / "faces.csv", sep=";", index=False, encoding="utf-8-sig", lineterminator="\r\n")
     assert "4 corrections that were not read" in str(ask(monkeypatch))
-    assert fer(monkeypatch, "review", "--read", str(SHEET / "faces.csv")) is None
+    assert call_fer(monkeypatch, "review", "--read", str(SHEET / "faces.csv")) is None
     assert f"4 answers, {2 * ASKED - 4} faces without one" in capsys.readouterr().out
     first = [face["id"] for face in shown()[0]["faces"]][:4]
     assert read_reviews(REVIEWS) == dict(
@@ -163,11 +163,11 @@ def test_a_later_file_replaces_an_answer_and_a_wrong_one_leaves_all_as_it_was(
 ) -> None:
     for name, rows in {"1": "s,9.png,sad\ns,8.png,sad", "2": "s,9.png,fear", "3": "s,gone.png,fear"}.items():
         Path(f"{name}.csv").write_text(f"source,id,correction\n{rows}\n")
-    assert fer(monkeypatch, "review", "--read", "1.csv", "2.csv") is None
+    assert call_fer(monkeypatch, "review", "--read", "1.csv", "2.csv") is None
     assert "1 replace an earlier answer, such as: s/9.png is fear, no longer sad" in capsys.readouterr().out
     before = REVIEWS.read_bytes()
     assert "3.csv, row 2: s/gone.png is no face of the table" in str(
-        fer(monkeypatch, "review", "--read", "1.csv", "3.csv")
+        call_fer(monkeypatch, "review", "--read", "1.csv", "3.csv")
     )
     assert REVIEWS.read_bytes() == before
     assert read_reviews(REVIEWS) == {("s", "8.png"): "sad", ("s", "9.png"): "fear"}
@@ -177,7 +177,7 @@ def test_a_correction_of_a_face_that_has_a_label_is_told(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("1.csv").write_text(f"source,id,correction\ns,{N - 1}.png,sad\n")
-    fer(monkeypatch, "review", "--read", "1.csv")
+    call_fer(monkeypatch, "review", "--read", "1.csv")
     assert "are not unlabelled, or excluded: they change nothing" in capsys.readouterr().out
 
 
@@ -185,7 +185,7 @@ def test_another_round_a_missing_file_and_no_question_left_are_told(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "--round 2: pseudo-labels are for the rounds 1" in str(ask(monkeypatch, "--round", "2"))
-    assert "none.csv" in str(fer(monkeypatch, "review", "--read", "none.csv"))
+    assert "none.csv" in str(call_fer(monkeypatch, "review", "--read", "none.csv"))
     table = pd.read_csv("data/unified/table.csv", dtype=str, keep_default_na=False)
     write_reviews(REVIEWS, {("s", id): "sad" for id in table["id"][:POOL]})
     assert "no unlabelled face that was not reviewed yet" in str(ask(monkeypatch))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import fer
+from commands import call_fer
 
 from fer.cli import rounds
 from fer.cli.paths import ROUND_FOLDERS
@@ -71,7 +71,7 @@ def repro(project: Path, monkeypatch: pytest.MonkeyPatch) -> Repro:
 def test_a_number_is_written_and_nothing_runs(
     repro: Repro, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
-    assert fer(monkeypatch, "rounds", str(count)) is None
+    assert call_fer(monkeypatch, "rounds", str(count)) is None
     assert now() == sequential_rounds(count)
     assert len(load_params().rounds.retrain) == count
     assert repro.ran == []
@@ -82,7 +82,7 @@ def test_what_was_made_of_later_rounds_goes_and_the_rest_stays(project: Path, mo
     for folder in ROUND_FOLDERS:
         for name in ("0", "1", "2", "10", "mine"):
             (folder / name / "improved_se").mkdir(parents=True)
-    assert fer(monkeypatch, "rounds", "1") is None
+    assert call_fer(monkeypatch, "rounds", "1") is None
     for folder in ROUND_FOLDERS:
         assert {path.name for path in folder.iterdir()} == {"0", "1", "mine"}
 
@@ -90,7 +90,7 @@ def test_what_was_made_of_later_rounds_goes_and_the_rest_stays(project: Path, mo
 def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(
     repro: Repro, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fer(monkeypatch, "rounds", "5", "--until-best") is None
+    assert call_fer(monkeypatch, "rounds", "5", "--until-best") is None
     assert repro.ran == [(1, ("evaluate",)), (2, ("evaluate",)), (3, ("evaluate",)), (2, ())]
     assert now() == sequential_rounds(2)
     lines = capsys.readouterr().out.splitlines()
@@ -110,7 +110,7 @@ def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(
 def test_it_goes_no_further_than_it_may(
     repro: Repro, monkeypatch: pytest.MonkeyPatch, arguments: list[str], kept: int, tried: int
 ) -> None:
-    assert fer(monkeypatch, "rounds", *arguments) is None
+    assert call_fer(monkeypatch, "rounds", *arguments) is None
     assert now() == sequential_rounds(kept)
     assert max(count for count, _ in repro.ran) == tried
     assert repro.ran[-1] == (kept, ())
@@ -118,7 +118,7 @@ def test_it_goes_no_further_than_it_may(
 
 def test_where_pseudo_labels_only_hurt_no_round_is_left(repro: Repro, monkeypatch: pytest.MonkeyPatch) -> None:
     repro.accuracies = (0.5, 0.5)
-    assert fer(monkeypatch, "rounds", "5", "--until-best") is None
+    assert call_fer(monkeypatch, "rounds", "5", "--until-best") is None
     assert repro.ran == [(1, ("evaluate",)), (0, ())]
     assert now() == sequential_rounds(0)
 
@@ -134,13 +134,13 @@ def test_cut_short_it_tells_the_state_of_params_and_goes_on_later(
     repro: Repro, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: str
 ) -> None:
     repro.fails_at = {2: error}
-    assert fer(monkeypatch, "rounds", "5", "--until-best") == (
+    assert call_fer(monkeypatch, "rounds", "5", "--until-best") == (
         f"error: {told}; params.yaml now has 2 rounds after round 0 (it had 1); "
         "the same command goes on from DVC's cache"
     )
     assert now() == sequential_rounds(2)
     repro.fails_at = {}
-    assert fer(monkeypatch, "rounds", "5", "--until-best") is None
+    assert call_fer(monkeypatch, "rounds", "5", "--until-best") is None
     assert now() == sequential_rounds(2)
 
 
@@ -157,7 +157,7 @@ def test_arguments_that_make_no_sense_change_nothing(
     repro: Repro, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     before = Path("params.yaml").read_bytes()
-    assert str(fer(monkeypatch, "rounds", *arguments)).startswith(f"error: {message}")
+    assert str(call_fer(monkeypatch, "rounds", *arguments)).startswith(f"error: {message}")
     assert Path("params.yaml").read_bytes() == before
 
 
@@ -165,10 +165,10 @@ def test_arguments_that_make_no_sense_change_nothing(
 def test_a_packaged_round_that_would_vanish_is_told(
     repro: Repro, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    assert fer(monkeypatch, "rounds", "2") is None
+    assert call_fer(monkeypatch, "rounds", "2") is None
     text = Path("params.yaml").read_text().replace("round: best ", "round: 2 ")
     Path("params.yaml").write_text(text)
-    told = str(fer(monkeypatch, "rounds", *arguments))
+    told = str(call_fer(monkeypatch, "rounds", *arguments))
     assert "package.round is 2 in params.yaml" in told
     assert Path("params.yaml").read_text() == text
     assert repro.ran == []
@@ -176,13 +176,13 @@ def test_a_packaged_round_that_would_vanish_is_told(
 
 def test_a_summary_of_another_run_is_not_believed(repro: Repro, monkeypatch: pytest.MonkeyPatch) -> None:
     repro.accuracies = (0.5,)
-    told = str(fer(monkeypatch, "rounds", "5", "--until-best"))
+    told = str(call_fer(monkeypatch, "rounds", "5", "--until-best"))
     assert told.startswith("error: metrics/summary.json: round 1 has no valid_accuracy")
 
 
 def test_outside_of_a_project_of_dvcs_nothing_is_changed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Path("params.yaml").read_bytes()
-    told = str(fer(monkeypatch, "rounds", "5", "--until-best"))
+    told = str(call_fer(monkeypatch, "rounds", "5", "--until-best"))
     assert told.startswith("error: `dvc root` failed: you are not inside of a DVC repository")
     assert Path("params.yaml").read_bytes() == before
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from commands import fer
+from commands import call_fer
 
 from fer.cli import search
 
@@ -72,21 +72,23 @@ def queue(project: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
 def test_what_is_queued_is_not_queued_again(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fer(monkeypatch, "search", "train.batch=8,16") is None
-    assert fer(monkeypatch, "search", "train.batch=16,8,64", "train.patience=null") is None
+    assert call_fer(monkeypatch, "search", "train.batch=8,16") is None
+    assert call_fer(monkeypatch, "search", "train.batch=16,8,64", "train.patience=null") is None
     assert [changes[0] for changes in queue.queued] == ["++train.batch=8", "++train.batch=16", "++train.batch=64"]
     assert "queued 1; 2 were queued or finished before" in capsys.readouterr().out
 
 
 def test_with_rounds_it_is_another_experiment(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fer(monkeypatch, "search", "train.batch=8,16") is None
-    assert fer(monkeypatch, "search", "train.batch=8,16", "--rounds") is None
+    assert call_fer(monkeypatch, "search", "train.batch=8,16") is None
+    assert call_fer(monkeypatch, "search", "train.batch=8,16", "--rounds") is None
     assert queue.queued[2:] == [["++train.batch=8"], ["++train.batch=16"]]
 
 
 def test_a_longer_random_search_adds_to_the_shorter_one(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     for count in ("2", "3"):
-        assert fer(monkeypatch, "search", "train.dropout=0.1..0.5", "train.batch=8..256", "--random", count) is None
+        assert (
+            call_fer(monkeypatch, "search", "train.dropout=0.1..0.5", "train.batch=8..256", "--random", count) is None
+        )
     assert len(queue.queued) == 3
 
 
@@ -107,28 +109,28 @@ def test_a_longer_random_search_adds_to_the_shorter_one(queue: Queue, monkeypatc
 def test_nothing_is_queued_where_anything_is_wrong(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    assert str(fer(monkeypatch, "search", *arguments)).startswith(f"error: {message}")
+    assert str(call_fer(monkeypatch, "search", *arguments)).startswith(f"error: {message}")
     assert queue.queued == []
 
 
 def test_a_value_that_dvc_does_not_take_over_is_noticed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     queue.ignored = "batch"
     queue.current["train"]["batch"] = 8
-    told = str(fer(monkeypatch, "search", "train.batch=8,16"))
+    told = str(call_fer(monkeypatch, "search", "train.batch=8,16"))
     assert told.startswith("error: DVC queued other values than train.batch=16")
 
 
 def test_before_a_run_has_finished_there_is_nothing_to_write(
     queue: Queue, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fer(monkeypatch, "search", "train.batch=8,16") is None
-    assert fer(monkeypatch, "search") is None
+    assert call_fer(monkeypatch, "search", "train.batch=8,16") is None
+    assert call_fer(monkeypatch, "search") is None
     assert "2 waiting; nothing to compare yet" in capsys.readouterr().out
     assert not Path("data/search").exists()
 
 
 def test_without_git_it_is_dvc_that_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert str(fer(monkeypatch, "search")).startswith("error: `dvc exp show --json` failed: ")
+    assert str(call_fer(monkeypatch, "search")).startswith("error: `dvc exp show --json` failed: ")
 
 
 def test_dvc_queues_and_shows_what_it_is_asked_for(
@@ -160,7 +162,7 @@ def test_dvc_queues_and_shows_what_it_is_asked_for(
         subprocess.run(step, check=True, capture_output=True)
 
     asked = ("search", "train.batch=8,16", "train.patience=null", "train.optimizer.lr=1e-5")
-    assert fer(monkeypatch, *asked) is None
+    assert call_fer(monkeypatch, *asked) is None
     at_16 = (
         "train.batch=16",
         "train.optimizer.lr=1e-5",
@@ -171,10 +173,10 @@ def test_dvc_queues_and_shows_what_it_is_asked_for(
     changes = [part for change in at_16 for part in ("-S", change)]
     subprocess.run([*dvc, "exp", "run", *changes], check=True, capture_output=True)
     subprocess.run(["git", "checkout", "-q", "--", "."], check=True)
-    assert fer(monkeypatch, *asked) is None
+    assert call_fer(monkeypatch, *asked) is None
     assert "queued 0; 2 were queued or finished before" in capsys.readouterr().out
 
-    assert fer(monkeypatch, "search") is None
+    assert call_fer(monkeypatch, "search") is None
     table = pd.read_csv("data/search/search.csv")
     assert list(table["valid_accuracy"]) == [0.16]
     assert list(table["train.batch"]) == [16]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import fer, write_csv
+from commands import call_fer, write_fer2013_csv
 from PIL import Image
 
 from fer.cli import add, doctor
@@ -22,8 +22,8 @@ def test_a_csv_is_described_copied_versioned_and_listed(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = Path("params.yaml").read_text()
-    path = write_csv(tmp_path / "download/fer2013.csv", 30)
-    assert fer(monkeypatch, "add", str(path)) is None
+    path = write_fer2013_csv(tmp_path / "download/fer2013.csv", 30)
+    assert call_fer(monkeypatch, "add", str(path)) is None
     said = capsys.readouterr().out
     assert "fer2013: 30 faces, read as fer2013_csv" in said
     assert "for research" in said
@@ -44,8 +44,8 @@ def test_an_archive_stays_an_archive_and_can_replace_all_sources(
 ) -> None:
     path = tmp_path / "fer 2013.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        archive.add(write_csv(tmp_path / "fer2013.csv"), "fer2013/fer2013.csv")
-    assert fer(monkeypatch, "add", str(path), "--replace", "--move") is None
+        archive.add(write_fer2013_csv(tmp_path / "fer2013.csv"), "fer2013/fer2013.csv")
+    assert call_fer(monkeypatch, "add", str(path), "--replace", "--move") is None
     assert load_params().sources == ["fer_2013"]
     assert Path("data/raw/fer_2013/fer 2013.tar.gz").is_file()
     assert not path.exists()
@@ -58,7 +58,7 @@ def test_a_folder_is_added_first_with_the_reader_that_was_named(
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (500, 300), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"mine/{number}.png")
-    assert fer(monkeypatch, "add", str(tmp_path / "mine"), "--reader", "tree", "--first", "--name", "own") is None
+    assert call_fer(monkeypatch, "add", str(tmp_path / "mine"), "--reader", "tree", "--first", "--name", "own") is None
     chosen = load_params()
     assert chosen.sources[0] == "own"
     assert chosen.ingest.readers == {"own": "tree"}
@@ -68,9 +68,9 @@ def test_a_folder_is_added_first_with_the_reader_that_was_named(
 def test_files_that_lie_in_data_raw_stay_there(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_csv(project / "data/raw/here/fer2013.csv")
+    write_fer2013_csv(project / "data/raw/here/fer2013.csv")
     for _ in range(2):  # a second time changes nothing
-        assert fer(monkeypatch, "add", "data/raw/here") is None
+        assert call_fer(monkeypatch, "add", "data/raw/here") is None
         assert load_params().sources.count("here") == 1
     assert [entry.name for entry in Path("data/raw/here").iterdir()] == ["fer2013.csv"]
 
@@ -88,12 +88,12 @@ def test_files_that_lie_in_data_raw_stay_there(
 def test_what_can_t_be_added_is_told_and_nothing_is_changed(
     project: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
 ) -> None:
-    write_csv(project / "fer2013.csv")
+    write_fer2013_csv(project / "fer2013.csv")
     (project / "words").mkdir()
     (project / "words/a.txt").touch()
     (project / "data/raw/taken").mkdir(parents=True)
     before = Path("params.yaml").read_bytes()
-    ended = fer(monkeypatch, "add", *arguments)
+    ended = call_fer(monkeypatch, "add", *arguments)
     assert isinstance(ended, str)
     assert said in ended
     assert "\n" not in ended
@@ -111,9 +111,9 @@ def test_if_dvc_fails_everything_is_as_it_was(
         raise InputError("`dvc add` failed: no space")
 
     monkeypatch.setattr(add, "dvc", fail)
-    write_csv(tmp_path / "mine/fer2013.csv")
+    write_fer2013_csv(tmp_path / "mine/fer2013.csv")
     before = Path("params.yaml").read_bytes()
-    ended = fer(monkeypatch, "add", str(tmp_path / "mine"), *(["--move"] if move else []))
+    ended = call_fer(monkeypatch, "add", str(tmp_path / "mine"), *(["--move"] if move else []))
     assert ended == "error: `dvc add` failed: no space"
     assert Path("params.yaml").read_bytes() == before
     assert list(Path("data/raw").iterdir()) == []
@@ -121,15 +121,15 @@ def test_if_dvc_fails_everything_is_as_it_was(
 
 
 def test_a_source_is_removed_only_when_that_is_confirmed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_csv(project / "fer2013.csv")
+    write_fer2013_csv(project / "fer2013.csv")
     before = Path("params.yaml").read_text()
-    fer(monkeypatch, "add", "fer2013.csv", "--reader", "fer2013_csv")
+    call_fer(monkeypatch, "add", "fer2013.csv", "--reader", "fer2013_csv")
     Path("data/sources/fer2013").mkdir(parents=True)
-    ended = fer(monkeypatch, "remove", "fer2013")
+    ended = call_fer(monkeypatch, "remove", "fer2013")
     assert isinstance(ended, str)
     assert "would delete data/raw/fer2013, data/raw/fer2013.dvc, data/sources/fer2013" in ended
     assert Path("data/raw/fer2013").exists()
-    assert fer(monkeypatch, "remove", "fer2013", "--yes") is None
+    assert call_fer(monkeypatch, "remove", "fer2013", "--yes") is None
     assert Path("params.yaml").read_text().split() == before.split()  # a comment may stand further right
     assert list(Path("data/raw").iterdir()) == list(Path("data/sources").iterdir()) == []
 
@@ -137,11 +137,11 @@ def test_a_source_is_removed_only_when_that_is_confirmed(project: Path, monkeypa
 def test_only_a_source_can_be_removed_and_not_the_last(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "data/precious").mkdir(parents=True)
     for name in ("../precious", "..", "nobody"):
-        assert isinstance(fer(monkeypatch, "remove", name, "--yes"), str)
+        assert isinstance(call_fer(monkeypatch, "remove", name, "--yes"), str)
     assert (project / "data/precious").exists()
     content = yaml.safe_load(Path("params.yaml").read_text()) | {"sources": ["only"]}
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    ended = fer(monkeypatch, "remove", "only", "--yes")
+    ended = call_fer(monkeypatch, "remove", "only", "--yes")
     assert isinstance(ended, str)
     assert "only source" in ended
 
@@ -151,14 +151,14 @@ def test_the_doctor_tells_what_is_missing_and_ends_with_one(
 ) -> None:
     content = yaml.safe_load(Path("params.yaml").read_text()) | {"sources": ["lost", "here"]}
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    write_csv(project / "data/raw/here/fer2013.csv")
-    assert fer(monkeypatch, "doctor") == 1
+    write_fer2013_csv(project / "data/raw/here/fer2013.csv")
+    assert call_fer(monkeypatch, "doctor") == 1
     said = capsys.readouterr().out
     assert "problem  data/raw/lost: no such folder" in said
     assert "ok       here: read as fer2013_csv" in said
     assert "ok       torch " in said
     Path("params.yaml").write_text("seed: none\n")
-    assert fer(monkeypatch, "doctor") == 1
+    assert call_fer(monkeypatch, "doctor") == 1
     assert "problem  params.yaml: " in capsys.readouterr().out
 
 
@@ -195,7 +195,7 @@ def test_with_the_real_dvc_the_files_are_versioned_and_ignored_by_git(project: P
 
     run("git", "init", "-q")
     run(sys.executable, "-m", "dvc", "init", "-q")
-    write_csv(project / "fer2013.csv")
+    write_fer2013_csv(project / "fer2013.csv")
     done = run_fer("add", "fer2013.csv", "--name", "mine")
     assert (done.returncode, done.stderr) == (0, "")
     assert Path("data/raw/mine.dvc").is_file()
@@ -206,7 +206,7 @@ def test_with_the_real_dvc_the_files_are_versioned_and_ignored_by_git(project: P
 
 
 def test_help_lists_the_layouts(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    assert fer(monkeypatch, "add", "--help") == 0
+    assert call_fer(monkeypatch, "add", "--help") == 0
     said = capsys.readouterr().out
     assert "ferplus_csv" in said
     assert "fer2013new.csv beside" in said

@@ -14,7 +14,8 @@ from fer.core.files import write_csv
 from fer.core.labels import TABLE_COLUMNS
 from fer.experiments import comparison
 from fer.experiments.comparison import ComparisonData, TrainingJob
-from fer.params import Predict, load_params
+from fer.params import load_params
+from fer.params.sections import Predict
 from fer.runtime.errors import InputError
 from fer.training.params import Phase, Recipe, RecipeOverrides, Transfer
 

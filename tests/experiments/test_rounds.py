@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.experiments.rounds import best_round, format_rounds, replace_rounds, sequential_rounds, should_stop
-from fer.params import Rounds
+from fer.params.sections import Rounds
 
 PROJECT = Path(__file__).parents[2]
 STYLES = {

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from test_processes import assert_none_is_running, wait_until
+from processes import assert_none_is_running, wait_until
 from torch import nn
 
 from fer.core.labels import TABLE_COLUMNS

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import assert_none_is_running, wait_until
 
 from fer.runtime.errors import InputError
 from fer.runtime.parallel import MAX_PENDING_PER_WORKER, MIN_PARALLEL_ITEMS, ordered_map, worker_count
@@ -93,24 +94,3 @@ def test_no_process_outlives_one_that_is_killed(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     assert_none_is_running([int(file.stem) for file in tmp_path.glob("*.pid")])
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def assert_none_is_running(pids: list[int]) -> None:
-    """Fail if one of the processes has not ended soon."""
-    wait_until(lambda: not any(map(is_running, pids)))
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"

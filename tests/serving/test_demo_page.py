@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Page, chromium
+from browser import BrowserPage, open_chromium
 from PIL import Image
 from test_demo import PHOTOGRAPH, package
 
@@ -27,12 +27,15 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(photograph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, demo.DemoServer]]:
+def opened(photograph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrowserPage, demo.DemoServer]]:
     """A browser whose camera films the photograph, and a demo that is sure of everything."""
     film = photograph.with_suffix(".mjpeg")
     Image.open(photograph).save(film, "JPEG", quality=95)
     flags = (*CAMERA, f"--use-file-for-fake-video-capture={film}")
-    with chromium(tmp_path_factory.mktemp("browser"), *flags) as page, demo.DemoServer(Predictor(package())) as server:
+    with (
+        open_chromium(tmp_path_factory.mktemp("browser"), *flags) as page,
+        demo.DemoServer(Predictor(package())) as server,
+    ):
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -44,17 +47,17 @@ def opened(photograph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def page(opened: tuple[Page, demo.DemoServer]) -> Page:
+def page(opened: tuple[BrowserPage, demo.DemoServer]) -> BrowserPage:
     page, server = opened
     page.open(server.url)
     return page
 
 
-def told(page: Page) -> None:
+def told(page: BrowserPage) -> None:
     page.wait_until("document.querySelectorAll('.face').length === 1 && said.innerText === 'One face.'")
 
 
-def test_a_photograph_is_dropped_and_its_face_is_named(page: Page, photograph: Path) -> None:
+def test_a_photograph_is_dropped_and_its_face_is_named(page: BrowserPage, photograph: Path) -> None:
     page.drop("#stage", photograph)
     told(page)
     (wanted,) = Predictor(package()).predict_image(np.asarray(Image.open(io.BytesIO(PHOTOGRAPH))))
@@ -72,7 +75,7 @@ def test_a_photograph_is_dropped_and_its_face_is_named(page: Page, photograph: P
 
 
 def test_where_it_is_not_sure_it_says_so(
-    opened: tuple[Page, demo.DemoServer], photograph: Path, monkeypatch: pytest.MonkeyPatch
+    opened: tuple[BrowserPage, demo.DemoServer], photograph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, server = opened
     unsure = Predictor(package(0.9))
@@ -88,7 +91,7 @@ def test_where_it_is_not_sure_it_says_so(
     assert page.evaluate("document.querySelector('.likeliest em').style.left") == "90%"
 
 
-def test_what_speaks_for_an_emotion_is_shown_and_put_away(page: Page, photograph: Path) -> None:
+def test_what_speaks_for_an_emotion_is_shown_and_put_away(page: BrowserPage, photograph: Path) -> None:
     page.drop("#stage", photograph)
     told(page)
     page.click(".bar:nth-child(2)")
@@ -99,7 +102,7 @@ def test_what_speaks_for_an_emotion_is_shown_and_put_away(page: Page, photograph
     page.wait_until("document.querySelector('.map').hidden")
 
 
-def test_what_is_no_picture_is_refused_in_words(page: Page, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_refused_in_words(page: BrowserPage, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
     page.drop("#stage", tmp_path / "notes.png")
     page.wait_until("said.classList.contains('wrong')")
@@ -110,7 +113,7 @@ def test_what_is_no_picture_is_refused_in_words(page: Page, tmp_path: Path) -> N
     page.wait_until("said.innerText.includes('too large')")
 
 
-def test_a_picture_without_a_face_can_be_taken_for_one(page: Page, tmp_path: Path) -> None:
+def test_a_picture_without_a_face_can_be_taken_for_one(page: BrowserPage, tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "grey").save(tmp_path / "wall.jpg")
     page.drop("#stage", tmp_path / "wall.jpg")
     page.wait_until("said.innerText === 'No face was found.'")
@@ -119,7 +122,7 @@ def test_a_picture_without_a_face_can_be_taken_for_one(page: Page, tmp_path: Pat
 
 
 def test_of_a_picture_that_the_browser_can_not_show_the_faces_are_shown(
-    page: Page, photograph: Path, tmp_path: Path
+    page: BrowserPage, photograph: Path, tmp_path: Path
 ) -> None:
     Image.open(photograph).save(tmp_path / "photograph.tiff")
     page.drop("#stage", tmp_path / "photograph.tiff")
@@ -127,12 +130,12 @@ def test_of_a_picture_that_the_browser_can_not_show_the_faces_are_shown(
     page.wait_until("picture.hidden && !invitation.hidden")
 
 
-def test_a_drawn_face_is_named(page: Page) -> None:
+def test_a_drawn_face_is_named(page: BrowserPage) -> None:
     page.click("#drawn")
     told(page)
 
 
-def test_the_camera_is_watched_held_and_let_go(page: Page) -> None:
+def test_the_camera_is_watched_held_and_let_go(page: BrowserPage) -> None:
     page.click("#camera")
     page.wait_until("!video.hidden && document.querySelectorAll('.face').length === 1")
     assert page.text("#camera") == "Hold this moment"
@@ -150,7 +153,7 @@ def test_the_camera_is_watched_held_and_let_go(page: Page) -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_it_fits_the_screen_and_can_be_read(page: Page, photograph: Path, dark: bool, phone: bool) -> None:
+def test_it_fits_the_screen_and_can_be_read(page: BrowserPage, photograph: Path, dark: bool, phone: bool) -> None:
     page.set_viewport(*((390, 844) if phone else (1280, 860)), dark=dark, phone=phone)
     page.drop("#stage", photograph)
     told(page)

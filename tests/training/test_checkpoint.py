@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_training import RECIPE, SCHEDULES, TRANSFORMS, examples, same, small_network
+from test_loop import RECIPE, SCHEDULES, TRANSFORMS, examples, same, small_network
 from torch import nn
 
 from fer.nn.inference import to_device

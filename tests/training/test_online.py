@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_training import RECIPE, TRANSFORMS, examples, same, small_network
+from test_loop import RECIPE, TRANSFORMS, examples, same, small_network
 from torch import nn
 
 from fer.pseudo_labels import selection

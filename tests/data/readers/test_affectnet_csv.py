@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from trees import FUZZ, labels, lines_in, lines_told, packed, reasons, save, told, write
+from trees import (
+    FUZZ_SETTINGS,
+    count_lines,
+    count_reported_lines,
+    face_labels,
+    save_image,
+    skip_reasons,
+    summarize_items,
+    write_file,
+    zip_folder,
+)
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note
@@ -26,10 +36,10 @@ def line(path: str, code: object) -> str:
 def lists(root: Path, training: str, validation: str, header: str = HEADER) -> Path:
     """The 2017 form; a picture for each line."""
     for name, rows in (("training", training), ("validation", validation)):
-        write(root / LISTS / f"{name}.csv", header + rows)
+        write_file(root / LISTS / f"{name}.csv", header + rows)
         for row in rows.split("\n"):
             if row:
-                save(root / IMAGES / row.partition(",")[0])
+                save_image(root / IMAGES / row.partition(",")[0])
     return root
 
 
@@ -37,7 +47,7 @@ def test_lists_give_each_picture_its_emotion_and_fold(tmp_path: Path, rules: Ing
     training = "".join(line(f"{code}/{code:056x}.jpg", code) for code in range(8))
     root = Folder(lists(tmp_path, training, line("9/ab.png", 3)))
     assert affectnet_csv.matches(root)
-    assert labels(affectnet_csv.read(root, rules)) == [
+    assert face_labels(affectnet_csv.read(root, rules)) == [
         *((f"{IMAGES}/{code}/{code:056x}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
         (f"{IMAGES}/9/ab.png", "surprise", "valid"),
     ]
@@ -77,7 +87,7 @@ def test_names_line_ends_marks_and_quotes_make_no_difference(tmp_path: Path, rul
     for name in ("training", "validation"):
         path = tmp_path / LISTS / f"{name}.csv"
         path.write_bytes(change(path.read_text()).encode())
-    assert labels(affectnet_csv.read(Folder(tmp_path), rules)) == [
+    assert face_labels(affectnet_csv.read(Folder(tmp_path), rules)) == [
         (f"{IMAGES}/1/a.bmp", "happy", "valid"),
         (f"{IMAGES}/1/a.jpg", "happy", "train"),
         (f"{IMAGES}/2/b.bmp", "fear", "valid"),
@@ -87,14 +97,14 @@ def test_names_line_ends_marks_and_quotes_make_no_difference(tmp_path: Path, rul
 
 def test_bad_lines_and_strange_pictures_are_dropped_one_by_one(tmp_path: Path, rules: Ingest) -> None:
     lists(tmp_path, line("1/a.jpg", 1) + line("1/b.jpg", 11) + line("1/c.jpg", ""), "")
-    save(tmp_path / IMAGES / "1/extra.jpg")
-    save(tmp_path / "1/outside.jpg")
+    save_image(tmp_path / IMAGES / "1/extra.jpg")
+    save_image(tmp_path / "1/outside.jpg")
     unsafe = "".join(line(path, 1) for path in ("../1/outside.jpg", "/1/a.jpg", "1\\a.jpg", "C:/a.jpg", "1/../1/a.jpg"))
     with (tmp_path / LISTS / "training.csv").open("ab") as file:
         file.write((line("1/gone.jpg", 1) + unsafe + "1/a.jpg,1\n").encode() + b"1/\xff.jpg,,,,,,1,,\n")
     items = list(affectnet_csv.read(Folder(tmp_path), rules))
     training = f"{LISTS}/training.csv"
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         *((f"{training}:{number}", "unsafe path") for number in range(6, 11)),
         (f"{training}:11", "number of columns"),
         (f"{IMAGES}/1/b.jpg", "unknown label"),
@@ -109,19 +119,21 @@ def test_bad_lines_and_strange_pictures_are_dropped_one_by_one(tmp_path: Path, r
 def test_a_picture_in_both_lists_is_held_out_and_one_with_two_labels_is_not_used(tmp_path: Path, rules: Ingest) -> None:
     training = line("1/a.jpg", 1) + line("1/b.jpg", 1) + line("1/c.jpg", 1) + line("1/c.jpg", 2)
     items = list(affectnet_csv.read(Folder(lists(tmp_path, training, line("1/a.jpg", 1) + line("1/b.jpg", 5))), rules))
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         (f"{LISTS}/training.csv:2", "named twice"),
         (f"{LISTS}/training.csv:3", "contradictory labels"),
         (f"{LISTS}/training.csv:5", "contradictory labels"),
         (f"{IMAGES}/1/b.jpg", "contradictory labels"),
         (f"{IMAGES}/1/c.jpg", "contradictory labels"),
     ]
-    assert labels([item for item in items if isinstance(item, Record)]) == [(f"{IMAGES}/1/a.jpg", "happy", "valid")]
+    assert face_labels([item for item in items if isinstance(item, Record)]) == [
+        (f"{IMAGES}/1/a.jpg", "happy", "valid")
+    ]
 
 
 def automatic(root: Path) -> Path:
-    write(root / "Automatically_Annotated_file_lists/automatically_annotated.csv", HEADER + line("1/z.jpg", 2))
-    save(root / "Automatically_Annotated_Images/1/z.jpg")
+    write_file(root / "Automatically_Annotated_file_lists/automatically_annotated.csv", HEADER + line("1/z.jpg", 2))
+    save_image(root / "Automatically_Annotated_Images/1/z.jpg")
     return root
 
 
@@ -138,7 +150,7 @@ def test_a_list_without_emotions_and_lists_without_pictures_are_errors(tmp_path:
     lists(tmp_path / "one", "", line("1/a.jpg", 1).replace(",1,", ",", 1), HEADER.replace("expression,", ""))
     with pytest.raises(InputError, match=r"validation\.csv: line 1 names no column expression"):
         list(affectnet_csv.read(Folder(tmp_path / "one"), rules))
-    write(tmp_path / "two" / LISTS / "training.csv", HEADER)
+    write_file(tmp_path / "two" / LISTS / "training.csv", HEADER)
     with pytest.raises(InputError, match="no Manually_Annotated_Images beside Manually_Annotated_file_lists; unpack"):
         list(affectnet_csv.read(Folder(tmp_path / "two"), rules))
 
@@ -151,12 +163,12 @@ def test_folders_unpacked_into_ones_of_their_own_names_are_the_same(tmp_path: Pa
         (tmp_path / "b" / name).mkdir()
         (tmp_path / "b/x").rename(tmp_path / "b" / name / name)
     assert affectnet_csv.matches(Folder(tmp_path / "b"))
-    a, b = (labels(affectnet_csv.read(Folder(tmp_path / name), rules)) for name in "ab")
+    a, b = (face_labels(affectnet_csv.read(Folder(tmp_path / name), rules)) for name in "ab")
     assert [(id.replace(IMAGES, f"{IMAGES}/{IMAGES}"), *rest) for id, *rest in a] == b
 
 
 @pytest.mark.parametrize("header", ["", HEADER])
-@FUZZ
+@FUZZ_SETTINGS
 @given(
     st.binary()
     | st.lists(
@@ -167,18 +179,20 @@ def test_folders_unpacked_into_ones_of_their_own_names_are_the_same(tmp_path: Pa
 def test_whatever_bytes_a_list_holds_each_line_is_a_face_or_dropped(
     tmp_path: Path, rules: Ingest, header: str, content: bytes
 ) -> None:
-    write(tmp_path / LISTS / "training.csv", header.encode() + content)
+    write_file(tmp_path / LISTS / "training.csv", header.encode() + content)
     for name in "ab":
-        save(tmp_path / IMAGES / f"1/{name}.jpg")
+        save_image(tmp_path / IMAGES / f"1/{name}.jpg")
     try:
         items = list(affectnet_csv.read(Folder(tmp_path), rules))
     except InputError:
         return
-    assert lines_told(items) == lines_in(content)
+    assert count_reported_lines(items) == count_lines(content)
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     root = lists(tmp_path / "there", line("1/a.jpg", 1) + line("1/b.jpg", 9), line("2/a.jpg", 7))
-    archive = packed(root, tmp_path / "packed.zip")
+    archive = zip_folder(root, tmp_path / "packed.zip")
     assert affectnet_csv.matches(archive)
-    assert told(affectnet_csv.read(archive, rules)) == told(affectnet_csv.read(Folder(root), rules))
+    assert summarize_items(affectnet_csv.read(archive, rules)) == summarize_items(
+        affectnet_csv.read(Folder(root), rules)
+    )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from trees import labels, packed, reasons, save, told
+from trees import face_labels, save_image, skip_reasons, summarize_items, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.readers import affectnet_folders
@@ -15,7 +15,7 @@ EIGHT = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "con
 
 def folders(root: Path, *names: str) -> Path:
     for name in names:
-        save(root / name)
+        save_image(root / name)
     return root
 
 
@@ -24,12 +24,12 @@ def test_numbered_folders_are_in_the_owners_order(tmp_path: Path, rules: Ingest)
     root = Folder(folders(tmp_path, *names, "val/7/1.jpg", "test/0/1.jpg", "train/loose.jpg"))
     assert affectnet_folders.matches(root)
     items = list(affectnet_folders.read(root, rules))
-    assert labels([item for item in items if isinstance(item, Record)]) == [
+    assert face_labels([item for item in items if isinstance(item, Record)]) == [
         *((f"train/{code}/{code}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
         ("val/7/1.jpg", "contempt", "valid"),
         ("test/0/1.jpg", "neutral", "test"),
     ]
-    assert reasons(items) == [("train/loose.jpg", "unknown label"), ("train/8/8.jpg", "no single emotion")]
+    assert skip_reasons(items) == [("train/loose.jpg", "unknown label"), ("train/8/8.jpg", "no single emotion")]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,8 @@ def test_folders_that_begin_at_one_or_have_other_names_are_not_affectnets(tmp_pa
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     root = folders(tmp_path / "there", "train/0/1.jpg", "train/7/2.jpg", "val/1/3.jpg")
-    archive = packed(root, tmp_path / "packed.zip")
+    archive = zip_folder(root, tmp_path / "packed.zip")
     assert affectnet_folders.matches(archive)
-    assert told(affectnet_folders.read(archive, rules)) == told(affectnet_folders.read(Folder(root), rules))
+    assert summarize_items(affectnet_folders.read(archive, rules)) == summarize_items(
+        affectnet_folders.read(Folder(root), rules)
+    )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from trees import FUZZ, labels, packed, reasons, save, told, write
+from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, summarize_items, write_file, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import SkippedItem
@@ -29,10 +29,10 @@ def npys(root: Path, values: dict[str, object]) -> Path:
     """The later form: `values` has the emotion of each <part>/<id>."""
     for name, value in values.items():
         part, stem = name.split("/")
-        save(root / part / "images" / f"{stem}.jpg")
-        write(root / part / "annotations" / f"{stem}_exp.npy", npy(value))
+        save_image(root / part / "images" / f"{stem}.jpg")
+        write_file(root / part / "annotations" / f"{stem}_exp.npy", npy(value))
         for other in ("val", "aro", "lnd"):
-            write(root / part / "annotations" / f"{stem}_{other}.npy", npy(0.5))
+            write_file(root / part / "annotations" / f"{stem}_{other}.npy", npy(0.5))
     return root
 
 
@@ -41,7 +41,7 @@ def test_arrays_give_each_picture_its_emotion_and_fold(tmp_path: Path, rules: In
     values = {f"train_set/{code}": form(code) for code in range(8)} | {"val_set/0": form(1), "test_set/0": form(6)}
     root = Folder(npys(tmp_path, values))
     assert affectnet_npy.matches(root)
-    assert labels(affectnet_npy.read(root, rules)) == [
+    assert face_labels(affectnet_npy.read(root, rules)) == [
         *((f"train_set/images/{code}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
         ("val_set/images/0.jpg", "happy", "valid"),
         ("test_set/images/0.jpg", "angry", "test"),
@@ -52,10 +52,10 @@ def test_of_arrays_what_is_missing_or_no_emotion_is_dropped(tmp_path: Path, rule
     npys(
         tmp_path, {"train_set/1": "1", "train_set/2": "8", "train_set/3": "11", "train_set/4": "x", "train_set/5": "5"}
     )
-    save(tmp_path / "train_set/images/6.jpg")
+    save_image(tmp_path / "train_set/images/6.jpg")
     (tmp_path / "train_set/images/5.jpg").unlink()
     items = list(affectnet_npy.read(Folder(tmp_path), rules))
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         ("train_set/images/2.jpg", "no single emotion"),
         ("train_set/images/3.jpg", "unknown label"),
         ("train_set/images/4.jpg", "unknown label"),
@@ -110,13 +110,13 @@ def test_an_array_of_anything_else_is_dropped_and_nothing_of_it_is_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     npys(tmp_path, {"train_set/1": 1})
-    write(tmp_path / "train_set/annotations/1_exp.npy", content)
+    write_file(tmp_path / "train_set/annotations/1_exp.npy", content)
     (item,) = affectnet_npy.read(Folder(tmp_path), rules)
     assert (item.id, item.reason) == ("train_set/images/1.jpg", "unreadable label")
     assert not Path("exploded").exists()
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(
     st.binary()
     | st.binary().map(lambda tail: npy("7")[: 128 - len(tail) % 100] + tail)
@@ -129,7 +129,7 @@ def test_whatever_an_array_holds_its_picture_is_a_face_or_dropped(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
     npys(tmp_path, {"val_set/1": 1})
-    write(tmp_path / "val_set/annotations/1_exp.npy", content)
+    write_file(tmp_path / "val_set/annotations/1_exp.npy", content)
     (item,) = affectnet_npy.read(Folder(tmp_path), rules)
     assert item.id == "val_set/images/1.jpg"
 
@@ -137,10 +137,10 @@ def test_whatever_an_array_holds_its_picture_is_a_face_or_dropped(
 def test_parts_may_be_archives_of_their_own(tmp_path: Path, rules: Ingest) -> None:
     for part, value in (("train_set", 1), ("val_set", 2)):
         npys(tmp_path / part, {f"{part}/0": value})
-        packed(tmp_path / part, tmp_path / f"packed/{part}.zip")
+        zip_folder(tmp_path / part, tmp_path / f"packed/{part}.zip")
     root = Folder(tmp_path / "packed")
     assert affectnet_npy.matches(root)
-    assert labels(affectnet_npy.read(root, rules)) == [
+    assert face_labels(affectnet_npy.read(root, rules)) == [
         ("train_set.zip/train_set/images/0.jpg", "happy", "train"),
         ("val_set.zip/val_set/images/0.jpg", "sad", "valid"),
     ]
@@ -148,6 +148,8 @@ def test_parts_may_be_archives_of_their_own(tmp_path: Path, rules: Ingest) -> No
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     root = npys(tmp_path / "there", {"train_set/0": 1, "train_set/1": "x", "val_set/1": "2"})
-    archive = packed(root, tmp_path / "packed.zip")
+    archive = zip_folder(root, tmp_path / "packed.zip")
     assert affectnet_npy.matches(archive)
-    assert told(affectnet_npy.read(archive, rules)) == told(affectnet_npy.read(Folder(root), rules))
+    assert summarize_items(affectnet_npy.read(archive, rules)) == summarize_items(
+        affectnet_npy.read(Folder(root), rules)
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import FUZZ, labels, packed, reasons, save, told, write
+from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, summarize_items, write_file, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.readers import affectnet_yolo
@@ -16,11 +16,11 @@ YOLO_NAMES = "names: [Anger, Contempt, Disgust, Fear, Happy, Neutral, Sad, Surpr
 
 
 def yolo(root: Path, texts: dict[str, str], names: str = YOLO_NAMES) -> Path:
-    write(root / "data.yaml", names)
+    write_file(root / "data.yaml", names)
     for name, text in texts.items():
         part, stem = name.split("/")
-        save(root / part / "images" / f"{stem}.png")
-        write(root / part / "labels" / f"{stem}.txt", text)
+        save_image(root / part / "images" / f"{stem}.png")
+        write_file(root / part / "labels" / f"{stem}.txt", text)
     return root
 
 
@@ -30,7 +30,7 @@ def test_text_files_give_the_emotion_that_data_yaml_says(tmp_path: Path, rules: 
     root = Folder(yolo(tmp_path, texts))
     assert affectnet_yolo.matches(root)
     alphabetical = ["angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
-    assert labels(affectnet_yolo.read(root, rules)) == [
+    assert face_labels(affectnet_yolo.read(root, rules)) == [
         *((f"train/images/{code}.png", emotion, "train") for code, emotion in enumerate(alphabetical)),
         ("valid/images/a.png", "happy", "valid"),
         ("test/images/b.png", "sad", "test"),
@@ -42,17 +42,17 @@ def test_the_names_may_be_numbered_and_a_validation_part_called_val(tmp_path: Pa
     root = Folder(yolo(tmp_path, {"val/a": "0 0 0 1 1", "val/b": "7 0 0 1 1", "val/c": "1 0 0 1 1"}, names))
     assert affectnet_yolo.matches(root)
     items = list(affectnet_yolo.read(root, rules))
-    assert labels(items[:2]) == [("val/images/a.png", "happy", "valid"), ("val/images/b.png", "sad", "valid")]
+    assert face_labels(items[:2]) == [("val/images/a.png", "happy", "valid"), ("val/images/b.png", "sad", "valid")]
     assert (items[2].reason, items[2].detail) == ("unknown label", "'1'; allowed 0 happy, 7 sad")
 
 
 def test_of_text_files_each_bad_one_is_dropped(tmp_path: Path, rules: Ingest) -> None:
     texts = {"train/a": "", "train/b": "4 0 0 1", "train/c": "4 0 0 1 1\n5 0 0 1 1", "train/d": "8 0 0 1 1"}
     yolo(tmp_path, texts | {"train/e": "4 0 0 1 1", "train/f": "4 0 0 1 1"})
-    write(tmp_path / "train/labels/d.txt", b"\xff 0 0 1 1")
+    write_file(tmp_path / "train/labels/d.txt", b"\xff 0 0 1 1")
     (tmp_path / "train/labels/e.txt").unlink()
     (tmp_path / "train/images/f.png").unlink()
-    assert reasons(affectnet_yolo.read(Folder(tmp_path), rules)) == [
+    assert skip_reasons(affectnet_yolo.read(Folder(tmp_path), rules)) == [
         ("train/images/a.png", "without label"),
         ("train/images/b.png", "number of columns"),
         ("train/images/c.png", "contradictory labels"),
@@ -86,11 +86,11 @@ LAUGHS = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]\n" for k in ran
 )
 def test_a_data_yaml_that_names_no_emotions_is_another_layout(tmp_path: Path, names: str) -> None:
     yolo(tmp_path, {"train/a": "0 0 0 1 1"})
-    write(tmp_path / "data.yaml", names)
+    write_file(tmp_path / "data.yaml", names)
     assert not affectnet_yolo.matches(Folder(tmp_path))
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(
     st.binary() | st.lists(st.sampled_from(["4", "5", " ", "0.5", "\n", "\r", "\0", "�"])).map("".join).map(str.encode)
 )
@@ -98,7 +98,7 @@ def test_whatever_a_text_file_holds_its_picture_is_a_face_or_dropped(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
     yolo(tmp_path, {"train/a": ""})
-    write(tmp_path / "train/labels/a.txt", content)
+    write_file(tmp_path / "train/labels/a.txt", content)
     try:
         (item,) = affectnet_yolo.read(Folder(tmp_path), rules)
     except InputError:
@@ -106,16 +106,18 @@ def test_whatever_a_text_file_holds_its_picture_is_a_face_or_dropped(
     assert item.id == "train/images/a.png"
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(st.binary() | st.text().map(lambda text: f"names: {text}".encode()))
 def test_whatever_data_yaml_holds_it_names_emotions_or_is_another_layout(tmp_path: Path, content: bytes) -> None:
     yolo(tmp_path, {"train/a": "0 0 0 1 1"})
-    write(tmp_path / "data.yaml", content)
+    write_file(tmp_path / "data.yaml", content)
     affectnet_yolo.matches(Folder(tmp_path))
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     root = yolo(tmp_path / "there", {"train/a": "4 0 0 1 1", "train/b": "", "valid/b": "6 0 0 1 1"})
-    archive = packed(root, tmp_path / "packed.zip")
+    archive = zip_folder(root, tmp_path / "packed.zip")
     assert affectnet_yolo.matches(archive)
-    assert told(affectnet_yolo.read(archive, rules)) == told(affectnet_yolo.read(Folder(root), rules))
+    assert summarize_items(affectnet_yolo.read(archive, rules)) == summarize_items(
+        affectnet_yolo.read(Folder(root), rules)
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import FUZZ, packed, reasons, save, told
+from trees import FUZZ_SETTINGS, save_image, skip_reasons, summarize_items, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note, SkippedItem
@@ -23,7 +23,7 @@ def sequence(
 ) -> Path:
     """A sequence as the owners have it; its label is named like the frame `labelled`, or the last."""
     for frame in range(1, frames + 1):
-        save(root / "cohn-kanade-images" / subject / take / f"{subject}_{take}_{frame:08}.png")
+        save_image(root / "cohn-kanade-images" / subject / take / f"{subject}_{take}_{frame:08}.png")
     folder = root / "Emotion" / subject / take
     folder.mkdir(parents=True, exist_ok=True)  # the owners' folder is there, and empty, without a label
     if label is not None:
@@ -90,7 +90,7 @@ def test_a_sequence_without_emotion_is_not_labelled_at_all(tmp_path: Path, rules
 )
 def test_another_label_is_dropped_and_its_sequence_is_unlabelled(tmp_path: Path, rules: Ingest, label: bytes) -> None:
     items = list(ckplus.read(Folder(sequence(tmp_path, label, 3)), rules))
-    assert reasons(items) == [("Emotion/S005/001/S005_001_00000003_emotion.txt", "unknown label")]
+    assert skip_reasons(items) == [("Emotion/S005/001/S005_001_00000003_emotion.txt", "unknown label")]
     assert set(emotions(items).values()) == {None}
 
 
@@ -100,10 +100,10 @@ def test_what_does_not_fit_together_is_dropped(tmp_path: Path, rules: Ingest) ->
     (tmp_path / "Emotion/S005/002/S005_002_00000001_emotion.txt").write_bytes(b"4")
     (tmp_path / "Emotion/S005/002/notes.txt").write_bytes(b"4")
     sequence(tmp_path, b"3", 0, take="003", labelled=9)
-    save(tmp_path / "cohn-kanade-images/S005/004/S005_004_1.png")
-    save(tmp_path / "cohn-kanade-images/again/S005_001_00000001.png")
+    save_image(tmp_path / "cohn-kanade-images/S005/004/S005_004_1.png")
+    save_image(tmp_path / "cohn-kanade-images/again/S005_001_00000001.png")
     items = list(ckplus.read(Folder(tmp_path), rules))
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         ("Emotion/S005/002/notes.txt", "file name"),
         ("cohn-kanade-images/S005/004/S005_004_1.png", "file name"),
         ("cohn-kanade-images/again/S005_001_00000001.png", "file twice"),
@@ -124,18 +124,18 @@ def test_pictures_without_the_labels_are_an_error_that_says_what_is_missing(tmp_
 def test_the_owners_archives_give_the_same_faces_as_their_folders(tmp_path: Path, rules: Ingest) -> None:
     plain = sequence(tmp_path / "plain", b"3.0")
     sequence(plain, None, 2, subject="S010")
-    wanted = told(ckplus.read(Folder(plain), rules))
-    assert told(ckplus.read(packed(plain, tmp_path / "whole.zip"), rules)) == wanted
+    wanted = summarize_items(ckplus.read(Folder(plain), rules))
+    assert summarize_items(ckplus.read(zip_folder(plain, tmp_path / "whole.zip"), rules)) == wanted
     parts = tmp_path / "parts"
     for name, folder in (("extended-cohn-kanade-images", "cohn-kanade-images"), ("Emotion_labels", "Emotion")):
         shutil.move(plain / folder, tmp_path / name / folder)
-        packed(tmp_path / name, parts / f"{name}.zip")
+        zip_folder(tmp_path / name, parts / f"{name}.zip")
     assert ckplus.matches(Folder(parts))
-    found = str(told(ckplus.read(Folder(parts), rules)))
+    found = str(summarize_items(ckplus.read(Folder(parts), rules)))
     assert found.replace("extended-cohn-kanade-images.zip/", "").replace("Emotion_labels.zip/", "") == str(wanted)
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(st.binary() | st.floats().map(str).map(str.encode) | st.text("0123456789.e+- \n").map(str.encode))
 def test_whatever_a_label_holds_each_frame_is_a_face_or_dropped(tmp_path: Path, rules: Ingest, content: bytes) -> None:
     try:
@@ -143,17 +143,17 @@ def test_whatever_a_label_holds_each_frame_is_a_face_or_dropped(tmp_path: Path, 
     except InputError:
         return
     assert sum(isinstance(item, Record) for item in items) == 3
-    assert len(reasons(items)) == (set(emotions(items).values()) == {None})
+    assert len(skip_reasons(items)) == (set(emotions(items).values()) == {None})
 
 
 def test_the_cut_faces_have_the_emotion_of_their_folder_and_the_subject_of_their_name(
     tmp_path: Path, rules: Ingest
 ) -> None:
     for folder in ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"):
-        save(tmp_path / "plain" / folder / "S010_004_00000017.png")
-    save(tmp_path / "plain/bored/S010_004_00000018.png")
-    save(tmp_path / "plain/sadness/1.png")
-    save(tmp_path / "plain/S010_004_00000018.png")
+        save_image(tmp_path / "plain" / folder / "S010_004_00000017.png")
+    save_image(tmp_path / "plain/bored/S010_004_00000018.png")
+    save_image(tmp_path / "plain/sadness/1.png")
+    save_image(tmp_path / "plain/S010_004_00000018.png")
     root = Folder(tmp_path / "plain")
     assert ck48.matches(root)
     items = list(ck48.read(root, rules))
@@ -168,18 +168,18 @@ def test_the_cut_faces_have_the_emotion_of_their_folder_and_the_subject_of_their
     ]
     faces = [item for item in items if isinstance(item, Record)]
     assert {(face.group, face.fold, face.face_mode) for face in faces} == {("S010", None, "whole")}
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         ("S010_004_00000018.png", "unknown emotion"),
         ("bored/S010_004_00000018.png", "unknown emotion"),
         ("sadness/1.png", "file name"),
     ]
-    zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
+    zipped = zip_folder(tmp_path / "plain", tmp_path / "zipped.zip")
     assert ck48.matches(zipped)
-    assert told(ck48.read(zipped, rules)) == told(items)
+    assert summarize_items(ck48.read(zipped, rules)) == summarize_items(items)
 
 
 def test_folders_of_emotions_with_other_names_and_the_owners_folders_are_not_the_cut_faces(tmp_path: Path) -> None:
-    save(tmp_path / "sadness/1.png")
+    save_image(tmp_path / "sadness/1.png")
     assert not ck48.matches(Folder(tmp_path))
     assert not ck48.matches(Folder(sequence(tmp_path / "ck", b"3")))
 
@@ -202,7 +202,7 @@ def test_the_table_has_contempt_and_says_that_its_folds_share_subjects(tmp_path:
         Record("ckextended.csv:3", PixelText("3 4", 48), "angry", "valid"),
         Record("ckextended.csv:4", PixelText("5 6", 48), "neutral", "test"),
     ]
-    assert reasons(items) == [("ckextended.csv:5", "unknown label")]
+    assert skip_reasons(items) == [("ckextended.csv:5", "unknown label")]
     assert isinstance(note, Note)
     assert "folds share" in note.text
 
@@ -223,6 +223,6 @@ def test_the_table_under_another_name_is_told_by_its_contempt_and_its_size(tmp_p
 
 def test_the_table_in_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     plain = table(tmp_path / "plain", [0, 7, 9], "ckextended.csv")
-    assert list(ckextended.read(packed(tmp_path / "plain", tmp_path / "zipped.zip"), rules)) == list(
+    assert list(ckextended.read(zip_folder(tmp_path / "plain", tmp_path / "zipped.zip"), rules)) == list(
         ckextended.read(plain, rules)
     )

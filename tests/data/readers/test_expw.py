@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from trees import FUZZ, labels, lines_in, lines_told, packed, reasons, save, told, write
+from trees import (
+    FUZZ_SETTINGS,
+    count_lines,
+    count_reported_lines,
+    face_labels,
+    save_image,
+    skip_reasons,
+    summarize_items,
+    write_file,
+    zip_folder,
+)
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import SkippedItem
@@ -23,9 +33,9 @@ LINES = (
 
 
 def expw_at(root: Path, lines: str | bytes = LINES, *pictures: str) -> Path:
-    write(root / LIST, lines)
+    write_file(root / LIST, lines)
     for name in pictures or ("angry_actor_104.jpg", "two people.jpg"):
-        save(root / IMAGES / name)
+        save_image(root / IMAGES / name)
     return root
 
 
@@ -46,7 +56,7 @@ def test_each_line_is_a_face_with_its_box_and_the_faces_of_a_photograph_are_a_gr
 def test_the_seven_numbers_are_the_owners(tmp_path: Path, rules: Ingest) -> None:
     lines = "".join(f"{code}.jpg 0 1 1 9 9 5.0 {code}\n" for code in range(7))
     items = expw.read(Folder(expw_at(tmp_path, lines, *(f"{code}.jpg" for code in range(7)))), rules)
-    assert [emotion for _, emotion, _ in labels(items)] == [
+    assert [emotion for _, emotion, _ in face_labels(items)] == [
         "angry",
         "disgust",
         "fear",
@@ -59,7 +69,9 @@ def test_the_seven_numbers_are_the_owners(tmp_path: Path, rules: Ingest) -> None
 
 @pytest.mark.parametrize("text", [LINES.replace("\n", "\r\n"), "\ufeff" + LINES, LINES.rstrip(), f"\n{LINES}\n \n"])
 def test_line_ends_marks_and_blank_lines_make_no_difference(tmp_path: Path, rules: Ingest, text: str) -> None:
-    assert told(expw.read(Folder(expw_at(tmp_path, text)), rules)) == told(expw.read(Folder(expw_at(tmp_path)), rules))
+    assert summarize_items(expw.read(Folder(expw_at(tmp_path, text)), rules)) == summarize_items(
+        expw.read(Folder(expw_at(tmp_path)), rules)
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,10 +94,10 @@ def test_line_ends_marks_and_blank_lines_make_no_difference(tmp_path: Path, rule
 def test_a_bad_line_is_dropped_with_its_number_and_the_lines_around_it_stay(
     tmp_path: Path, rules: Ingest, line: str, reason: str
 ) -> None:
-    save(tmp_path / "image/a.jpg")
+    save_image(tmp_path / "image/a.jpg")
     first, rest = LINES.split("\n", 1)
     items = list(expw.read(Folder(expw_at(tmp_path, f"{first}\n{line}\n{rest}")), rules))
-    assert reasons(items) == [(f"{LIST}:2", reason)]
+    assert skip_reasons(items) == [(f"{LIST}:2", reason)]
     assert sum(isinstance(item, Record) for item in items) == 3
 
 
@@ -98,18 +110,18 @@ def test_a_missing_photograph_is_a_defect_and_one_without_a_label_is_none(tmp_pa
 
 
 def test_without_photographs_the_error_says_what_to_unpack(tmp_path: Path, rules: Ingest) -> None:
-    write(tmp_path / LIST, LINES)
+    write_file(tmp_path / LIST, LINES)
     with pytest.raises(InputError, match=r"no image/origin beside label/label\.lst; unpack the owners' archives"):
         list(expw.read(Folder(tmp_path), rules))
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
-    archive = packed(expw_at(tmp_path / "there"), tmp_path / "packed.zip")
+    archive = zip_folder(expw_at(tmp_path / "there"), tmp_path / "packed.zip")
     assert expw.matches(archive)
-    assert told(expw.read(archive, rules)) == told(expw.read(Folder(tmp_path / "there"), rules))
+    assert summarize_items(expw.read(archive, rules)) == summarize_items(expw.read(Folder(tmp_path / "there"), rules))
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(
     st.binary()
     | st.lists(st.sampled_from(["a.jpg", " ", "0", "1", "9", "\n", "\r", "\0", "�", "../", LINES, "inf"]))
@@ -125,4 +137,4 @@ def test_whatever_bytes_the_list_holds_each_line_is_a_face_or_dropped(
         items = list(expw.read(Folder(tmp_path), rules))
     except InputError:
         return
-    assert lines_told(items) == lines_in(content)
+    assert count_reported_lines(items) == count_lines(content)

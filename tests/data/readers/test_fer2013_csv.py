@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from trees import packed
+from trees import zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note, SkippedItem
@@ -155,7 +155,7 @@ def test_other_peoples_train_csv_is_not_recognised(tmp_path: Path) -> None:
 def test_a_file_in_an_archive_gives_the_same_faces(tmp_path: Path) -> None:
     row = f"3,{PIXELS},Training\n"
     write(tmp_path / "plain", f"emotion,pixels,Usage\n{row}9{row}{row}")
-    zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
+    zipped = zip_folder(tmp_path / "plain", tmp_path / "zipped.zip")
     assert fer2013_csv.matches(zipped)
     assert list(fer2013_csv.read(zipped, RULES)) == list(fer2013_csv.read(Folder(tmp_path / "plain"), RULES))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from trees import labels, packed
+from trees import face_labels, zip_folder
 
 from fer.data.media.folders import File, Folder
 from fer.data.media.issues import Note, SkippedItem
@@ -54,13 +54,13 @@ def test_a_copy_split_into_three_keeps_the_owners_folds(tmp_path: Path, name: st
 
 def test_an_archive_in_place_of_a_folder_or_around_them_gives_the_same_faces(tmp_path: Path) -> None:
     write(tmp_path / "plain", *NAMES, "train/sad/img7.jpg")
-    zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
+    zipped = zip_folder(tmp_path / "plain", tmp_path / "zipped.zip")
     for part in ("train", "test"):
-        packed(tmp_path / "plain" / part, tmp_path / f"parts/{part}.zip")
+        zip_folder(tmp_path / "plain" / part, tmp_path / f"parts/{part}.zip")
     for root in (zipped, Folder(tmp_path / "parts")):
         assert fer2013_folder.matches(root)
-        found = labels(fer2013_folder.read(root, RULES))
-        assert str(found).replace(".zip", "") == str(labels(read(tmp_path / "plain")))
+        found = face_labels(fer2013_folder.read(root, RULES))
+        assert str(found).replace(".zip", "") == str(face_labels(read(tmp_path / "plain")))
 
 
 def test_augmented_copies_and_foreign_files_are_dropped_by_reason(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import FUZZ, labels, packed, reasons, save
+from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note, SkippedItem
@@ -113,7 +113,7 @@ def exported(root: Path, labels: bytes, *names: str, folder: str = "FER2013Train
     (root / folder).mkdir(parents=True, exist_ok=True)
     (root / folder / "label.csv").write_bytes(labels)
     for name in names:
-        save(root / folder / name)
+        save_image(root / folder / name)
     return root
 
 
@@ -148,7 +148,7 @@ def test_the_columns_are_the_owners(tmp_path: Path, rules: Ingest) -> None:
     ballots = [",".join("8" if k == column else "0" for k in range(10)) for column in range(10)]
     items = list(ferplus_csv.read(Folder(owners(tmp_path, ballots)), rules))
     assert [record.emotion for record in faces(items)] == list(EMOTIONS)
-    assert reasons(items) == [("fer2013.csv:10", "no agreed emotion"), ("fer2013.csv:11", "not a face")]
+    assert skip_reasons(items) == [("fer2013.csv:10", "no agreed emotion"), ("fer2013.csv:11", "not a face")]
 
 
 def test_the_rule_is_that_of_the_parameters(tmp_path: Path, rules: Ingest) -> None:
@@ -196,7 +196,7 @@ def test_a_bad_row_of_either_file_is_dropped_and_the_rows_after_it_still_match(t
     ballots = [ballot(sad=10), ballot(sad=10) + ",0", ballot(sad=11), ballot(happy=10)]
     root = owners(tmp_path, ballots, (), [9, 4, 4, 3])
     items = list(ferplus_csv.read(Folder(root), rules))
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         ("fer2013.csv:2", "unknown label"),
         ("fer2013new.csv:3", "number of columns"),
         ("fer2013.csv:4", "number of votes"),
@@ -240,7 +240,7 @@ def test_lines_and_pictures_without_each_other_are_dropped(tmp_path: Path, rules
     root = exported(tmp_path, labels.encode(), "a.png", "b.png", "e.png", "f.png")
     items = list(ferplus_png.read(Folder(root), rules))
     assert [record.id for record in faces(items)] == ["FER2013Train/a.png"]
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         ("FER2013Train/label.csv:7", "number of columns"),
         ("FER2013Train/label.csv:2", "named twice"),
         ("FER2013Train/label.csv:3", "named twice"),
@@ -260,12 +260,12 @@ def test_a_clone_of_the_owners_code_without_its_pictures_is_not_recognised(tmp_p
 def test_archives_give_the_same_faces_as_folders(tmp_path: Path, rules: Ingest) -> None:
     owners(tmp_path / "plain", [ballot(sad=10), ballot(neutral=5, sad=5)])
     exported(tmp_path / "plain", (line("a.png", ballot(sad=10)) + "b\n").encode(), "a.png", "c.png")
-    packed(tmp_path / "plain/FER2013Train", tmp_path / "parts/FER2013Train.zip")
-    zipped = packed(tmp_path / "plain", tmp_path / "zipped.zip")
+    zip_folder(tmp_path / "plain/FER2013Train", tmp_path / "parts/FER2013Train.zip")
+    zipped = zip_folder(tmp_path / "plain", tmp_path / "zipped.zip")
     for reader, root in ((ferplus_csv, zipped), (ferplus_png, zipped), (ferplus_png, Folder(tmp_path / "parts"))):
         assert reader.matches(root)
-        wanted = labels(reader.read(Folder(tmp_path / "plain"), rules))
-        assert str(labels(reader.read(root, rules))).replace(".zip", "") == str(wanted)
+        wanted = face_labels(reader.read(Folder(tmp_path / "plain"), rules))
+        assert str(face_labels(reader.read(root, rules))).replace(".zip", "") == str(wanted)
 
 
 VOTES = b"0,0,0,9,0,0,0,0,1,0"
@@ -281,7 +281,7 @@ def rows_in(content: bytes) -> int:
     return sum(1 for row in content.split(b"\n") if row.decode("utf-8-sig", "replace").strip())
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(GARBAGE)
 def test_whatever_label_csv_holds_each_line_and_each_picture_is_accounted_for(
     tmp_path: Path, rules: Ingest, content: bytes
@@ -295,7 +295,7 @@ def test_whatever_label_csv_holds_each_line_and_each_picture_is_accounted_for(
     assert len(ids) in (rows_in(content), rows_in(content) + 1)  # one more where the picture has no line
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(GARBAGE | LINES)
 def test_whatever_the_votes_hold_each_row_is_a_face_or_dropped_or_the_files_are_an_error(
     tmp_path: Path, rules: Ingest, content: bytes

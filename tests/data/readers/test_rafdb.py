@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from trees import FUZZ, labels, lines_in, lines_told, packed, reasons, save, told, write
+from trees import (
+    FUZZ_SETTINGS,
+    count_lines,
+    count_reported_lines,
+    face_labels,
+    save_image,
+    skip_reasons,
+    summarize_items,
+    write_file,
+    zip_folder,
+)
 
 from fer.data.media.folders import Folder
 from fer.data.readers import rafdb
@@ -19,16 +29,16 @@ STEMS = ("train_00001", "train_00002", "test_0001")
 
 
 def official(root: Path, lines: str | bytes = LINES, images: str = "Image/aligned", ending: str = "_aligned") -> Path:
-    write(root / TABLE, lines)
+    write_file(root / TABLE, lines)
     for stem in STEMS:
-        save(root / images / f"{stem}{ending}.jpg")
+        save_image(root / images / f"{stem}{ending}.jpg")
     return root
 
 
 def numbered(root: Path, numbers: range, name: str = "train_{:05}") -> str:
     """A list with a line for each number, whose pictures are there."""
     for number in numbers:
-        save(root / f"{name.format(number)}_aligned.jpg")
+        save_image(root / f"{name.format(number)}_aligned.jpg")
     return "".join(f"{name.format(number)}.jpg {number}\r\n" for number in numbers)
 
 
@@ -45,7 +55,7 @@ def test_the_list_gives_the_emotion_and_the_name_the_fold(
     assert rafdb.matches(Folder(tmp_path))
     items = list(rafdb.read(Folder(tmp_path), rules))
     folder = f"{wrapper}/{aligned}".strip("/")
-    assert labels(items) == [
+    assert face_labels(items) == [
         (f"{folder}/train_00001_aligned.jpg", "sad", "train"),
         (f"{folder}/train_00002_aligned.jpg", "surprise", "train"),
         (f"{folder}/test_0001_aligned.jpg", "angry", "test"),
@@ -70,9 +80,9 @@ def test_a_bad_line_is_dropped_once_with_its_number(tmp_path: Path, rules: Inges
         "train_00001.jpg 9\ntrain_00002.jpg 1 1\ntest_0001.jpg 6\ntest_0001.jpg 5\ntest_0002.jpg 5\nvalid_1.jpg 5\n"
         "../../train_1.jpg 5\n/train_2.jpg 5\n..\\train_3.jpg 5\ntrain_4\xff.jpg 5\n"
     )
-    save(tmp_path / "train_1_aligned.jpg")
+    save_image(tmp_path / "train_1_aligned.jpg")
     items = list(rafdb.read(Folder(official(tmp_path / "raf", lines.encode("latin-1"))), rules))
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         (f"{TABLE}:1", "unknown label"),
         (f"{TABLE}:2", "number of columns"),
         (f"{TABLE}:4", "named twice"),
@@ -88,13 +98,13 @@ def test_a_bad_line_is_dropped_once_with_its_number(tmp_path: Path, rules: Inges
 
 def test_a_picture_that_the_list_does_not_name_is_dropped(tmp_path: Path, rules: Ingest) -> None:
     root = official(tmp_path, "train_00001.jpg 5\ntest_0001.jpg 6\n")
-    assert reasons(rafdb.read(Folder(root), rules)) == [("Image/aligned/train_00002_aligned.jpg", "without label")]
+    assert skip_reasons(rafdb.read(Folder(root), rules)) == [("Image/aligned/train_00002_aligned.jpg", "without label")]
 
 
 def test_a_picture_that_is_there_twice_is_dropped_once(tmp_path: Path, rules: Ingest) -> None:
-    save(official(tmp_path) / "Image/aligned/aligned/test_0001_aligned.jpg")
+    save_image(official(tmp_path) / "Image/aligned/aligned/test_0001_aligned.jpg")
     items = list(rafdb.read(Folder(tmp_path), rules))
-    assert [reason for _, reason in reasons(items)] == ["picture twice"]
+    assert [reason for _, reason in skip_reasons(items)] == ["picture twice"]
     assert sum(isinstance(item, Record) for item in items) == 3
 
 
@@ -103,7 +113,7 @@ def test_the_owners_archive_of_aligned_pictures_need_not_be_unpacked(
     tmp_path: Path, rules: Ingest, inside: str
 ) -> None:
     official(tmp_path, images=f"elsewhere/{inside}")
-    packed(tmp_path / "elsewhere", tmp_path / "Image/aligned.zip")
+    zip_folder(tmp_path / "elsewhere", tmp_path / "Image/aligned.zip")
     found = records(tmp_path, rules)
     names = [f"{inside}/{stem}_aligned.jpg".removeprefix("/") for stem in STEMS]
     assert [item.id for item in found] == [f"Image/aligned.zip/{name}" for name in names]
@@ -113,17 +123,17 @@ def test_the_owners_archive_of_aligned_pictures_need_not_be_unpacked(
 def test_an_archive_of_everything_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     official(tmp_path / "there/basic")
     official(tmp_path / "there/compound")
-    archive = packed(tmp_path / "there", tmp_path / "packed.zip")
+    archive = zip_folder(tmp_path / "there", tmp_path / "packed.zip")
     assert rafdb.matches(archive)
-    items = told(rafdb.read(archive, rules))
-    assert items == told(rafdb.read(Folder(tmp_path / "there"), rules))
+    items = summarize_items(rafdb.read(archive, rules))
+    assert items == summarize_items(rafdb.read(Folder(tmp_path / "there"), rules))
     assert len(items) == 6
 
 
 def test_where_nothing_is_aligned_the_face_is_looked_for_in_the_original(tmp_path: Path, rules: Ingest) -> None:
     official(tmp_path, images="Image/original", ending="")
     found = records(tmp_path, rules)
-    assert labels(found)[0] == ("Image/original/train_00001.jpg", "sad", "train")
+    assert face_labels(found)[0] == ("Image/original/train_00001.jpg", "sad", "train")
     assert {item.face_mode for item in found} == {"one"}
     official(tmp_path)
     assert {item.face_mode for item in records(tmp_path, rules)} == {"whole"}
@@ -182,11 +192,11 @@ def test_a_compound_list_is_never_taken_for_one_of_basic_emotions(tmp_path: Path
 
 
 def test_rafce_has_its_own_numbers(tmp_path: Path, rules: Ingest) -> None:
-    write(tmp_path / "RAFCE_emolabel.txt", numbered(tmp_path / "aligned", range(15), "{:04}"))
+    write_file(tmp_path / "RAFCE_emolabel.txt", numbered(tmp_path / "aligned", range(15), "{:04}"))
     assert rafdb.matches(Folder(tmp_path))
     *found, dropped = rafdb.read(Folder(tmp_path), rules)
-    assert reasons([dropped]) == [("RAFCE_emolabel.txt:15", "unknown label")]
-    assert labels(found) == [(f"aligned/{number:04}_aligned.jpg", None, None) for number in range(14)]
+    assert skip_reasons([dropped]) == [("RAFCE_emolabel.txt:15", "unknown label")]
+    assert face_labels(found) == [(f"aligned/{number:04}_aligned.jpg", None, None) for number in range(14)]
     assert [item.raw for item in found] == [
         "happily surprised",
         "happily disgusted",
@@ -205,7 +215,7 @@ def test_rafce_has_its_own_numbers(tmp_path: Path, rules: Ingest) -> None:
     ]
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(
     st.binary()
     | st.lists(st.sampled_from([*LINES.split(), " ", "\n", "\r", "�", "\0", "9", "10 11 8", "../"]))
@@ -223,4 +233,4 @@ def test_whatever_bytes_the_list_holds_each_line_and_picture_is_a_face_or_droppe
         return
     ids = [item.id for item in items]
     assert len(set(ids)) == len(ids)
-    assert lines_told(items) == lines_in(content)
+    assert count_reported_lines(items) == count_lines(content)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import FUZZ, labels, packed, reasons, save, told, write
+from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, summarize_items, write_file, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note
@@ -17,14 +17,14 @@ from fer.runtime.errors import InputError
 
 def kaggle(root: Path) -> Path:
     for name in ("train/5/train_00001_aligned.jpg", "train/1/train_00002_aligned.jpg", "test/6/test_0001_aligned.jpg"):
-        save(root / name)
+        save_image(root / name)
     return root
 
 
 def test_the_folders_are_the_owners_numbers(tmp_path: Path, rules: Ingest) -> None:
     kaggle(tmp_path / "DATASET")
     assert rafdb_kaggle.matches(Folder(tmp_path))
-    assert labels(rafdb_kaggle.read(Folder(tmp_path), rules)) == [
+    assert face_labels(rafdb_kaggle.read(Folder(tmp_path), rules)) == [
         ("DATASET/test/6/test_0001_aligned.jpg", "angry", "test"),
         ("DATASET/train/1/train_00002_aligned.jpg", "surprise", "train"),
         ("DATASET/train/5/train_00001_aligned.jpg", "sad", "train"),
@@ -35,18 +35,20 @@ def test_the_folders_are_the_owners_numbers(tmp_path: Path, rules: Ingest) -> No
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     kaggle(tmp_path / "there/DATASET")
-    archive = packed(tmp_path / "there", tmp_path / "packed.zip")
+    archive = zip_folder(tmp_path / "there", tmp_path / "packed.zip")
     assert rafdb_kaggle.matches(archive)
-    assert told(rafdb_kaggle.read(archive, rules)) == told(rafdb_kaggle.read(Folder(tmp_path / "there"), rules))
+    assert summarize_items(rafdb_kaggle.read(archive, rules)) == summarize_items(
+        rafdb_kaggle.read(Folder(tmp_path / "there"), rules)
+    )
 
 
 def test_the_tables_are_only_compared(tmp_path: Path, rules: Ingest) -> None:
     kaggle(tmp_path / "DATASET")
     rows = "image,label\ntrain_00001_aligned.jpg,5\ntrain_00002_aligned.jpg,4\ntrain_00003_aligned.jpg,4\n"
-    write(tmp_path / "train_labels.csv", rows)
-    write(tmp_path / "test_labels.csv", "name,code\ntest_0001_aligned.jpg,6\n")
+    write_file(tmp_path / "train_labels.csv", rows)
+    write_file(tmp_path / "test_labels.csv", "name,code\ntest_0001_aligned.jpg,6\n")
     items = list(rafdb_kaggle.read(Folder(tmp_path), rules))
-    assert reasons(items) == [("DATASET/train/1/train_00002_aligned.jpg", "contradictory labels")]
+    assert skip_reasons(items) == [("DATASET/train/1/train_00002_aligned.jpg", "contradictory labels")]
     first, second = (item.text for item in items if isinstance(item, Note))
     assert first == "test_labels.csv is not compared with the folders: its columns are name, code, not image,label"
     assert second == "train_labels.csv names 1 pictures that are not there: train_00003_aligned.jpg"
@@ -55,22 +57,22 @@ def test_the_tables_are_only_compared(tmp_path: Path, rules: Ingest) -> None:
 
 @pytest.mark.parametrize("stray", ["train/8/a.jpg", "train/a.jpg"])
 def test_a_picture_outside_the_seven_folders_is_dropped(tmp_path: Path, rules: Ingest, stray: str) -> None:
-    save(kaggle(tmp_path) / stray)
-    assert reasons(rafdb_kaggle.read(Folder(tmp_path), rules)) == [(stray, "unknown label")]
+    save_image(kaggle(tmp_path) / stray)
+    assert skip_reasons(rafdb_kaggle.read(Folder(tmp_path), rules)) == [(stray, "unknown label")]
 
 
 @pytest.mark.parametrize("stray", ["train/0/train_1.jpg", "train/8/train_1.jpg"])
 def test_numbers_beyond_rafdbs_are_another_layout(tmp_path: Path, stray: str) -> None:
-    save(kaggle(tmp_path) / stray)
+    save_image(kaggle(tmp_path) / stray)
     assert not rafdb_kaggle.matches(Folder(tmp_path))
 
 
 def test_numbers_over_files_that_are_not_rafdbs_are_another_layout(tmp_path: Path) -> None:
-    save(tmp_path / "train/1/image0000001.jpg")
+    save_image(tmp_path / "train/1/image0000001.jpg")
     assert not rafdb_kaggle.matches(Folder(tmp_path))
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(
     st.binary()
     | st.lists(st.sampled_from(["image,label\n", "train_00001_aligned.jpg", ",", "5", '"', "\n", "\r", "\0"]))
@@ -81,7 +83,7 @@ def test_whatever_bytes_a_table_holds_each_picture_is_a_face_or_dropped(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
     kaggle(tmp_path)
-    write(tmp_path / "train_labels.csv", content)
+    write_file(tmp_path / "train_labels.csv", content)
     try:
         items = list(rafdb_kaggle.read(Folder(tmp_path), rules))
     except InputError:

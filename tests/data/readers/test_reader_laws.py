@@ -69,9 +69,9 @@ def write(root: Path, reader: ModuleType, order: random.Random | None = None) ->
         order.shuffle(names)
     for name in names:
         if name.lower().endswith(IMAGE_SUFFIXES):
-            trees.save(root / name)
+            trees.save_image(root / name)
         else:
-            trees.write(root / name, TREES[reader][name])
+            trees.write_file(root / name, TREES[reader][name])
     return root
 
 
@@ -112,7 +112,7 @@ def test_an_archive_gives_what_the_folder_gives(
 ) -> None:
     rules = rules.model_copy(update={"disfa_rules": disfa_rules})
     root = write(tmp_path / "folder", reader)
-    archive = trees.packed(root, tmp_path / "packed.zip")
+    archive = trees.zip_folder(root, tmp_path / "packed.zip")
     assert reader.matches(archive)
     assert contents(reader, archive, rules) == contents(reader, Folder(root), rules)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import FUZZ, labels, packed, reasons, save, told, write
+from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, summarize_items, write_file, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note
@@ -32,7 +32,7 @@ FER_LIST = (
 
 def pictures(root: Path, *names: str) -> Path:
     for name in names:
-        save(root / name)
+        save_image(root / name)
     return root
 
 
@@ -43,9 +43,9 @@ def texts(items: list) -> list[str]:
 @pytest.mark.parametrize("header", ["", "image,label\n", "\ufefffilename,code\r\n"])
 def test_the_end_of_the_name_is_the_emotion_and_the_folder_the_fold(tmp_path: Path, rules: Ingest, header: str) -> None:
     pictures(tmp_path, *FER)
-    write(tmp_path / "train_FER_labels.csv", header + FER_LIST)
+    write_file(tmp_path / "train_FER_labels.csv", header + FER_LIST)
     assert sepcvdl.matches(Folder(tmp_path))
-    assert labels(sepcvdl.read(Folder(tmp_path), rules)) == [
+    assert face_labels(sepcvdl.read(Folder(tmp_path), rules)) == [
         ("test/PrivateTest_6_anger.jpg", "angry", "test"),
         ("test/PublicTest_7_fear.jpg", "fear", "test"),
         ("train/Training_10131352_anger.jpg", "angry", "train"),
@@ -61,17 +61,17 @@ def test_a_list_must_not_contradict_the_names(tmp_path: Path, rules: Ingest) -> 
     pictures(
         tmp_path, "valid/img496_sadness.jpg", "valid/img1_fear.jpg", "valid/img2_fear.jpg", "valid/img3_neutral.jpg"
     )
-    write(
+    write_file(
         tmp_path / "valid_labels.csv",
         "img496_sadness.jpg,3\nimg1_fear.jpg,5\nimg2_fear.jpg,1\nimg2_fear.jpg,5\nimg3_neutral.jpg,6\n"
         'gone_fear.jpg,5\nimage,label\nimg1_fear.jpg,5,5\n"img1_fear.jpg\n',
     )
     items = list(sepcvdl.read(Folder(tmp_path), rules))
-    assert reasons(items) == [
+    assert skip_reasons(items) == [
         ("valid/img2_fear.jpg", "contradictory labels"),
         ("valid/img496_sadness.jpg", "contradictory labels"),
     ]
-    assert labels(item for item in items if isinstance(item, Record)) == [
+    assert face_labels(item for item in items if isinstance(item, Record)) == [
         ("valid/img1_fear.jpg", "fear", "valid"),
         ("valid/img3_neutral.jpg", "neutral", "valid"),
     ]
@@ -83,8 +83,8 @@ def test_a_list_must_not_contradict_the_names(tmp_path: Path, rules: Ingest) -> 
 
 def test_the_list_of_one_fold_says_nothing_of_another(tmp_path: Path, rules: Ingest) -> None:
     pictures(tmp_path, "train/a_fear.jpg", "test/a_fear.jpg")
-    write(tmp_path / "train_RAF_labels.csv", "a_fear.jpg,0\n")
-    assert reasons(list(sepcvdl.read(Folder(tmp_path), rules))) == [("train/a_fear.jpg", "contradictory labels")]
+    write_file(tmp_path / "train_RAF_labels.csv", "a_fear.jpg,0\n")
+    assert skip_reasons(list(sepcvdl.read(Folder(tmp_path), rules))) == [("train/a_fear.jpg", "contradictory labels")]
 
 
 def test_a_name_without_an_emotion_is_dropped(tmp_path: Path, rules: Ingest) -> None:
@@ -92,7 +92,7 @@ def test_a_name_without_an_emotion_is_dropped(tmp_path: Path, rules: Ingest) -> 
     pictures(tmp_path, "train/img_boredom.jpg")
     items = list(sepcvdl.read(Folder(tmp_path), rules))
     names = ("train/9.jpg", "train/fear.jpg", "train/img_boredom.jpg")
-    assert reasons(items) == [(name, "unknown emotion") for name in names]
+    assert skip_reasons(items) == [(name, "unknown emotion") for name in names]
 
 
 def test_a_folder_of_sets_is_read_whole_and_others_in_it_are_named(tmp_path: Path, rules: Ingest) -> None:
@@ -101,7 +101,7 @@ def test_a_folder_of_sets_is_read_whole_and_others_in_it_are_named(tmp_path: Pat
     pictures(tmp_path / "AffectNet", "anger/image0000006_anger.jpg")
     assert sepcvdl.matches(Folder(tmp_path))
     items = list(sepcvdl.read(Folder(tmp_path), rules))
-    assert labels(items) == [
+    assert face_labels(items) == [
         ("FER2013/train/Training_10131352_anger.jpg", "angry", "train"),
         ("RAF-DB/test/test_0524_aligned_happiness.jpg", "happy", "test"),
         ("RAF-DB/train/train_00001_aligned_sadness.jpg", "sad", "train"),
@@ -130,13 +130,15 @@ def test_folders_of_fer2013_are_not_confused_with_it(tmp_path: Path) -> None:
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     pictures(tmp_path / "there/FER2013", *FER)
-    write(tmp_path / "there/FER2013/train_FER_labels.csv", FER_LIST)
-    archive = packed(tmp_path / "there", tmp_path / "packed.zip")
+    write_file(tmp_path / "there/FER2013/train_FER_labels.csv", FER_LIST)
+    archive = zip_folder(tmp_path / "there", tmp_path / "packed.zip")
     assert sepcvdl.matches(archive)
-    assert told(sepcvdl.read(archive, rules)) == told(sepcvdl.read(Folder(tmp_path / "there"), rules))
+    assert summarize_items(sepcvdl.read(archive, rules)) == summarize_items(
+        sepcvdl.read(Folder(tmp_path / "there"), rules)
+    )
 
 
-@FUZZ
+@FUZZ_SETTINGS
 @given(
     st.binary()
     | st.lists(st.sampled_from(["a_fear.jpg", ",", "5", '"', "\n", "\r", "\0", "�"])).map("".join).map(str.encode)
@@ -145,7 +147,7 @@ def test_whatever_bytes_a_list_holds_each_picture_is_a_face_or_dropped(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
     pictures(tmp_path, "train/a_fear.jpg", "train/b_fear.jpg")
-    write(tmp_path / "train_labels.csv", content)
+    write_file(tmp_path / "train_labels.csv", content)
     try:
         items = list(sepcvdl.read(Folder(tmp_path), rules))
     except InputError:

@@ -123,9 +123,9 @@ def write(root: Path, reader: ModuleType, picture: bytes) -> str:
     names = [name for name in LAYOUTS[reader] if name.lower().endswith(IMAGE_SUFFIXES)]
     for name, content in LAYOUTS[reader].items():
         if name.lower().endswith(IMAGE_SUFFIXES):
-            trees.save(root / name)
+            trees.save_image(root / name)
         else:
-            trees.write(root / name, content)
+            trees.write_file(root / name, content)
     if not names:
         return ""
     place = names[1 if reader is sfew else 0]  # the first of SFEW's is a frame, whose face lies elsewhere
