@@ -71,7 +71,7 @@ def test_start_up_is_told_apart_from_the_rate(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(ranks, "time_stage", seconds)
     monkeypatch.setattr(ranks, "write_project", lambda folder, stage, count: folder)
-    monkeypatch.setattr(ranks, "available_cores", lambda: 2)
+    monkeypatch.setattr(ranks, "count_cores", lambda: 2)
     rows = ranks.measure_stage("train", [1, 2], repeats=2)
     names = ["ours, 1 process, 1 thread", "ours, 1 process, 2 threads", "ours, 2 processes, 2 threads"]
     assert [row["way"] for row in rows] == names

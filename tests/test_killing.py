@@ -226,9 +226,9 @@ def test_fer_predict_that_is_told_to_end_ends_in_a_line(tmp_path: Path, number: 
 @pytest.mark.parametrize("shell", ["exec", "in between"])
 def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path, number: signal.Signals, shell: str) -> None:
     stage = (
-        "import os; from pathlib import Path; from fer.runtime import errors, stage as stages; errors.heed_signals()\n"
+        "import os; from pathlib import Path; from fer.runtime import errors, stage\nerrors.install_signal_handlers()\n"
     )
-    stage += f"stages.end_with_dvc(); Path('pid').write_text(str(os.getpid())); {BEGUN}"
+    stage += f"stage.exit_with_dvc(); Path('pid').write_text(str(os.getpid())); {BEGUN}"
     (tmp_path / "stage.py").write_text(stage)
     command = f"exec {sys.executable} stage.py" if shell == "exec" else f"{sys.executable} stage.py; exit 1"
     dvc = f"import os, subprocess; subprocess.run(['sh', '-c', {command!r}], env=os.environ | {{'DVC_STAGE': 'x'}})"
@@ -239,7 +239,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path, number: signa
 
 
 def test_a_stage_whose_dvc_has_ended_before_it_could_look_ends(tmp_path: Path) -> None:
-    stage = f"from fer.runtime import errors, stage as stages; errors.heed_signals(); stages.end_with_dvc(); {BEGUN}"
+    stage = f"from fer.runtime import errors, stage; errors.install_signal_handlers(); stage.exit_with_dvc(); {BEGUN}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "x"}
     begun = subprocess.run(
         [sys.executable, "-c", stage], env=environment, cwd=tmp_path, start_new_session=True, timeout=300
@@ -248,7 +248,7 @@ def test_a_stage_whose_dvc_has_ended_before_it_could_look_ends(tmp_path: Path) -
 
 
 def test_a_stage_that_was_started_by_hand_outlives_the_shell(tmp_path: Path) -> None:
-    stage = "import threading\nfrom fer.runtime.stage import end_with_dvc\nend_with_dvc()\n"
+    stage = "import threading\nfrom fer.runtime.stage import exit_with_dvc\nexit_with_dvc()\n"
     stage += "print(threading.active_count())"
     out, _ = script(tmp_path, stage, DVC_ROOT="x").communicate(timeout=300)
     assert out == "1\n"

@@ -50,7 +50,7 @@ def build_model(config: ModelConfig) -> nn.Module:
     """
     if config.network not in NETWORK_NAMES:
         raise InputError(f"network {config.network!r} is unknown; fer/models has {', '.join(NETWORK_NAMES)}")
-    module = importlib.import_module(f"fer.nn.weights.{config.network}")
+    module = importlib.import_module(f"fer.models.{config.network}")
     network: nn.Module = module.build(len(config.emotions), config.input_px or config.size, config.dropout)
     if config.input_px and not hasattr(network, "backbone"):
         raise InputError(f"networks.{config.network} has `transfer`, but this network begins without other weights")

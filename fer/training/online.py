@@ -42,8 +42,8 @@ class ThresholdTracker(nn.Module):
         self.online_params, self.decay = online_params, decay
         self.target_prior = None if target_prior is None else torch.from_numpy(target_prior).float().to(device)
         alike = torch.full((n_classes,), 1 / n_classes, device=device)
-        self.register_buffer("said", alike)  # moving averages: probabilities as they come,
-        self.register_buffer("judged", alike.clone())  # as they are judged,
+        self.register_buffer("p_model", alike)  # moving averages: probabilities as they come,
+        self.register_buffer("p_model_aligned", alike.clone())  # as they are judged,
         self.register_buffer("confidence", alike[0].clone())  # and the highest of each face, in mean
         self.register_buffer("variance", torch.tensor(1.0, device=device))  # and variance
 

@@ -22,6 +22,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         else:
             Path(arguments[-1]).unlink()
 
-    monkeypatch.setattr(add, "dvc", dvc)
-    monkeypatch.setattr(remove, "dvc", dvc)
+    monkeypatch.setattr(add, "run_dvc", dvc)
+    monkeypatch.setattr(remove, "run_dvc", dvc)
     return tmp_path / "project"

@@ -35,7 +35,7 @@ def test_whatever_stops_dvc_the_files_are_where_they_were(
         Path(f"{home}.dvc").touch()
         raise error
 
-    monkeypatch.setattr(add, "dvc", stop)
+    monkeypatch.setattr(add, "run_dvc", stop)
     path = write_fer2013_csv(tmp_path / "mine/deep/fer2013.csv")
     before, text = path.read_bytes(), Path("params.yaml").read_bytes()
     assert isinstance(call_fer(monkeypatch, "add", str(tmp_path / "mine"), *(["--move"] if move else [])), str)

@@ -41,7 +41,7 @@ def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
         return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(392, len(emotions))), facts
 
-    monkeypatch.setattr("fer.experiments.benchmark.untrained", untrained)
+    monkeypatch.setattr("fer.experiments.benchmark.init_model", untrained)
     return project / "data" / "benchmark"
 
 

@@ -37,7 +37,7 @@ def compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         torch.manual_seed(len(name))
         return nn.Sequential(nn.Conv2d(1, len(name), 3), nn.Flatten(), nn.Linear(len(name) * 196, len(emotions))), None
 
-    monkeypatch.setattr("fer.experiments.comparison.untrained", untrained)
+    monkeypatch.setattr("fer.experiments.comparison.init_model", untrained)
     monkeypatch.setattr(comparison, "MIN_TIMED_SECONDS", 1e-9)
     return project / "data" / "comparison"
 

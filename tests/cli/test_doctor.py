@@ -124,7 +124,7 @@ def test_what_several_checks_find_is_told_once(
 def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose lock notes a file and a folder, both in DVC's cache."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "dvc", lambda *arguments: f"{tmp_path / 'cache'}\n")
+    monkeypatch.setattr(doctor, "run_dvc", lambda *arguments: f"{tmp_path / 'cache'}\n")
     outs = []
 
     def keep(content: bytes, suffix: str = "") -> str:

@@ -62,8 +62,8 @@ class Repro:
 @pytest.fixture
 def repro(project: Path, monkeypatch: pytest.MonkeyPatch) -> Repro:
     found = Repro(0.5, 0.6, 0.7, 0.65, 0.8)
-    monkeypatch.setattr(rounds, "repro", found)
-    monkeypatch.setattr(rounds, "dvc", lambda *arguments: "")
+    monkeypatch.setattr(rounds, "run_dvc_repro", found)
+    monkeypatch.setattr(rounds, "run_dvc", lambda *arguments: "")
     return found
 
 

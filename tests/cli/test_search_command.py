@@ -65,7 +65,7 @@ class Queue:
 @pytest.fixture
 def queue(project: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
     queue = Queue()
-    monkeypatch.setattr(search, "dvc", queue)
+    monkeypatch.setattr(search, "run_dvc", queue)
     return queue
 
 

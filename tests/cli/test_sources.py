@@ -110,7 +110,7 @@ def test_if_dvc_fails_everything_is_as_it_was(
     def fail(*_: str) -> None:
         raise InputError("`dvc add` failed: no space")
 
-    monkeypatch.setattr(add, "dvc", fail)
+    monkeypatch.setattr(add, "run_dvc", fail)
     write_fer2013_csv(tmp_path / "mine/fer2013.csv")
     before = Path("params.yaml").read_bytes()
     ended = call_fer(monkeypatch, "add", str(tmp_path / "mine"), *(["--move"] if move else []))

@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What each training was given, as they come; networks are tiny."""
     calls: list[dict[str, Any]] = []
-    learn = benchmark.learn
+    learn = benchmark.train_network
 
     def noted(network: nn.Module, train: Any, valid: Any, **options: Any) -> Any:
         calls.append(options | {"train": train, "start": next(network.parameters()).detach().clone()})
@@ -62,10 +62,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def load(network: nn.Module, of: Path) -> None:
         network.load_state_dict(load_file(of / "weights.safetensors"))
 
-    monkeypatch.setattr(benchmark, "learn", noted)
-    monkeypatch.setattr("fer.experiments.benchmark.untrained", made)
-    monkeypatch.setattr(benchmark.models, "save", save)
-    monkeypatch.setattr(benchmark.models, "load_weights", load)
+    monkeypatch.setattr(benchmark, "train_network", noted)
+    monkeypatch.setattr("fer.experiments.benchmark.init_model", made)
+    monkeypatch.setattr(benchmark.nn_weights, "save_model", save)
+    monkeypatch.setattr(benchmark.nn_weights, "load_weights", load)
     return calls
 
 

@@ -49,14 +49,14 @@ def tiny(name: str, recipe: Recipe, emotions: list[str], size: int, seed: int) -
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that were trained, as they come; networks are tiny and are timed no longer than needed."""
     names: list[str] = []
-    learn = comparison.learn
+    learn = comparison.train_network
 
     def counted(*args: object, name: str, **options: object) -> object:
         names.append(name)
         return learn(*args, name=name, **options)
 
-    monkeypatch.setattr(comparison, "learn", counted)
-    monkeypatch.setattr("fer.experiments.comparison.untrained", tiny)
+    monkeypatch.setattr(comparison, "train_network", counted)
+    monkeypatch.setattr("fer.experiments.comparison.init_model", tiny)
     monkeypatch.setattr(comparison, "MIN_TIMED_SECONDS", 1e-9)
     return names
 
@@ -124,7 +124,9 @@ def test_a_run_that_was_interrupted_is_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "figures", interrupt)  # after the answers were replaced, before the record was
+        patch.setattr(
+            comparison, "measure_ensemble", interrupt
+        )  # after the answers were replaced, before the record was
         with pytest.raises(KeyboardInterrupt):
             comparison.run_job(task(faces, steps=12), tmp_path / "se", 10)
     comparison.run_job(task(faces), tmp_path / "se", 10)
@@ -178,7 +180,7 @@ def transfer(*epochs: int) -> Recipe:
 @pytest.mark.parametrize("steps", [20, 60, 300])
 def test_all_phases_together_take_the_steps_asked_for(recipe: Recipe, steps: int) -> None:
     short, epoch_faces = comparison.fit_steps(recipe.model_copy(update={"patience": 2}), steps, "se")
-    each = [comparison.steps_for(epoch_faces, phase) for phase in short.phases()]
+    each = [comparison.count_steps(epoch_faces, phase) for phase in short.phases()]
     assert sum(each) == steps
     assert max(sum(phase.epochs for phase in short.phases()) - comparison.FIXED_STEPS_EPOCHS, 0) <= 1
     assert short.patience is None, "which would stop before the last step"
@@ -189,7 +191,7 @@ def test_all_phases_together_take_the_steps_asked_for(recipe: Recipe, steps: int
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 301])
 def test_a_network_without_phases_can_take_any_number_of_steps(steps: int) -> None:
     short, epoch_faces = comparison.fit_steps(RECIPE, steps, "se")
-    assert comparison.steps_for(epoch_faces, short) == steps
+    assert comparison.count_steps(epoch_faces, short) == steps
 
 
 def test_steps_that_the_phases_can_not_make_are_told_with_some_that_they_can() -> None:
@@ -215,7 +217,7 @@ def test_the_time_of_validation_and_of_the_first_batch_is_not_counted(
         steps_timed.append(steps)
         clock[0] += 0.5 * steps if steps > 1 else 100
 
-    monkeypatch.setattr(comparison, "fit", fit)
+    monkeypatch.setattr(comparison, "train_phase", fit)
     monkeypatch.setattr(comparison, "MIN_TIMED_SECONDS", 6.0)
     monkeypatch.setattr("fer.experiments.comparison.time.perf_counter", lambda: clock[0])
     network, _ = tiny("se", RECIPE, CHOSEN.emotions, 16, 0)

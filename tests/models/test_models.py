@@ -87,7 +87,7 @@ def test_evaluation_does_not_depend_on_the_batch(name: str) -> None:
 @pytest.mark.parametrize("name", weights.NETWORK_NAMES)
 def test_its_docstring_says_how_many_parameters_it_has(name: str) -> None:
     count = weights.count_parameters(network(name))
-    assert f"{count[0]:,} parameters" in " ".join(import_module(f"fer.nn.weights.{name}").__doc__.split())
+    assert f"{count[0]:,} parameters" in " ".join(import_module(f"fer.models.{name}").__doc__.split())
     if name in OF_REPORT:
         assert count == OF_REPORT[name]
 

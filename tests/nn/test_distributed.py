@@ -131,7 +131,7 @@ def script(folder: Path, function: str) -> str:
     (folder / "stage.py").write_text(
         "from fer.nn import distributed\nfrom fer.runtime import stage as stages\n"
         f"from test_distributed import {function}\n"
-        f"if __name__ == '__main__':\n    stages.end_with_dvc()\n    distributed.run({function})\n"
+        f"if __name__ == '__main__':\n    stages.exit_with_dvc()\n    distributed.run_distributed_stage({function})\n"
     )
     (folder / "dvc.yaml").write_text("stages: {x: {params: []}}")
     (folder / "params.yaml").write_text("{}")
@@ -267,7 +267,7 @@ def test_ctrl_c_while_the_processes_import_ends_all_in_a_line(tmp_path: Path) ->
         "if __name__ == '__mp_main__':\n    Path(f'{os.getpid()}.pid').touch()\n"
         "    while not Path('sent').exists(): time.sleep(0.05)\n"
         "from fer.nn import distributed\nfrom test_distributed import end_as_told\n"
-        "if __name__ == '__main__':\n    distributed.run(end_as_told)\n"
+        "if __name__ == '__main__':\n    distributed.run_distributed_stage(end_as_told)\n"
     )
     process = begin(tmp_path, "slow", start_new_session=True)
     wait_for_two(tmp_path)

@@ -95,9 +95,11 @@ def test_the_bytes_are_those_of_all_logits_at_once(tmp_path: Path, n: int, batch
 
 def test_batches_are_those_of_all_logits_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    answer = nn_pool.answer
+    answer = nn_pool.predict_batch
     monkeypatch.setattr(
-        nn_pool, "answer", lambda network, faces, *more: sizes.append(len(faces)) or answer(network, faces, *more)
+        nn_pool,
+        "predict_batch",
+        lambda network, faces, *more: sizes.append(len(faces)) or answer(network, faces, *more),
     )
     pool.predict(batch=3)
     assert sizes == [3] * 15
@@ -182,10 +184,10 @@ def test_a_full_disk_is_told_in_one_line(pool: Pool, monkeypatch: pytest.MonkeyP
         return found
 
     told = rf"^error: {pool.part}: No space left on device$"
-    monkeypatch.setattr(PartialPredictions, "begin", begin_on_full_disk)
+    monkeypatch.setattr(PartialPredictions, "resume_or_create", begin_on_full_disk)
     with pytest.raises(SystemExit, match=told):
         errors.run_main(pool.predict)
-    monkeypatch.setattr(PartialPredictions, "begin", begin)
+    monkeypatch.setattr(PartialPredictions, "resume_or_create", begin)
     with pytest.raises(SystemExit, match=told):
         errors.run_main(pool.predict)
 
@@ -193,7 +195,7 @@ def test_a_full_disk_is_told_in_one_line(pool: Pool, monkeypatch: pytest.MonkeyP
 def test_slices_that_never_came_are_told_and_one_process_can_add_them(pool: Pool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn_pool, "world_size", lambda: 2)  # but the other died, or does not see this file system
-        patch.setattr(nn_pool, "wait_for_all", lambda: None)
+        patch.setattr(nn_pool, "wait_for_processes", lambda: None)
         with pytest.raises(InputError, match=r"net\.npy\.part: lacks 3 of 6 slices; all processes must write to one"):
             pool.predict()
     assert not pool.out.exists()
@@ -212,7 +214,7 @@ KILLED = """
 import json, os, signal
 from pathlib import Path
 import torch
-from fer.nn import pool as prediction
+from fer.nn import pool as nn_pool
 from test_pool import SLICE, Pool
 
 def die_at(module, name, count):
@@ -224,9 +226,9 @@ def die_at(module, name, count):
     setattr(module, name, call)
 
 torch.set_num_threads(1)
-prediction.SLICE = SLICE
+nn_pool.FACES_PER_SLICE = SLICE
 pool = Pool(Path.cwd())
-points = [(os, "fsync", count) for count in range(12)] + [(prediction, "answer", 7), (os, "truncate", 0)]
+points = [(os, "fsync", count) for count in range(12)] + [(nn_pool, "predict_batch", 7), (os, "truncate", 0)]
 found = []
 for module, name, count in points:
     if not (child := os.fork()):
@@ -251,7 +253,7 @@ def test_killed_anywhere_it_goes_on_where_it_was(tmp_path: Path) -> None:
         assert computed == max(0, 45 - marks * SLICE)
         if name == "fsync":  # that of a slice, then that of its mark, and so on
             assert marks == (count + 1) // 2
-        if name == "answer":
+        if name == "predict_batch":
             assert marks < 4
         if name == "truncate":
             assert marks == 6
@@ -260,19 +262,19 @@ def test_killed_anywhere_it_goes_on_where_it_was(tmp_path: Path) -> None:
 RANKS = """
 import time
 from pathlib import Path
-from fer.nn import distributed, pool as prediction
+from fer.nn import distributed, pool as nn_pool
 from test_pool import SLICE, Pool
 
 def main():
-    prediction.SLICE, write = SLICE, prediction.Unfinished.write
+    nn_pool.FACES_PER_SLICE, write = SLICE, nn_pool.PartialPredictions.write_slice
     def write_late(self, *slice):
         time.sleep(0.3 * distributed.rank())
         write(self, *slice)
-    prediction.Unfinished.write = write_late
+    nn_pool.PartialPredictions.write_slice = write_late
     Path(f"{distributed.rank()}.txt").write_text(str(Pool(Path.cwd()).predict()))
 
 if __name__ == "__main__":
-    distributed.run(main)
+    distributed.run_distributed_stage(main)
 """
 
 

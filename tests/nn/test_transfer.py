@@ -46,7 +46,7 @@ def mobilenet(**transfer: Any) -> torch.nn.Module:
 def imagenet() -> dict[str, torch.Tensor]:
     """The state of timm's whole MobileNet, classifier included, as its weights file holds it."""
     torch.manual_seed(9)
-    return timm.create_model(import_module("fer.nn.weights.mobilenet").BACKBONE).state_dict()
+    return timm.create_model(import_module("fer.models.mobilenet").BACKBONE).state_dict()
 
 
 def test_the_reports_five_networks_have_a_row_with_phases() -> None:

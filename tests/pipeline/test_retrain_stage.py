@@ -33,12 +33,12 @@ def test_the_steps_follow_from_the_labelled_faces_alone(
         given.update(options, learnt=len(train))
         return [{"epoch": 1}]
 
-    monkeypatch.setattr(retrain, "read_labelled", lambda *_: (examples(20), examples(5)))
-    monkeypatch.setattr(retrain, "read_pseudo_labelled", lambda *_: examples(30))
-    monkeypatch.setattr(retrain, "read_unlabelled", lambda *_: None)
-    monkeypatch.setattr(retrain, "untrained", lambda *_: (nn.Identity(), None))
-    monkeypatch.setattr(retrain, "learn", learn)
-    monkeypatch.setattr(retrain.models, "save", lambda *_: None)
+    monkeypatch.setattr(retrain, "read_labelled_sets", lambda *_: (examples(20), examples(5)))
+    monkeypatch.setattr(retrain, "read_pseudo_labelled_set", lambda *_: examples(30))
+    monkeypatch.setattr(retrain, "read_unlabelled_pool", lambda *_: None)
+    monkeypatch.setattr(retrain, "init_model", lambda *_: (nn.Identity(), None))
+    monkeypatch.setattr(retrain, "train_network", learn)
+    monkeypatch.setattr(retrain.weights, "save_model", lambda *_: None)
     paths = [part for name in ("faces", "table", "augmented", "pseudo-labels", "models") for part in (f"--{name}", "x")]
     network = next(iter(content["networks"]))
     monkeypatch.setattr("sys.argv", ["retrain", network, *paths, "--out", str(tmp_path / "out")])

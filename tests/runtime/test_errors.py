@@ -54,7 +54,7 @@ def test_too_little_memory_is_one_line_whoever_says_so(error: Exception) -> None
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_one_line_also_where_a_library_makes_something_else_of_it(number: signal.Signals) -> None:
     library = (
-        "import os, signal; from fer.runtime import errors; errors.heed_signals()\n"
+        "import os, signal; from fer.runtime import errors; errors.install_signal_handlers()\n"
         f"try: os.kill(os.getpid(), {number:d}); signal.sigtimedwait([], 9)\n"
         "except SystemExit as exit: raise ValueError('of a library') from exit"
     )

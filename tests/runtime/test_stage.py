@@ -84,8 +84,8 @@ def test_only_code_that_is_loaded_counts(tmp_path: Path) -> None:
     for name in ("fer/used.py", "fer/unused.py", "pipeline/__init__.py"):
         (tmp_path / name).touch()
     (tmp_path / "pipeline" / "stage.py").write_text(
-        "import os\nfrom pathlib import Path\nimport fer.used\nfrom fer.runtime.stage import run\n"
-        "run(lambda: Path(os.environ['EDITED']).write_text('x = 1'))\n"
+        "import os\nfrom pathlib import Path\nimport fer.used\nfrom fer.runtime.stage import run_stage\n"
+        "run_stage(lambda: Path(os.environ['EDITED']).write_text('x = 1'))\n"
     )
 
     def done(edited: str) -> subprocess.CompletedProcess[str]:

@@ -246,7 +246,7 @@ def test_a_failure_of_ours_is_told_and_is_not_the_end(
     served: demo.DemoServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(demo, "find", lambda *_: 1 / 0)
+        patch.setattr(demo, "find_faces", lambda *_: 1 / 0)
         status, content, _ = ask(served, "POST", "/faces", PHOTOGRAPH)
     assert (status, json.loads(content)["error"]) == (500, "The demo failed; its terminal says how.")
     assert "ZeroDivisionError" in capsys.readouterr().err

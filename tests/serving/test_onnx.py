@@ -104,7 +104,7 @@ def test_the_metadata_are_those_of_the_package_and_nothing_of_this_machine(
 
 
 def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx, "as_input", lambda faces: weights.normalize_faces(faces * 1.01))
+    monkeypatch.setattr(onnx, "normalize_faces", lambda faces: weights.normalize_faces(faces * 1.01))
     with pytest.raises(InputError, match=r"ONNX Runtime .* nothing was written"):
         onnx.export_onnx(package({"one": linear(0)}, ["plain"]), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

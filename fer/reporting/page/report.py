@@ -26,8 +26,8 @@ class ReportInputs:
     """Where the stages before this one left what the page shows."""
 
     metrics: Path
-    explanations: Path
-    source_sheets: Path  # folder with the sheet of each source
+    explained: Path
+    sources: Path  # folder with the sheet of each source
     preview: Path  # of augmentation
     params: Path
     lock: Path  # dvc.lock; it may be missing
@@ -45,7 +45,7 @@ def render_report(inputs: ReportInputs) -> str:
     environment.filters |= {"figure": format_metric, "number": _number, "percent": format_percent, "png": _png}
     return environment.get_template(REPORT_TEMPLATE.name).render(
         given=inputs,
-        explanations=read_json(inputs.explanations / "pages.json"),
+        explained=read_json(inputs.explained / "pages.json"),
         audits=audits,
         verdicts=verdicts,
         last=last,

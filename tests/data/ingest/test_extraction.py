@@ -242,11 +242,11 @@ def test_alignment_turns_a_face_only_where_its_eyes_are_found(rules: Ingest, mon
     face = np.full((48, 48), 100, dtype=np.uint8)
     wanted = rules.model_copy(update={"align": True})
     for found in (turned, None):
-        monkeypatch.setattr(extraction, "levelled", lambda _, found=found: found)
+        monkeypatch.setattr(extraction, "align_face", lambda _, found=found: found)
         (result,) = results([Record("a", face)], wanted)
         assert isinstance(result, ExtractedFace)
         assert (result.pixels == (face if found is None else turned)).all()
-    monkeypatch.setattr(extraction, "levelled", lambda _: turned)
+    monkeypatch.setattr(extraction, "align_face", lambda _: turned)
     (result,) = results([Record("a", face)], rules)
     assert isinstance(result, ExtractedFace)
     assert (result.pixels == face).all()

@@ -33,11 +33,11 @@ def noise(seed: int, size: int = 48) -> np.ndarray:
 
 def reader(*items: ReaderItem, pixels: tuple[float, float] | None = None):
     return SimpleNamespace(
-        __name__="fer.data.readers.record.mine",
+        __name__="fer.data.readers.mine",
         LAYOUT="",
         LICENSE_TERMS="for research",
         PIXELS=pixels,
-        recognises=lambda root: True,
+        matches=lambda root: True,
         read=lambda root, rules: iter(items),
     )
 

@@ -78,8 +78,8 @@ def build(tmp_path: Path) -> Build:
     ) -> report.ReportInputs:
         given = report.ReportInputs(
             metrics=tmp_path / "metrics",
-            explanations=tmp_path / "explained",
-            source_sheets=tmp_path / "sources",
+            explained=tmp_path / "explained",
+            sources=tmp_path / "sources",
             preview=tmp_path / "preview.png",
             params=tmp_path / "params.yaml",
             lock=tmp_path / "dvc.lock",
@@ -135,13 +135,13 @@ def build(tmp_path: Path) -> Build:
         parts = ("tests", "ways", "maps", "pseudo_labels") if rounds else ("tests",)
         pages = [{"part": part, "file": f"{part}.png", "title": word, "alt": "faces"} for part in parts]
         facts = {"network": f"se, round {rounds}", "voters": list(names), "round": rounds, "pages": pages}
-        write_json(given.explanations / "pages.json", facts)
+        write_json(given.explained / "pages.json", facts)
         pictures = [
             given.metrics / f"{name}.png"
             for name in ("curves", "confusion", "reliability", "coverage", "pseudo_labels")
         ]
-        pictures += [given.explanations / page["file"] for page in pages] + [
-            given.source_sheets / "photos.png",
+        pictures += [given.explained / page["file"] for page in pages] + [
+            given.sources / "photos.png",
             given.preview,
         ]
         for path in pictures:
@@ -231,7 +231,7 @@ def test_what_users_wrote_is_shown_as_text(build: Build) -> None:
 
 def test_faces_are_large_enough_on_a_phone(build: Build) -> None:
     given = build()
-    Image.new("RGB", (640, 20)).save(given.explanations / "tests.png")
+    Image.new("RGB", (640, 20)).save(given.explained / "tests.png")
     (image,) = (image for image in Page(report.render_report(given)).all("img") if image["width"] == "640")
     assert image["style"] == "min-width: 480px", "of four faces abreast each has 108"
 

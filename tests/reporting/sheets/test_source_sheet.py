@@ -141,17 +141,17 @@ SEEN = {
     "a fold": {"table": LABELLED.assign(fold=LABELLED["fold"].replace("valid", "train"))},
     "a twin": {"table": SOURCES["twins"][0]},
     "its pixels": {"faces": FACES // 2},
-    "a note": {"about": report(notes=("were the folds processed apart?",))},
-    "its terms": {"about": report(terms="CC BY 4.0")},
-    "its mean": {"about": report(mean=100.0)},
-    "what was left out": {"about": report({"empty file": 1})},
-    "pictures without a face": {"about": report(pictures=41)},
+    "a note": {"report": report(notes=("were the folds processed apart?",))},
+    "its terms": {"report": report(terms="CC BY 4.0")},
+    "its mean": {"report": report(mean=100.0)},
+    "what was left out": {"report": report({"empty file": 1})},
+    "pictures without a face": {"report": report(pictures=41)},
 }
 
 
 @pytest.mark.parametrize("what", SEEN)
 def test_it_shows(tmp_path: Path, what: str) -> None:
-    usual: dict[str, Any] = {"source": "mine", "faces": FACES, "table": LABELLED, "about": report()}
+    usual: dict[str, Any] = {"source": "mine", "faces": FACES, "table": LABELLED, "report": report()}
     write_source_sheet(tmp_path / "one.png", **usual)
     write_source_sheet(tmp_path / "other.png", **usual | SEEN[what])
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()
