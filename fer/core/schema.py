@@ -3,9 +3,11 @@
 import difflib
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fer.runtime.yaml_files import read_shipped_params
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -20,7 +22,18 @@ _SHOWN = 200  # characters of a value
 
 
 class Section(BaseModel):
+    """A section of `params.yaml`, or of a file that the project writes: strict, frozen, without unknown keys."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    section_key: ClassVar[str] = ""  # the dotted key of this section in params.yaml
+
+    @classmethod
+    def default(cls) -> Self:
+        """Return the section as the shipped params.yaml has it."""
+        content = read_shipped_params()
+        for key in cls.section_key.split("."):
+            content = content[key]
+        return cls.model_validate(content)
 
 
 def format_errors(error: ValidationError, content: Any, path: Path, schema: type[Section]) -> str:
