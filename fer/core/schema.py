@@ -3,7 +3,7 @@
 import difflib
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,9 @@ _TOLD = 20  # mistakes
 _SHOWN = 200  # characters of a value
 
 
+SectionT = TypeVar("SectionT", bound="Section")
+
+
 class Section(BaseModel):
     """A section of `params.yaml`, or of a file that the project writes: strict, frozen, without unknown keys."""
 
@@ -28,7 +31,7 @@ class Section(BaseModel):
     section_key: ClassVar[str] = ""  # the dotted key of this section in params.yaml
 
     @classmethod
-    def default(cls) -> Self:
+    def default(cls: type[SectionT]) -> SectionT:
         """Return the section as the shipped params.yaml has it."""
         content = read_shipped_params()
         for key in cls.section_key.split("."):
