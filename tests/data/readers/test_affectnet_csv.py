@@ -142,13 +142,13 @@ def test_labels_of_a_network_are_for_training_and_only_where_there_are_no_others
     (record,) = affectnet_csv.read(Folder(tmp_path), rules)
     assert (record.emotion, record.fold, record.by_rule) == ("sad", "train", True)
     note, record = affectnet_csv.read(Folder(lists(tmp_path, line("1/a.jpg", 1), "")), rules)
-    assert note == Note("Automatically_Annotated_Images/ is left out: its labels come from a network")
+    assert note == Note("Automatically_Annotated_Images/ is not read: its labels come from a network")
     assert (record.emotion, record.by_rule) == ("happy", False)
 
 
 def test_a_list_without_emotions_and_lists_without_pictures_are_errors(tmp_path: Path, rules: Ingest) -> None:
     lists(tmp_path / "one", "", line("1/a.jpg", 1).replace(",1,", ",", 1), HEADER.replace("expression,", ""))
-    with pytest.raises(InputError, match=r"validation\.csv: line 1 names no column expression"):
+    with pytest.raises(InputError, match=r"validation\.csv: line 1 has no column expression"):
         list(affectnet_csv.read(Folder(tmp_path / "one"), rules))
     write_file(tmp_path / "two" / LISTS / "training.csv", HEADER)
     with pytest.raises(InputError, match="no Manually_Annotated_Images beside Manually_Annotated_file_lists; unpack"):

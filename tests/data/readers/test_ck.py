@@ -117,7 +117,7 @@ def test_what_does_not_fit_together_is_dropped(tmp_path: Path, rules: Ingest) ->
 
 def test_pictures_without_the_labels_are_an_error_that_says_what_is_missing(tmp_path: Path, rules: Ingest) -> None:
     shutil.rmtree(sequence(tmp_path, b"3") / "Emotion")
-    with pytest.raises(InputError, match=r"has no folder Emotion; put the owners' Emotion_labels\.zip there"):
+    with pytest.raises(InputError, match=r"no folder Emotion; put the owners' Emotion_labels\.zip there"):
         list(ckplus.read(Folder(tmp_path), rules))
 
 
@@ -211,7 +211,7 @@ def test_fer_2013_beside_the_table_is_left_out_with_a_note(tmp_path: Path, rules
     table(tmp_path, [0, 7], "ckextended.csv")
     *items, _, note = ckextended.read(table(tmp_path, [0] * 3, "fer2013.csv"), rules)
     assert [item.id for item in items if isinstance(item, Record)] == ["ckextended.csv:2", "ckextended.csv:3"]
-    assert note == Note("FER-2013 beside ckextended.csv left out; put it in a source of its own")
+    assert note == Note("FER-2013 beside ckextended.csv is not read; add it as a separate source")
 
 
 def test_the_table_under_another_name_is_told_by_its_contempt_and_its_size(tmp_path: Path) -> None:

@@ -88,12 +88,12 @@ def test_train_csv_is_training_and_test_csv_is_unlabelled(tmp_path: Path) -> Non
 def test_of_several_files_with_the_same_faces_the_best_is_read_and_the_others_are_named(tmp_path: Path) -> None:
     write(tmp_path, f"emotion,pixels\n6,{PIXELS}\n", "train.csv")
     write(tmp_path, f"pixels\n{PIXELS}\n", "test.csv")
-    assert "left out" not in notes(tmp_path)
+    assert "not read" not in notes(tmp_path)
     write(tmp_path, f"emotion, Usage, pixels\n3,Training,{PIXELS}\n", "icml_face_data.csv")
-    assert "train.csv and test.csv left out" in notes(tmp_path)
+    assert "train.csv and test.csv not read" in notes(tmp_path)
     write(tmp_path, f"emotion,pixels,Usage\n1,{PIXELS},Training\n", "fer2013/fer2013.csv")
     assert [item.emotion for item in found(tmp_path)] == ["disgust"]
-    assert "icml_face_data.csv left out" in notes(tmp_path)
+    assert "icml_face_data.csv not read" in notes(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_a_bad_row_is_dropped_with_its_line_and_value_and_the_rows_around_it_sta
 @pytest.mark.parametrize(
     ("text", "encoding", "message"),
     [
-        ("emotion,pixel,Usage\n", "utf-8", "line 1 must name pixels once, but has: emotion, pixel, usage"),
+        ("emotion,pixel,Usage\n", "utf-8", "line 1 must name pixels once, but is emotion, pixel, usage"),
         ("emotion;pixels;Usage\n", "utf-8", "line 1 must name emotion and pixels and usage once"),
         ("emotion,pixels,Usage,pixels\n", "utf-8", "must name pixels once"),
-        ("", "utf-8", "but has: nothing"),
+        ("", "utf-8", "but is nothing"),
         ("emotion,pixels,Usage\n", "utf-16", "is UTF-16; save it as UTF-8"),
         (f"emotion,pixels,Usage\r3,{PIXELS},Training\r", "utf-8", "line 1 has a carriage return inside"),
         (f"emotion,pixels,Usage\n3,{PIXELS * 20},Training\n", "utf-8", "line 2 is longer than 100,000 bytes"),

@@ -138,9 +138,9 @@ def test_row_by_row_the_votes_label_the_faces(tmp_path: Path, rules: Ingest, nam
         Record(f"{file}:3", PixelText("1 1 2", 48), "contempt", "valid", votes="contempt:9"),
         Record(f"{file}:4", PixelText("2 1 2", 48), "happy", "test", votes="happy:10"),
     ]
-    told = "neutral:5 sad:5; by ingest.ferplus majority"
+    told = "neutral:5 sad:5; ingest.ferplus=majority"
     assert items[3] == SkippedItem(f"{file}:5", "no agreed emotion", told, is_defect=False)
-    note = f"labels are the votes in fer2013new.csv by ingest.ferplus majority, faces those of {file}"
+    note = f"labels: votes in fer2013new.csv, ingest.ferplus=majority; faces: {file}"
     assert items[4:] == [Note(note)]
 
 
@@ -171,7 +171,7 @@ def test_usages_that_differ_in_a_row_are_an_error_with_the_first_such_row(tmp_pa
     root = owners(tmp_path, [ballot(sad=10)] * 4, ["Training", "Training", "PublicTest", "PublicTest"])
     text = (root / "fer2013new.csv").read_text().replace("PublicTest,fer0000002", "Training,fer0000002")
     (root / "fer2013new.csv").write_text(text)
-    with pytest.raises(InputError, match=r"new\.csv: face 3 is of 'Training', but fer2013\.csv:4 is of another usage"):
+    with pytest.raises(InputError, match=r"new\.csv: face 3 has usage 'Training', but fer2013\.csv:4 has another"):
         list(ferplus_csv.read(Folder(root), rules))
 
 
@@ -179,7 +179,7 @@ def test_usages_that_differ_in_a_row_are_an_error_with_the_first_such_row(tmp_pa
 def test_different_numbers_of_rows_are_an_error(tmp_path: Path, rules: Ingest, short: str) -> None:
     root = owners(tmp_path, [ballot(sad=10)] * 3)
     (root / short).write_text("\n".join((root / short).read_text().splitlines()[:-1]))
-    with pytest.raises(InputError, match=rf"has a face 3, which {short} has not; both must have the owners' rows"):
+    with pytest.raises(InputError, match=rf"has a face 3, but {short} does not; both files must have the owners' rows"):
         list(ferplus_csv.read(Folder(root), rules))
 
 
@@ -188,7 +188,7 @@ def test_rows_sorted_anew_within_their_usage_are_an_error_where_there_are_enough
     ballots = [ballot(sad=10) if emotion == 4 else ballot(happy=10) for emotion in emotions]
     assert len(faces(list(ferplus_csv.read(Folder(owners(tmp_path, ballots, (), emotions)), rules)))) == 1200
     root = Folder(owners(tmp_path, ballots, (), emotions[1:] + emotions[:1]))
-    with pytest.raises(InputError, match=r"agrees with the emotions of fer2013\.csv on 0 of 1200 faces; both"):
+    with pytest.raises(InputError, match=r"agrees with the emotions of fer2013\.csv on only 0 of 1200 faces; both"):
         list(ferplus_csv.read(root, rules))
 
 
@@ -208,7 +208,7 @@ def test_another_header_is_an_error_that_names_the_missing_columns(tmp_path: Pat
     root = owners(tmp_path, [ballot(sad=10)])
     text = (root / "fer2013new.csv").read_text()
     (root / "fer2013new.csv").write_text(text.replace("sadness", "sorrow"))
-    with pytest.raises(InputError, match=r"fer2013new\.csv: line 1 must name sadness once, but has: usage, image name"):
+    with pytest.raises(InputError, match=r"fer2013new\.csv: line 1 must name sadness once, but is usage, image name"):
         list(ferplus_csv.read(Folder(root), rules))
 
 
@@ -230,7 +230,7 @@ def test_the_owners_export_has_a_folder_for_each_fold(tmp_path: Path, rules: Ing
         ("FER2013Valid/fer0028638.png", "sad", "valid", "sad:8 fear:2"),
         ("FER2013Test/fer0032220.png", "sad", "test", "sad:8 fear:2"),
     ]
-    assert note == Note("labels are the votes in label.csv by ingest.ferplus majority")
+    assert note == Note("labels: votes in label.csv, ingest.ferplus=majority")
 
 
 def test_lines_and_pictures_without_each_other_are_dropped(tmp_path: Path, rules: Ingest) -> None:

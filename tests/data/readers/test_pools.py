@@ -70,8 +70,8 @@ def test_celebas_list_tells_who_it_is(tmp_path: Path, rules: Ingest, images: str
         ("", "one"),
     ]
     assert notes(items) == [
-        f"{identities}: 2 lines do not tell the person of a new picture; the first is 4",
-        f"2 pictures are not in {identities}, so that nothing tells whom they show",
+        f"{identities}: 2 lines are invalid or repeat an image; the first is line 4",
+        f"2 images are not in {identities}, so the person is unknown",
     ]
 
 
@@ -108,7 +108,7 @@ def test_of_fairfaces_two_margins_the_closer_one_is_taken(tmp_path: Path, rules:
     items = found(fairface, touch(tmp_path, narrow, wide, "fairface_label_val.csv"), rules)
     assert [item.id for item in items if isinstance(item, Record)] == [narrow]
     (note,) = notes(items)
-    assert note.startswith("fairface-img-margin125-trainval is left out")
+    assert note.startswith("fairface-img-margin125-trainval is not read")
 
 
 def test_of_ffhqs_forms_the_thumbnails_are_taken(tmp_path: Path, rules: Ingest) -> None:
@@ -116,7 +116,7 @@ def test_of_ffhqs_forms_the_thumbnails_are_taken(tmp_path: Path, rules: Ingest) 
     assert [item.id for item in found(ffhq, tmp_path, rules)] == ["images1024x1024/00000/00000.png"]
     touch(tmp_path, "thumbnails128x128/00000/00000.png", "thumbnails128x128/00000/00001.png")
     note, *items = found(ffhq, tmp_path, rules)
-    assert note == Note("images1024x1024 is left out: it shows the faces of thumbnails128x128 again")
+    assert note == Note("images1024x1024 is not read: it has the same faces as thumbnails128x128")
     assert [(item.id[-9:], item.face_mode) for item in items] == [("00000.png", "one"), ("00001.png", "one")]
 
 

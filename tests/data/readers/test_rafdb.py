@@ -144,7 +144,7 @@ def test_without_pictures_the_error_says_what_to_unpack(tmp_path: Path, rules: I
     with pytest.raises(InputError, match=r"no Image/aligned; unpack the owners' aligned\.zip there"):
         list(rafdb.read(Folder(tmp_path), rules))
     (tmp_path / "Image/aligned").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"Image/aligned: no pictures; unpack the owners' archive there"):
+    with pytest.raises(InputError, match=r"Image/aligned: no images; unpack the owners' archive there"):
         list(rafdb.read(Folder(tmp_path), rules))
 
 

@@ -51,7 +51,7 @@ def test_the_tables_are_only_compared(tmp_path: Path, rules: Ingest) -> None:
     assert skip_reasons(items) == [("DATASET/train/1/train_00002_aligned.jpg", "contradictory labels")]
     first, second = (item.text for item in items if isinstance(item, Note))
     assert first == "test_labels.csv is not compared with the folders: its columns are name, code, not image,label"
-    assert second == "train_labels.csv names 1 pictures that are not there: train_00003_aligned.jpg"
+    assert second == "train_labels.csv names 1 missing images: train_00003_aligned.jpg"
     assert sum(isinstance(item, Record) for item in items) == 2
 
 

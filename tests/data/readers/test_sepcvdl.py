@@ -76,9 +76,9 @@ def test_a_list_must_not_contradict_the_names(tmp_path: Path, rules: Ingest) -> 
         ("valid/img3_neutral.jpg", "neutral", "valid"),
     ]
     odd, gone = texts(items)
-    assert odd.startswith("2 lines on ")
-    assert odd.endswith("/valid are no name and number, such as 'img1_fear.jpg,5,5'")
-    assert gone.endswith("/valid names 2 pictures that are not there: gone_fear.jpg, image")
+    assert odd.startswith("2 lines for ")
+    assert odd.endswith("/valid are not a name and a code, such as 'img1_fear.jpg,5,5'")
+    assert gone.endswith("/valid names 2 missing images: gone_fear.jpg, image")
 
 
 def test_the_list_of_one_fold_says_nothing_of_another(tmp_path: Path, rules: Ingest) -> None:
@@ -105,7 +105,7 @@ def test_a_folder_of_sets_is_read_whole_and_others_in_it_are_named(tmp_path: Pat
         ("FER2013/train/Training_10131352_anger.jpg", "angry", "train"),
         ("RAF-DB/test/test_0524_aligned_happiness.jpg", "happy", "test"),
         ("RAF-DB/train/train_00001_aligned_sadness.jpg", "sad", "train"),
-        Note("left out, being laid out otherwise: AffectNet"),
+        Note("folders with another layout are not read: AffectNet"),
     ]
 
 

@@ -53,7 +53,7 @@ def test_the_truth_is_known_to_the_audit_alone(tmp_path: Path, rules: Ingest) ->
     *records, note = tree.read(Folder(tmp_path), rules)
     assert {item.id: item.truth for item in records} == {"a.jpg": None, "b, c/d.jpg": "happy", "e.jpg": None}
     assert all(item.emotion is None and item.fold is None for item in records)
-    assert note == Note("truth.csv names 1 files that are not there: gone.jpg")
+    assert note == Note("truth.csv names 1 missing files: gone.jpg")
 
 
 def test_a_folder_named_like_an_emotion_labels_nothing(tmp_path: Path, rules: Ingest) -> None:
@@ -66,13 +66,13 @@ def test_a_folder_named_like_an_emotion_labels_nothing(tmp_path: Path, rules: In
     [
         (
             "file,emotion\na.jpg,happy\nb.jpg,bored\n",
-            r"truth\.csv: line 3: 'bored' is no emotion; allowed angry, .*contempt",
+            r"truth\.csv: line 3: 'bored' is not an emotion; use angry, .*contempt",
         ),
-        ("file,emotion\na.jpg,3\n", "line 2: '3' is no emotion"),
+        ("file,emotion\na.jpg,3\n", "line 2: '3' is not an emotion"),
         ("a.jpg,happy\n", "line 1 must be file,emotion, but is 'a.jpg,happy'"),
         ("", "line 1 must be file,emotion"),
-        ("file,emotion\na.jpg\n", "line 2 has 1 values; allowed 2"),
-        ("file,emotion\na.jpg,sad\n./a.jpg,happy\n", "line 3: a.jpg is there twice"),
+        ("file,emotion\na.jpg\n", "line 2 has 1 values, not 2"),
+        ("file,emotion\na.jpg,sad\n./a.jpg,happy\n", "line 3: a.jpg is listed twice"),
     ],
 )
 def test_a_wrong_truth_is_an_error_that_names_the_row(tmp_path: Path, text: str, message: str, rules: Ingest) -> None:

@@ -140,7 +140,7 @@ def test_only_frames_that_all_of_disfas_files_have_are_labelled(tmp_path: Path, 
 def test_a_subject_without_a_label_file_stays_unlabelled_and_that_is_said(tmp_path: Path, rules: Ingest) -> None:
     (owners(tmp_path) / "ActionUnit_Labels/SN001/SN001_au9.txt").unlink()
     note, *items = disfa.read(Folder(tmp_path), rules.model_copy(update={"disfa_rules": True}))
-    assert note == Note("SN001 stays unlabelled: no SN001_au9.txt in ActionUnit_Labels")
+    assert note == Note("SN001 stays unlabelled: SN001_au9.txt is missing in ActionUnit_Labels")
     assert [(item.group, item.fold, bool(item.frame_emotions)) for item in items] == [
         ("SN001", None, False),
         ("SN001", None, False),
@@ -151,7 +151,7 @@ def test_a_subject_without_a_label_file_stays_unlabelled_and_that_is_said(tmp_pa
 def test_disfa_without_labels_is_an_error_only_if_they_are_asked_for(tmp_path: Path, rules: Ingest) -> None:
     touch(tmp_path, "Videos_LeftCamera/LeftVideoSN001_comp.avi")
     assert len(list(disfa.read(Folder(tmp_path), rules))) == 1
-    with pytest.raises(InputError, match=r"no ActionUnit_Labels; put them there, or set ingest\.disfa_rules to false"):
+    with pytest.raises(InputError, match=r"no folder ActionUnit_Labels; put it there, or set ingest\.disfa_rules to false"):
         list(disfa.read(Folder(tmp_path), rules.model_copy(update={"disfa_rules": True})))
 
 
