@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from fer.data.media.folders import Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers.record import ReaderItem, Record
 
 FUZZ_SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -19,6 +19,18 @@ FUZZ_SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.fun
 def save_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+
+
+def save_images(root: Path, *names: str) -> Path:
+    for name in names:
+        save_image(root / name)
+    return root
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        write_file(root / name, b"")
+    return root
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -55,6 +67,10 @@ def face_labels(items: Iterable[ReaderItem]) -> list[Any]:
 
 def skip_reasons(items: Iterable[ReaderItem]) -> list[tuple[str, str]]:
     return [(item.id, item.reason) for item in items if isinstance(item, SkippedItem)]
+
+
+def note_texts(items: Iterable[ReaderItem]) -> list[str]:
+    return [item.text for item in items if isinstance(item, Note)]
 
 
 def count_lines(content: bytes) -> int:

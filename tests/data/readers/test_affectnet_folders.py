@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from trees import face_labels, save_image, skip_reasons, summarize_items, zip_folder
+from trees import face_labels, save_images, skip_reasons, summarize_items, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.readers import affectnet_folders
@@ -11,12 +11,6 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 
 EMOTIONS = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"]  # in the owner's order
-
-
-def save_images(root: Path, *names: str) -> Path:
-    for name in names:
-        save_image(root / name)
-    return root
 
 
 def test_numbered_folders_have_the_owners_codes(tmp_path: Path, rules: Ingest) -> None:

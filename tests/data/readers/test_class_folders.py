@@ -37,26 +37,24 @@ def test_the_folder_is_the_emotion_and_the_image_is_the_face(tmp_path: Path, rul
     ("train", "valid", "test"),
     [("train", "val", "test"), ("Training", "validation", "testing"), ("TRAIN", "valid", "Test")],
 )
-def test_a_folder_named_after_a_fold_gives_the_fold(
+def test_folders_named_after_folds_give_the_fold(
     tmp_path: Path, rules: Ingest, train: str, valid: str, test: str
 ) -> None:
-    save_images(
-        tmp_path, f"{train}/fear/1.jpg", f"{train}/angry/1.jpg", f"{valid}/disgust/1.jpg", f"{test}/surprise/1.jpg"
-    )
-    assert class_folders.matches(Folder(tmp_path))
-    assert read_labels(tmp_path, rules) == {
+    labels = {
         f"{train}/fear/1.jpg": ("fear", "train"),
         f"{train}/angry/1.jpg": ("angry", "train"),
         f"{valid}/disgust/1.jpg": ("disgust", "valid"),
         f"{test}/surprise/1.jpg": ("surprise", "test"),
     }
+    save_images(tmp_path, *labels)
+    assert class_folders.matches(Folder(tmp_path))
+    assert read_labels(tmp_path, rules) == labels
 
 
 def test_every_name_of_an_emotion_is_recognised(tmp_path: Path, rules: Ingest) -> None:
     save_images(tmp_path, *(f"{name}/1.png" for name in EMOTION_ALIASES))
-    assert read_labels(tmp_path, rules) == {
-        f"{name}/1.png": (emotion, None) for name, emotion in EMOTION_ALIASES.items()
-    }
+    labels = {f"{name}/1.png": (emotion, None) for name, emotion in EMOTION_ALIASES.items()}
+    assert read_labels(tmp_path, rules) == labels
 
 
 def test_images_outside_emotion_folders_are_skipped(tmp_path: Path, rules: Ingest) -> None:

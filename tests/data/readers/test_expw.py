@@ -66,9 +66,7 @@ def test_the_seven_codes_are_those_of_the_owners(tmp_path: Path, rules: Ingest) 
 
 
 @pytest.mark.parametrize("text", [LINES.replace("\n", "\r\n"), "\ufeff" + LINES, LINES.rstrip(), f"\n{LINES}\n \n"])
-def test_line_ends_byte_order_marks_and_blank_lines_make_no_difference(
-    tmp_path: Path, rules: Ingest, text: str
-) -> None:
+def test_line_ends_boms_and_blank_lines_make_no_difference(tmp_path: Path, rules: Ingest, text: str) -> None:
     assert summarize_items(expw.read(Folder(write_expw(tmp_path, text)), rules)) == summarize_items(
         expw.read(Folder(write_expw(tmp_path)), rules)
     )

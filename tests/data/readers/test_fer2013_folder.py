@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from trees import face_labels, zip_folder
+from trees import face_labels, save_images, zip_folder
 
 from fer.data.media.folders import File, Folder
 from fer.data.media.issues import Note, SkippedItem
@@ -20,13 +18,6 @@ NAMES = (
     "test/happy/PublicTest_1.jpg",
     "test/happy/PrivateTest_1.JPG",
 )
-
-
-def save_images(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((48, 48), 7, dtype=np.uint8)).save(root / name)
-    return root
 
 
 def read_items(root: Path) -> list[ReaderItem]:

@@ -19,9 +19,7 @@ HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear
 EMOTIONS = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
 
 # Ten annotators' votes, counted by category.
-VOTE_COUNTS = st.lists(st.integers(0, 9), min_size=10, max_size=10).map(
-    lambda categories: [categories.count(k) for k in range(10)]
-)
+VOTE_COUNTS = st.lists(st.integers(0, 9), min_size=10, max_size=10).map(lambda votes: [*map(votes.count, range(10))])
 
 
 @pytest.mark.parametrize(
@@ -52,11 +50,7 @@ def test_the_three_rules_give_the_expected_emotions(
 
 
 def aggregate_as_in_paper(votes: list[int]) -> str | None:
-    """Apply the rule "probability" as the paper states it.
-
-    Select categories by votes, ties together, until they have three quarters of the votes, or are three, or one of them
-    is not an emotion.
-    """
+    """Select categories by votes, ties together, until they have 3/4 of the votes, are 3, or one is not an emotion."""
     counts = [count if count > 1 else 0 for count in votes]
     n_votes, selection = sum(counts), []
     while any(counts):
@@ -97,7 +91,7 @@ def vote_row(**votes: int) -> str:
     return ",".join(str(votes.get(name, 0)) for name in ferplus.VOTE_CATEGORIES)
 
 
-def write_owner_files(
+def write_votes(
     root: Path,
     vote_rows: Sequence[str],
     usages: Sequence[str] = (),
@@ -127,20 +121,16 @@ def label_line(name: str, cells: str) -> str:
     return f'{name},"(0, 0, 48, 48)",{cells}\n'
 
 
-def select_records(items: list[ReaderItem]) -> list[Record]:
+def records(items: list[ReaderItem]) -> list[Record]:
     return [item for item in items if isinstance(item, Record)]
 
 
 @pytest.mark.parametrize("name", ["fer2013.csv", "fer2013/fer2013.csv", "icml_face_data.csv"])
 def test_votes_label_the_faces_row_by_row(tmp_path: Path, rules: Ingest, name: str) -> None:
     usages = ["Training", "PublicTest", "PrivateTest", "Training"]
-    vote_rows = [
-        vote_row(sad=6, fear=3, unknown=1),
-        vote_row(contempt=9),
-        vote_row(happy=10),
-        vote_row(neutral=5, sad=5),
-    ]
-    root = Folder(write_owner_files(tmp_path, vote_rows, usages, name=name))
+    votes = ({"sad": 6, "fear": 3, "unknown": 1}, {"contempt": 9}, {"happy": 10}, {"neutral": 5, "sad": 5})
+    vote_rows = [vote_row(**counts) for counts in votes]
+    root = Folder(write_votes(tmp_path, vote_rows, usages, name=name))
     assert ferplus_csv.matches(root)
     items = list(ferplus_csv.read(root, rules))
     file = name.rpartition("/")[2]
@@ -157,15 +147,15 @@ def test_votes_label_the_faces_row_by_row(tmp_path: Path, rules: Ingest, name: s
 
 def test_the_columns_are_those_of_the_owners(tmp_path: Path, rules: Ingest) -> None:
     vote_rows = [",".join("8" if k == column else "0" for k in range(10)) for column in range(10)]
-    items = list(ferplus_csv.read(Folder(write_owner_files(tmp_path, vote_rows)), rules))
-    assert [record.emotion for record in select_records(items)] == list(EMOTIONS)
+    items = list(ferplus_csv.read(Folder(write_votes(tmp_path, vote_rows)), rules))
+    assert [record.emotion for record in records(items)] == list(EMOTIONS)
     assert skip_reasons(items) == [("fer2013.csv:10", "no agreed emotion"), ("fer2013.csv:11", "not a face")]
 
 
 def test_the_rule_is_that_of_params_yaml(tmp_path: Path, rules: Ingest) -> None:
-    root = Folder(write_owner_files(tmp_path, [vote_row(sad=5, fear=5), vote_row(sad=3, unknown=7)]))
+    root = Folder(write_votes(tmp_path, [vote_row(sad=5, fear=5), vote_row(sad=3, unknown=7)]))
     counts = [
-        len(select_records(list(ferplus_csv.read(root, rules.model_copy(update={"ferplus": rule})))))
+        len(records(list(ferplus_csv.read(root, rules.model_copy(update={"ferplus": rule})))))
         for rule in ("majority", "probability", "argmax")
     ]
     assert counts == [0, 1, 2]
@@ -173,13 +163,13 @@ def test_the_rule_is_that_of_params_yaml(tmp_path: Path, rules: Ingest) -> None:
 
 @pytest.mark.parametrize("missing", ["fer2013new.csv", "fer2013.csv"])
 def test_votes_without_faces_and_faces_without_votes_do_not_match(tmp_path: Path, missing: str) -> None:
-    (write_owner_files(tmp_path, [vote_row(sad=10)]) / missing).unlink()
+    (write_votes(tmp_path, [vote_row(sad=10)]) / missing).unlink()
     assert not ferplus_csv.matches(Folder(tmp_path))
     assert fer2013_csv.matches(Folder(tmp_path)) == (missing == "fer2013new.csv")
 
 
 def test_different_usages_in_a_row_are_an_error_that_names_the_first_row(tmp_path: Path, rules: Ingest) -> None:
-    root = write_owner_files(tmp_path, [vote_row(sad=10)] * 4, ["Training", "Training", "PublicTest", "PublicTest"])
+    root = write_votes(tmp_path, [vote_row(sad=10)] * 4, ["Training", "Training", "PublicTest", "PublicTest"])
     text = (root / "fer2013new.csv").read_text().replace("PublicTest,fer0000002", "Training,fer0000002")
     (root / "fer2013new.csv").write_text(text)
     with pytest.raises(InputError, match=r"new\.csv: face 3 has usage 'Training', but fer2013\.csv:4 has another"):
@@ -188,7 +178,7 @@ def test_different_usages_in_a_row_are_an_error_that_names_the_first_row(tmp_pat
 
 @pytest.mark.parametrize("short", ["fer2013.csv", "fer2013new.csv"])
 def test_different_numbers_of_rows_are_an_error(tmp_path: Path, rules: Ingest, short: str) -> None:
-    root = write_owner_files(tmp_path, [vote_row(sad=10)] * 3)
+    root = write_votes(tmp_path, [vote_row(sad=10)] * 3)
     (root / short).write_text("\n".join((root / short).read_text().splitlines()[:-1]))
     with pytest.raises(InputError, match=rf"has a face 3, but {short} does not; both files must have the owners' rows"):
         list(ferplus_csv.read(Folder(root), rules))
@@ -197,37 +187,35 @@ def test_different_numbers_of_rows_are_an_error(tmp_path: Path, rules: Ingest, s
 def test_rows_reordered_within_a_usage_are_an_error_if_there_are_enough(tmp_path: Path, rules: Ingest) -> None:
     emotions = [4, 3] * 600
     vote_rows = [vote_row(sad=10) if emotion == 4 else vote_row(happy=10) for emotion in emotions]
-    assert (
-        len(select_records(list(ferplus_csv.read(Folder(write_owner_files(tmp_path, vote_rows, (), emotions)), rules))))
-        == 1200
-    )
-    root = Folder(write_owner_files(tmp_path, vote_rows, (), emotions[1:] + emotions[:1]))
+    items = list(ferplus_csv.read(Folder(write_votes(tmp_path, vote_rows, (), emotions)), rules))
+    assert len(records(items)) == 1200
+    root = Folder(write_votes(tmp_path, vote_rows, (), emotions[1:] + emotions[:1]))
     with pytest.raises(InputError, match=r"agrees with the emotions of fer2013\.csv on only 0 of 1200 faces; both"):
         list(ferplus_csv.read(root, rules))
 
 
 def test_an_invalid_row_of_either_file_is_skipped_and_later_rows_still_match(tmp_path: Path, rules: Ingest) -> None:
     vote_rows = [vote_row(sad=10), vote_row(sad=10) + ",0", vote_row(sad=11), vote_row(happy=10)]
-    root = write_owner_files(tmp_path, vote_rows, (), [9, 4, 4, 3])
+    root = write_votes(tmp_path, vote_rows, (), [9, 4, 4, 3])
     items = list(ferplus_csv.read(Folder(root), rules))
     assert skip_reasons(items) == [
         ("fer2013.csv:2", "unknown label"),
         ("fer2013new.csv:3", "number of columns"),
         ("fer2013.csv:4", "number of votes"),
     ]
-    assert [(record.id, record.emotion) for record in select_records(items)] == [("fer2013.csv:5", "happy")]
+    assert [(record.id, record.emotion) for record in records(items)] == [("fer2013.csv:5", "happy")]
 
 
 def test_a_header_without_a_column_is_an_error_that_names_the_column(tmp_path: Path, rules: Ingest) -> None:
-    root = write_owner_files(tmp_path, [vote_row(sad=10)])
+    root = write_votes(tmp_path, [vote_row(sad=10)])
     text = (root / "fer2013new.csv").read_text()
     (root / "fer2013new.csv").write_text(text.replace("sadness", "sorrow"))
     with pytest.raises(InputError, match=r"fer2013new\.csv: line 1 must name sadness once, but is usage, image name"):
         list(ferplus_csv.read(Folder(root), rules))
 
 
-def test_byte_order_marks_blank_lines_line_ends_and_quotes_make_no_difference(tmp_path: Path, rules: Ingest) -> None:
-    root = write_owner_files(tmp_path, [vote_row(sad=10), vote_row(happy=10)], (), [4, 3])
+def test_boms_blank_lines_line_ends_and_quotes_make_no_difference(tmp_path: Path, rules: Ingest) -> None:
+    root = write_votes(tmp_path, [vote_row(sad=10), vote_row(happy=10)], (), [4, 3])
     plain = list(ferplus_csv.read(Folder(root), rules))
     quoted = (root / "fer2013new.csv").read_text().replace(",", '","').replace("\n", '"\r\n\r\n"').rstrip('"\r\n')
     (root / "fer2013new.csv").write_bytes(b"\xef\xbb\xbf" + f'"{quoted}"'.encode())
@@ -239,7 +227,7 @@ def test_the_owners_export_has_a_folder_for_each_fold(tmp_path: Path, rules: Ing
         write_export(tmp_path, label_line(name, vote_row(sad=8, fear=2)).encode(), name, folder=f"FER2013{folder}")
     assert ferplus_png.matches(Folder(tmp_path))
     *items, note = ferplus_png.read(Folder(tmp_path), rules)
-    assert [(record.id, record.emotion, record.fold, record.votes) for record in select_records(items)] == [
+    assert [(record.id, record.emotion, record.fold, record.votes) for record in records(items)] == [
         ("FER2013Train/fer0000000.png", "sad", "train", "sad:8 fear:2"),
         ("FER2013Valid/fer0028638.png", "sad", "valid", "sad:8 fear:2"),
         ("FER2013Test/fer0032220.png", "sad", "test", "sad:8 fear:2"),
@@ -253,7 +241,7 @@ def test_lines_without_an_image_and_images_without_a_line_are_skipped(tmp_path: 
     labels += "d.png,8\n" + label_line("e.png", sad[:-2] + ",x")
     root = write_export(tmp_path, labels.encode(), "a.png", "b.png", "e.png", "f.png")
     items = list(ferplus_png.read(Folder(root), rules))
-    assert [record.id for record in select_records(items)] == ["FER2013Train/a.png"]
+    assert [record.id for record in records(items)] == ["FER2013Train/a.png"]
     assert skip_reasons(items) == [
         ("FER2013Train/label.csv:7", "number of columns"),
         ("FER2013Train/label.csv:2", "named twice"),
@@ -272,7 +260,7 @@ def test_a_clone_of_the_owners_repository_without_images_does_not_match(tmp_path
 
 
 def test_archives_give_the_same_faces_as_folders(tmp_path: Path, rules: Ingest) -> None:
-    write_owner_files(tmp_path / "plain", [vote_row(sad=10), vote_row(neutral=5, sad=5)])
+    write_votes(tmp_path / "plain", [vote_row(sad=10), vote_row(neutral=5, sad=5)])
     write_export(tmp_path / "plain", (label_line("a.png", vote_row(sad=10)) + "b\n").encode(), "a.png", "c.png")
     zip_folder(tmp_path / "plain/FER2013Train", tmp_path / "parts/FER2013Train.zip")
     zipped = zip_folder(tmp_path / "plain", tmp_path / "zipped.zip")
@@ -310,7 +298,7 @@ def test_each_line_and_image_is_reported_for_any_label_csv(tmp_path: Path, rules
 @FUZZ_SETTINGS
 @given(GARBAGE | LINES)
 def test_each_row_is_a_face_or_skipped_or_an_error_for_any_votes(tmp_path: Path, rules: Ingest, content: bytes) -> None:
-    root = write_owner_files(tmp_path, [""] * count_rows(content))
+    root = write_votes(tmp_path, [""] * count_rows(content))
     (root / "fer2013new.csv").write_bytes(HEADER.encode() + b"\n" + content)
     try:
         items = list(ferplus_csv.read(Folder(root), rules))

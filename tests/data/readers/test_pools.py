@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trees import note_texts, touch
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note, SkippedItem
@@ -15,22 +16,11 @@ from fer.data.readers.record import ReaderItem, Record
 from fer.runtime.errors import InputError
 
 
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
-    return root
-
-
 def read_pool(reader: ModuleType, root: Path, rules: Ingest) -> list[ReaderItem]:
     assert reader.matches(Folder(root))
     items = list(reader.read(Folder(root), rules))
     assert all(item.emotion is None and item.fold is None for item in items if isinstance(item, Record))
     return items
-
-
-def note_texts(items: list[ReaderItem]) -> list[str]:
-    return [item.text for item in items if isinstance(item, Note)]
 
 
 @pytest.mark.parametrize("prefix", ["", "lfw-deepfunneled/"])

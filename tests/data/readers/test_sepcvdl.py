@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, summarize_items, write_file, zip_folder
+from trees import (
+    FUZZ_SETTINGS,
+    face_labels,
+    note_texts,
+    save_images,
+    skip_reasons,
+    summarize_items,
+    write_file,
+    zip_folder,
+)
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note
@@ -28,16 +37,6 @@ FER_LIST = (
     "Training_10131352_anger.jpg,3\nTraining_1_disgust.jpg,4\nTraining_2_fear.jpg,5\n"
     "Training_3_happiness.jpg,0\nTraining_4_sadness.jpg,2\nTraining_5_surprise.jpg,1\n"
 )
-
-
-def save_images(root: Path, *names: str) -> Path:
-    for name in names:
-        save_image(root / name)
-    return root
-
-
-def note_texts(items: list) -> list[str]:
-    return [item.text for item in items if isinstance(item, Note)]
 
 
 @pytest.mark.parametrize("header", ["", "image,label\n", "\ufefffilename,code\r\n"])

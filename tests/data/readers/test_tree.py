@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trees import touch
 
 from fer.core.labels import EMOTIONS
 from fer.data.media.folders import File, Folder
@@ -14,13 +15,6 @@ from fer.data.readers import tree
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 from fer.runtime.errors import InputError
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
-    return root
 
 
 def test_every_image_at_any_depth_is_an_unlabelled_face(tmp_path: Path, rules: Ingest) -> None:

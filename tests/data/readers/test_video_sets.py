@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from trees import touch
 
 from fer.core.labels import EMOTIONS
 from fer.data.media.folders import Folder
@@ -16,13 +17,6 @@ from fer.data.readers import afew, disfa
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 from fer.runtime.errors import InputError
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
-    return root
 
 
 def test_afew_clips_are_labelled_videos_and_groups(tmp_path: Path, rules: Ingest) -> None:
