@@ -75,7 +75,7 @@ def test_what_is_nested_too_deeply_is_no_json(tmp_path: Path) -> None:
 def test_what_is_no_array_is_told(tmp_path: Path, content: bytes, mapped: bool) -> None:
     path = tmp_path / "x.npy"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.npy: not an array \(.+\); write it anew"):
+    with pytest.raises(InputError, match=r"x\.npy: not an array \(.+\); recreate it"):
         read_array(path, mapped)
     with pytest.raises(InputError, match=r"y\.npy: no such file"):
         read_array(tmp_path / "y.npy", mapped)

@@ -25,17 +25,17 @@ def test_codes_follow_the_emotions_given() -> None:
 
 
 def test_an_emotion_outside_the_set_is_told() -> None:
-    with pytest.raises(InputError, match="'contempt' is none of the emotions angry, sad"):
+    with pytest.raises(InputError, match="'contempt' is not one of the emotions angry, sad"):
         labels.encode_labels(["contempt"], ("angry", "sad"))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,fold\n1,train\n", "has the columns id, fold, not id, source, fold"),
+        ("id,fold\n1,train\n", "columns are id, fold, not id, source, fold"),
         (
             ",".join(labels.TABLE_COLUMNS) + "\na,b,train,happy,,,True,\nc,b,valid,,,,False,\n",
-            "line 3 is of a labelled fold but has",
+            "line 3 is in a labelled fold but has",
         ),
     ],
 )

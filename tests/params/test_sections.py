@@ -57,7 +57,7 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
         ),
         (r"  ema: \S+", "  ema: .nan", r"train\.ema is nan"),
         (r"schedule: .*", "schedule: {kind: cyclic, warmup: 0.1}", "'cyclic'.*'one_cycle', 'step'"),
-        (r"^seed: \d+", "seed: 0\nseed: 1", "line 2: seed is there twice"),
+        (r"^seed: \d+", "seed: 0\nseed: 1", "line 2: seed occurs twice"),
         (r"retrain: \[.*?\]", "retrain: [2]", r"rounds: retrain is \[2\], but rounds are counted from 1"),
         (r"predict: \[.*?\]", "predict: [0]", r"predict is \[0\], but must be 0 and then `retrain`: \[0, 1\]"),
         (r"teacher: \{.*?\}", "teacher: {1: 0}", 'rounds.teacher.1 has the key 1, which must be quoted: "1"'),
@@ -93,7 +93,7 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
         ),
         (r"\[angry, disgust, fear", "[disgust, angry, fear", "emotions must keep the order angry, disgust"),
         (r"readers: \{.*?\}", "readers: {mine: tree}", "ingest.readers names mine, but sources are"),
-        (r"^seed: \d+", "seed: [0", "not readable as YAML"),
+        (r"^seed: \d+", "seed: [0", "not valid YAML"),
     ],
 )
 def test_a_mistake_is_told_with_its_key_and_what_is_allowed(tmp_path: Path, before: str, after: str, said: str) -> None:
