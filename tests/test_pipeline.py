@@ -148,7 +148,7 @@ def test_a_change_of_the_training_loop_invalidates_training() -> None:
 def test_a_stage_lists_the_parameters_that_its_script_reads_and_no_others(stage: str) -> None:
     source = (ROOT / "pipeline" / f"{stage}.py").read_text()
     sections = "|".join(Params.model_fields)
-    read = set(re.findall(rf"\b(?:chosen|load_params\(\))\.({sections})\b", source))
+    read = set(re.findall(rf"\b(?:params|load_params\(\))\.({sections})\b", source))
     assert read == {name.split(".")[0] for name in stages()[stage].get("params", [])}
 
 

@@ -295,7 +295,7 @@ def test_faces_that_people_reviewed_are_learnt_as_they_say_and_leave_the_pool(pr
     assert (untouched["reviewed"], untouched["set_aside"]) == (0, 0)
     assert summary["unlabelled"] == untouched["unlabelled"] - 3
     assert summary["accepted"] == accepted[~reviewed].sum() == sum(summary["per_emotion"].values())
-    assert "people decided 3 more, and set 1 of them aside" in printed
+    assert "people reviewed 3 more and set 1 of them aside" in printed
 
 
 def test_policies_that_look_at_the_pool_do_not_look_at_reviewed_faces(project):
