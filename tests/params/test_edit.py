@@ -39,9 +39,9 @@ def test_the_shipped_file_stays_as_it_is_where_nothing_is_changed(tmp_path: Path
     ("override", "line"),
     [
         ("train.epochs=3", "  epochs: 3"),
-        ("retrain.online.share=0.25", "    share: 0.25           # of each batch that is unlabelled"),
+        ("retrain.online.share=0.25", "    share: 0.25           # unlabelled share of each batch"),
         ("train.optimizer.lr=0.01", "  optimizer: {kind: adamw, lr: 0.01, weight_decay: 0.01}     # or adam, "),
-        ("pseudo_label.policies.quota.share=0.2", "    quota: {share: 0.2}       # of the pool, "),
+        ("pseudo_label.policies.quota.share=0.2", "    quota: {share: 0.2}       # of the pool: "),
         ("unify.label_budget=10", "  label_budget: 10        # labels kept per emotion; "),
     ],
 )
