@@ -5,13 +5,7 @@ import pytest
 from hypothesis import settings
 
 # The slowest files run first, so that no worker is still busy with one of them at the end.
-SLOW_FILES = (
-    "test_smoke.py",
-    "test_distributed.py",
-    "test_evaluate_stage.py",
-    "test_benchmarks.py",
-    "test_checkpoint.py",
-)
+SLOW = ("test_smoke.py", "test_distributed.py", "test_evaluate_stage.py", "test_benchmarks.py", "test_checkpoint.py")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Stages inherit it; their test data are too small for several threads.
 # Background jobs of a shell ignore Ctrl-C, and so would the processes that tests start.
@@ -22,4 +16,4 @@ settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: SLOW_FILES.index(item.path.name) if item.path.name in SLOW_FILES else len(SLOW_FILES))
+    items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))

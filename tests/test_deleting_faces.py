@@ -44,9 +44,7 @@ def find_image(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and IMAGE in path.read_bytes()]
 
 
-def test_the_commands_of_the_page_remove_all_traces_of_an_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_remove_all_traces_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     shutil.copy(ROOT / ".gitignore", ".gitignore")
@@ -54,7 +52,7 @@ def test_the_commands_of_the_page_remove_all_traces_of_an_image(
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     for source in ("NAME", "OLD"):
         Path("data/raw", source).mkdir(parents=True)
-        Path("data/raw", source, "PATTERN").write_bytes(IMAGE)  # The page calls the files of a person so.
+        Path("data/raw", source, "PATTERN").write_bytes(IMAGE)  # the file name in the commands of the page
         Path("data/raw", source, "other.jpg").write_bytes(b"another person")
     unify = {"cmd": "cp -r data/raw/NAME data/unified", "deps": ["data/raw/NAME"], "outs": ["data/unified"]}
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"unify": unify}}))

@@ -90,9 +90,7 @@ def start_script(folder: Path, text: str, *arguments: str, **environment: str) -
     )
 
 
-def test_a_process_killed_at_any_file_operation_leaves_old_or_new_content_and_the_next_cleans_up(
-    tmp_path: Path,
-) -> None:
+def test_a_process_killed_at_any_file_operation_loses_nothing_and_the_next_cleans_up(tmp_path: Path) -> None:
     out, err = start_script(tmp_path, KILL_AT_EVERY_CHANGE).communicate(timeout=300)
     assert err == ""
     kills, states = map(int, out.split())
@@ -102,14 +100,10 @@ def test_a_process_killed_at_any_file_operation_leaves_old_or_new_content_and_th
 
 def test_temporary_files_of_running_processes_are_kept(tmp_path: Path) -> None:
     foreign = [tmp_path / f".x.{os.getppid()}.part", tmp_path / ".x.y.1.part", tmp_path / ".xy.99999999.part"]
-    leftovers = [
-        tmp_path / ".x.99999999.part",
-        tmp_path / f".x.{os.getpid()}.part",
-        tmp_path / ".x.99999999.earlier.part",
-    ]
-    for path in (*foreign, leftovers[0]):
+    stale = [tmp_path / ".x.99999999.part", tmp_path / f".x.{os.getpid()}.part", tmp_path / ".x.99999999.earlier.part"]
+    for path in (*foreign, stale[0]):
         path.touch()
-    for path in leftovers[1:]:
+    for path in stale[1:]:
         path.mkdir()
         (path / "half").touch()
     write_json(tmp_path / "x", 1)

@@ -12,7 +12,7 @@ import yaml
 from fer.params import Params, load_params
 
 ROOT = Path(__file__).parent.parent
-NOT_LISTED = ("fer/runtime/", "fer/params/", "fer/__init__.py", "pipeline/__init__.py")  # change no result
+NOT_LISTED = ("fer/runtime/", "fer/params/", "fer/__init__.py", "pipeline/__init__.py")  # do not change results
 MAX_LINES, MAX_CODE_DEPS = 300, 9
 
 
@@ -193,7 +193,5 @@ def test_names_from_params_are_checked_before_a_command_contains_them(name: str)
 def test_a_stage_has_a_docstring_and_imports_no_other_stage(script: Path) -> None:
     module = ast.parse(script.read_text())
     assert ast.get_docstring(module), "describe the stage as inputs -> outputs"
-    stage_imports = {
-        name for name in imported_files(script.relative_to(ROOT).as_posix()) if name.startswith("pipeline/")
-    }
-    assert not stage_imports, "stages never import each other"
+    imports = {name for name in imported_files(script.relative_to(ROOT).as_posix()) if name.startswith("pipeline/")}
+    assert not imports, "stages never import each other"

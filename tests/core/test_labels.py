@@ -23,7 +23,7 @@ def test_every_alias_stands_for_an_emotion() -> None:
 
 def test_codes_are_positions_in_the_emotions() -> None:
     assert labels.encode_labels(["sad", "", "angry"], ("angry", "sad")).tolist() == [1, -1, 0]
-    assert labels.encode_labels(["sad", "", "angry"], ("sad", "angry")).tolist() == [0, -1, 1]
+    assert labels.encode_labels(["sad", "", "angry"], ("sad", "angry")).tolist() == [0, -1, 1], "in their order"
 
 
 def test_a_label_outside_the_emotions_is_reported() -> None:
