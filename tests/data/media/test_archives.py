@@ -189,7 +189,7 @@ def test_a_list_in_a_damaged_archive_is_told(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[200] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(InputError, match="the archive is damaged there"):
+    with pytest.raises(InputError, match="the archive is damaged at this file"):
         list(read_lines(inside(tmp_path).file("list.txt")))
 
 

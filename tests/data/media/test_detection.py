@@ -229,7 +229,7 @@ def test_a_file_that_is_no_yunet_is_named_and_nothing_else_is_printed(tmp_path: 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
     for content in (b"", b"<html>not found</html>", bytes(range(256)), onnx(b"Relu"), onnx(b"Unknown")):
         model.write_bytes(content)
-        with pytest.raises(InputError, match=r"model\.onnx: not a YuNet model that OpenCV \S+ can use; take"):
+        with pytest.raises(InputError, match=r"model\.onnx: not a YuNet model that OpenCV \S+ can use; use"):
             make_detector(str(model), 40)
     assert capfd.readouterr() == ("", "")
 

@@ -305,7 +305,7 @@ def test_text_that_is_no_pixels_is_told(text: str) -> None:
 
 def test_a_line_of_millions_of_pixels_is_refused(tmp_path: Path) -> None:
     for size in ((70_000, 1), (1, 70_000)):
-        with pytest.raises(UndecodableError, match="too many pixels: 70,000 in a side"):
+        with pytest.raises(UndecodableError, match="too many pixels: 70,000 on one side"):
             decoded(tmp_path, encoded(Image.new("L", size), "PNG"))
 
 

@@ -141,7 +141,7 @@ def test_what_is_no_video_is_told_in_words(tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     found, error = given_up(path)
     assert found == []
-    assert (error.reason, error.detail) == ("unreadable video", "no frame of it can be decoded")
+    assert (error.reason, error.detail) == ("unreadable video", "no frame can be decoded")
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mp4v"), ("a.mov", "mp4v")])
@@ -192,11 +192,11 @@ def test_nothing_is_printed_about_bad_files(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from fer.faces import UndecodableError
-from fer.video import frames
+from fer.data.media.images import UndecodableError
+from fer.data.media.video import read_frames
 for name in sys.argv[1:]:
     try:
-        list(frames(Path(name), 25))
+        list(read_frames(Path(name), 25))
     except UndecodableError as error:
         print(error.reason)
 """
@@ -389,5 +389,5 @@ def test_the_same_frame_has_not_changed_and_one_of_another_size_has() -> None:
 def test_a_list_of_videos_leads_to_none(tmp_path: Path) -> None:
     write(tmp_path / "other.avi", [coded(number) for number in range(3)])
     (tmp_path / "list.avi").write_text("ffconcat version 1.0\nfile other.avi\n")
-    with pytest.raises(UndecodableError, match="no frame of it"):
+    with pytest.raises(UndecodableError, match="no frame can be decoded"):
         list(read_frames(tmp_path / "list.avi", None))
