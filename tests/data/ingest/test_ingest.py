@@ -182,7 +182,10 @@ def test_folds_that_were_processed_apart_are_pointed_out() -> None:
     flat = [Record(f"test{seed}", noise(seed) // 2 + 64, "sad", "test") for seed in range(400)]
     same = [Record(f"test{seed}", noise(seed + 400), "sad", "test") for seed in range(400)]
     (note,) = ingested(*train, *flat)[-1]["notes"]
-    assert note == "pixels: train mean 127.5, std 73.9, test mean 127.5, std 36.9: were the folds processed apart?"
+    assert note == (
+        "pixel statistics differ between folds (train mean 127.5, std 73.9; test mean 127.5, std 36.9); "
+        "they may have been preprocessed differently"
+    )
     assert ingested(*train, *same)[-1]["notes"] == []
 
 
@@ -195,7 +198,10 @@ def test_pixels_unlike_the_owners_are_pointed_out() -> None:
     records = [Record(f"train{seed}", noise(seed), "sad", "train") for seed in range(400)]
     assert ingested(*records, pixels=(127.5, 73.9))[-1]["notes"] == []
     (note,) = ingested(*records, pixels=(129.4, 40.0))[-1]["notes"]
-    assert note == "pixels: train mean 127.5, std 73.9; the owner's have mean 129.4, std 40.0: an altered copy?"
+    assert note == (
+        "pixel statistics (train mean 127.5, std 73.9) differ from the owner's (mean 129.4, std 40.0); "
+        "the copy may have been altered"
+    )
 
 
 def stage(folder: Path, source: str, root: Path) -> subprocess.CompletedProcess[str]:
@@ -270,7 +276,7 @@ def test_a_large_source_says_what_disk_it_takes_and_too_large_a_one_stops(
     records = [Record(str(number), noise(number)) for number in range(3)]
     monkeypatch.setattr(ingest_ingest, "_LARGE_SOURCE_BYTES", 3 * 48 * 48)
     ingested(*records)
-    assert capsys.readouterr().out == "mine: 3 pictures; at one face each they will take 0.0 GB of disk\n"
+    assert capsys.readouterr().out == "mine: 3 images, which take 0.0 GB of disk at one face each\n"
     monkeypatch.setattr(ingest_ingest.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match=r"3 faces need 0\.0 GB of disk, but 0\.0 GB are free"):
         ingested(*records)
@@ -282,7 +288,7 @@ def test_the_report_is_told_in_words_with_all_that_was_left_out() -> None:
     *_, report = ingested(Record("a", noise(0)), defect, faceless, Note("look"))
     assert list(format_ingest_report(report | {"pictures": 3, "pictures_with_a_face": 1})) == [
         "mine: 1 faces by mine",
-        "1 of 3 pictures have a face (33.3%)",
+        "1 of 3 images have a face (33.3%)",
         "1 left out: empty file (first: x: 0 bytes)",
         "1 left out: no face (first: y: 640 x 480 pixels)",
         "look",
