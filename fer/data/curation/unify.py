@@ -38,10 +38,8 @@ def unify(
     Args:
         records: The columns id, source, emotion, votes, by_rule, fold, group and truth, "" where the owner gives none;
             the sources in order of preference.
-        faces: The faces of `records`.
         emotions: The emotions to learn; faces with other labels are excluded.
         settings: The section `unify` of params.yaml.
-        seed: Decides which faces are held out and which labels are hidden.
 
     Raises:
         InputError: An id is duplicated, a fold or an emotion among the training faces has no faces, or, with

@@ -85,9 +85,7 @@ def find_reader(name: str) -> Reader:
 
 
 def detect_layout(root: Path, readers: Sequence[Reader] = READERS) -> tuple[Reader, Folder]:
-    """Return the first of `readers` that matches the source at `root`, and the folder or archive that it matches.
-
-    The folder is `root` or one or two levels below.
+    """Return the first of `readers` that matches `root` or a folder or archive up to two levels below, and that place.
 
     Raises:
         InputError: The folder is missing or empty, or holds no known layout or several.

@@ -94,9 +94,7 @@ def group_by_emotion(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[st
 def find_pixel_anomalies(pixels: Mapping[str, PixelStatistics], expected: tuple[float, float] | None) -> list[str]:
     """Return notes on images that were processed after publication, above all differently in each fold.
 
-    Args:
-        pixels: The statistics of each fold.
-        expected: The mean and standard deviation of the owner's images; None if unknown.
+    `pixels` has the statistics of each fold, `expected` the mean and standard deviation of the owner's images if known.
     """
     folds = [fold for fold in FOLDS if fold in pixels]
     notes = []
@@ -117,10 +115,7 @@ def find_pixel_anomalies(pixels: Mapping[str, PixelStatistics], expected: tuple[
 
 
 def _differs_from_expected(pixels: PixelStatistics, mean: float, std: float) -> bool:
-    """Return whether the statistics differ by more than the tolerance and three standard errors.
-
-    The standard error is that of faces whose pixels are all equal, an upper bound.
-    """
+    """Return whether the statistics differ by more than the tolerance and three standard errors (an upper bound)."""
     tolerance = _PIXEL_TOLERANCE + 3 * max(pixels.std, std) / math.sqrt(pixels.n_faces)
     return abs(pixels.mean - mean) > tolerance or abs(pixels.std - std) > tolerance
 

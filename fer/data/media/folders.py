@@ -16,16 +16,8 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
-from fer.data.media.archives import (
-    ARCHIVE_SUFFIXES,
-    DAMAGE_ERRORS,
-    LINK_DETAIL,
-    ArchiveMember,
-    ArchiveNode,
-    RefusedMember,
-    is_archive,
-    open_archive,
-)
+from fer.data.media import archives
+from fer.data.media.archives import LINK_DETAIL, ArchiveMember, ArchiveNode, RefusedMember, is_archive
 from fer.data.media.images import MAX_IMAGE_BYTES, UndecodableError
 from fer.data.media.issues import Note, SkippedItem
 from fer.runtime.errors import InputError
@@ -67,7 +59,7 @@ class File:
     def open(self) -> io.BufferedIOBase:
         if self.archive is None or self.member is None:
             return self.path.open("rb")
-        return open_archive(self.archive).open(self.member)
+        return archives.open_archive(self.archive).open(self.member)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -106,7 +98,7 @@ class Folder:
         """
         folder = self
         for part in PurePosixPath(name).parts:
-            names = (part, *(part + suffix for suffix in ARCHIVE_SUFFIXES))
+            names = (part, *(part + suffix for suffix in archives.ARCHIVE_SUFFIXES))
             inner = next((entry for entry in map(folder._entry, names) if isinstance(entry, Folder)), None)
             if inner is None:
                 return None
@@ -162,7 +154,7 @@ class Folder:
         if not path.is_file():
             return SkippedItem(printable_id, "special file", "only plain files are read")
         if is_archive(name):
-            return Folder(path, id, path, open_archive(path).tree)
+            return Folder(path, id, path, archives.open_archive(path).tree)
         return File(id, path)
 
     def _archive_entry(self, name: str, node: ArchiveNode) -> "File | Folder | SkippedItem":
@@ -270,7 +262,7 @@ def split_csv_line(line: str) -> list[str]:
 def _read_line(file: File, content: io.BufferedIOBase) -> bytes:
     try:
         return content.readline(MAX_LINE_BYTES)
-    except DAMAGE_ERRORS as error:
+    except archives.DAMAGE_ERRORS as error:
         raise InputError(f"{file}: the archive is damaged at this file ({error}); download it again") from error
 
 
@@ -278,7 +270,7 @@ def _read_line(file: File, content: io.BufferedIOBase) -> bytes:
 def _translate_archive_errors() -> Iterator[None]:
     try:
         yield
-    except DAMAGE_ERRORS as error:
+    except archives.DAMAGE_ERRORS as error:
         raise UndecodableError("damaged archive", " ".join(str(error).split()) or type(error).__name__) from error
 
 

@@ -43,14 +43,9 @@ class Frame:
 
 
 def read_frames(path: Path, frames_per_second: float | None) -> Iterator[Frame]:
-    """Yield frames of a video, upright; only these are decoded to images.
+    """Yield the first frame of each of `frames_per_second` parts of a second, or every frame for None, upright.
 
-    Each frame's time is the one in the file; if it is missing or decreases, the frame rate gives it.
-
-    Args:
-        path: The video.
-        frames_per_second: How many intervals of equal length a second has; the first frame of each is yielded.
-            None: every frame.
+    Other frames are not decoded. Times are those in the file; if missing or decreasing, the frame rate gives them.
 
     Raises:
         UndecodableError: The file is not a video, its frames are too large, or frames are missing at its end.

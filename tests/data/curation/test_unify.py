@@ -260,7 +260,7 @@ def test_strictly_a_leak_stops_everything_and_is_named(everything: tuple[pd.Data
     faces[7] = faces[0]  # both in training: no leak
     unify(rows, faces, SEVEN, strict, 0)
     faces[1], faces[281] = faces[210], faces[140]
-    expected = r"2 training or unlabelled .* first: mine/mine/train/1 and mine/mine/test/0\); .* unify\.leaks"
+    expected = r"2 training or unlabelled .* \(first: mine/mine/train/1 and mine/mine/test/0\); .* unify\.leaks"
     with pytest.raises(InputError, match=expected):
         unify(rows, faces, SEVEN, strict, 0)
 
