@@ -66,10 +66,10 @@ def test_a_linked_image_is_skipped_and_a_linked_folder_is_an_error(tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
-@pytest.mark.parametrize(("name", "written"), [(b"\xff.jpg", r"\xff.jpg"), (b"a\rb.jpg", r"a\rb.jpg")])
+@pytest.mark.parametrize(("name", "printable_name"), [(b"\xff.jpg", r"\xff.jpg"), (b"a\rb.jpg", r"a\rb.jpg")])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_name_that_is_not_utf8_or_has_a_carriage_return_is_skipped(
-    tmp_path: Path, name: bytes, written: str, packed: bool
+    tmp_path: Path, name: bytes, printable_name: str, packed: bool
 ) -> None:
     if packed:
         with tarfile.open(tmp_path / "x.tar", "w") as archive:
@@ -78,7 +78,7 @@ def test_a_name_that_is_not_utf8_or_has_a_carriage_return_is_skipped(
         (tmp_path / os.fsdecode(name)).touch()
     (entry,) = walk_media(Folder(tmp_path))
     assert isinstance(entry, SkippedItem)
-    assert (entry.id, entry.reason) == ("x.tar/" * packed + written, "file name")
+    assert (entry.id, entry.reason) == ("x.tar/" * packed + printable_name, "file name")
 
 
 def test_names_that_differ_only_in_case_are_two_files(tmp_path: Path) -> None:
@@ -100,23 +100,23 @@ def test_a_folder_without_permission_is_named_in_the_error(tmp_path: Path) -> No
         (tmp_path / "closed").chmod(0o700)
 
 
-def written(tmp_path: Path, content: bytes) -> File:
+def write_list(tmp_path: Path, content: bytes) -> File:
     (tmp_path / "list.txt").write_bytes(content)
     return Folder(tmp_path).file("list.txt")
 
 
-def test_lines_stand_any_line_end_and_a_mark_at_the_beginning(tmp_path: Path) -> None:
+def test_lines_may_have_any_line_end_and_a_byte_order_mark(tmp_path: Path) -> None:
     expected = [(1, "a"), (3, "b"), (4, "c \ufffd")]
-    assert list(read_lines(written(tmp_path, b"\xef\xbb\xbfa\r\n\r\nb\nc \xff"))) == expected
+    assert list(read_lines(write_list(tmp_path, b"\xef\xbb\xbfa\r\n\r\nb\nc \xff"))) == expected
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"\xff\xfea\x00", "UTF-16"), (b"x" * MAX_LINE_BYTES, "longer than"), (b"a\rb\n", "carriage return")],
 )
-def test_what_is_no_list_of_lines_says_so(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_list_of_lines_is_reported(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        list(read_lines(written(tmp_path, content)))
+        list(read_lines(write_list(tmp_path, content)))
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1), min_size=1))
