@@ -15,7 +15,6 @@ from fer.data.ingest.add_source import (
     default_source_name,
     dvc_file,
     format_bytes,
-    format_native_sizes,
     import_files,
     link_or_copy,
     total_bytes,
@@ -56,6 +55,7 @@ def add(args: argparse.Namespace) -> None:
     from fer.core.files import atomic_write
     from fer.data.ingest.detect import READERS, detect_layout, find_reader
     from fer.data.ingest.ingest import ingest
+    from fer.data.ingest.report import format_native_sizes
     from fer.runtime.errors import InputError
 
     if not args.path.exists():

@@ -18,14 +18,13 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from fer.core.files import atomic_write
 from fer.core.labels import EMOTIONS
 from fer.data.media.detection import FaceBox
-from fer.data.media.images import UndecodableError, decode_image
+from fer.data.media.images import ImageArray, UndecodableError, decode_image
 from fer.data.media.video import DEFAULT_FRAME_RATE
 from fer.reporting.plots.plots import INK, PALETTE, STYLE
 from fer.runtime.errors import InputError
 from fer.serving.outputs import FacePrediction, ImageResult
 from fer.serving.statuses import FAILED_STATUSES
 
-ImageArray = UInt8[np.ndarray, "height width 3"]
 Corners = tuple[int, int, int, int]  # left, top, right, bottom: the pixels themselves
 
 # angry, disgust, fear, happy, sad, surprise, neutral, contempt: Okabe & Ito's eight

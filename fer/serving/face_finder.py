@@ -8,15 +8,12 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from fer.data.media.detection import FaceBox, FaceDetector, align_face, crop_face, make_detector
-from fer.data.media.images import decode_face, decode_image, read_image_size, resize_face
+from fer.data.media.images import FaceCrop, ImageArray, decode_face, decode_image, read_image_size, resize_face
 
 FaceMode = Literal["auto", "whole", "detect"]
-ImageArray = UInt8[np.ndarray, "height width 3"]
-FaceCrop = UInt8[np.ndarray, "size size"]
 
 MAX_CROP_PX = 120  # the largest side in which faces come cut out: FER-2013 48, RAF-DB 100, ArcFace 112, drawn ones 120
 SQUARE_TOLERANCE = 0.1  # by which the sides of such a square may differ

@@ -141,7 +141,7 @@ SEEN = {
     "a fold": {"table": LABELLED.assign(fold=LABELLED["fold"].replace("valid", "train"))},
     "a twin": {"table": SOURCES["twins"][0]},
     "its pixels": {"faces": FACES // 2},
-    "a note": {"report": report(notes=("were the folds processed apart?",))},
+    "a note": {"report": report(notes=("pixel statistics differ between folds",))},
     "its terms": {"report": report(terms="CC BY 4.0")},
     "its mean": {"report": report(mean=100.0)},
     "what was left out": {"report": report({"empty file": 1})},
