@@ -16,7 +16,7 @@ def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float,
     trained = folder.with_name(f"{folder.name}-trained")
     (trained / "simple_cnn").mkdir(parents=True)
     torch.manual_seed(0)
-    weights.save_model(weights.build_model(facts), facts, trained / "simple_cnn")
+    weights.save_model(facts.build(), facts, trained / "simple_cnn")
     about = bundle.PackageManifest(
         round=1,
         emotions=EMOTIONS,
