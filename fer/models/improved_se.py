@@ -17,8 +17,6 @@ HIDDEN = (1024, 256)
 
 
 class ImprovedSE(nn.Module):
-    """Four squeeze-and-excite blocks and a dense head."""
-
     def __init__(self, n_classes: int, size: int, dropout: float) -> None:
         super().__init__()
         width_1, width_2, width_3, width_4 = WIDTHS

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 
 class Shallow(nn.Module):
-    """Two convolutions and two dense layers."""
-
     def __init__(self, n_classes: int, size: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(

@@ -105,10 +105,7 @@ def warn_if_bf16_is_slow() -> None:
 
 
 def supports_bf16(cpuinfo: Path) -> bool:
-    """Return whether the processor of `cpuinfo`, a file like Linux's /proc/cpuinfo, has bf16 instructions.
-
-    Without the file this is unknown, and the answer is True, so that nobody is warned.
-    """
+    """Return whether `cpuinfo`, a file like Linux's /proc/cpuinfo, lists bf16 instructions; True without the file."""
     return not cpuinfo.is_file() or not BF16_INSTRUCTIONS.isdisjoint(cpuinfo.read_text(encoding="utf-8").split())
 
 
@@ -124,9 +121,7 @@ def predict_logits(
 ) -> Float[np.ndarray, "n views classes"]:
     """Return float32 logits of every face in each of `views`.
 
-    Args:
-        faces: May be memory-mapped; one batch at a time is read.
-        progress: Name of a progress bar, shown on a terminal only; None: no bar.
+    `faces` may be memory-mapped: one batch at a time is read. `progress` names a bar that is shown on a terminal.
     """
     device = next(network.parameters()).device
     network.eval()

@@ -46,11 +46,8 @@ def predict_pool(
     """Write the logits of all `faces` to the `.npy` file `out`, in memory that does not grow with their number.
 
     Finished slices are kept in a `PartialPredictions` file beside `out`. A later call resumes from it if nothing that
-    determines the logits has changed. Processes divide the slices among themselves, and rank 0 moves the file to `out`.
-
-    Args:
-        manifest: Identifies the weights; compared, like settings, faces and code, before resuming.
-        progress: Name of a progress bar, shown on a terminal only; None: no bar.
+    determines the logits has changed: `manifest`, which identifies the weights, settings, faces or code. Processes
+    divide the slices among themselves, and rank 0 moves the file to `out`.
 
     Raises:
         InputError: Slices are missing, for example because the processes share no file system.

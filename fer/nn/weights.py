@@ -49,11 +49,7 @@ def list_models() -> list[str]:
 
 
 def build_model(name: str, n_classes: int, size: int, dropout: float = 0.1, input_px: int | None = None) -> nn.Module:
-    """Return the network `name` with new random weights, drawn from torch's global generator.
-
-    Args:
-        size: Side of a face in pixels.
-        input_px: Side to which a transfer network resizes faces; None: no resizing.
+    """Return the network `name` with new random weights from torch's global generator; see `ModelConfig`.
 
     Raises:
         InputError: The network does not exist, or has `input_px` without being a transfer network.
@@ -161,11 +157,7 @@ def load_teacher_weights(network: nn.Module, network_name: str, models: Path, ps
 
 
 def read_model_config(folder: Path) -> ModelConfig:
-    """Return the description of the network in `folder`.
-
-    Raises:
-        InputError: `model.json` is damaged.
-    """
+    """Return the description of the network in `folder`, or raise an `InputError` if it is damaged."""
     path = folder / "model.json"
     try:
         content: dict[str, Any] = read_json(path)

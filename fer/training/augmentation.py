@@ -96,10 +96,9 @@ def _erase_rectangles(
 def select_rows_to_copy(
     labels: Int[np.ndarray, " n"], balance: float, max_copies: int, generator: np.random.Generator
 ) -> Int[np.ndarray, " m"]:
-    """Return the rows to copy so that each label has at least `balance` of the count of the most frequent label.
+    """Return the rows to copy, once per copy, so that each label has `balance` of the faces of the most frequent one.
 
-    A row is repeated once for each copy. The numbers of copies of faces of one label differ by at most one, and none
-    exceeds `max_copies`.
+    Copies are spread evenly over the faces of a label, at most `max_copies` each.
     """
     counts = np.bincount(labels)
     rows = []

@@ -32,14 +32,12 @@ CODE_FOLDER = Path(__file__).parents[1]
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A part of a training whose state is saved: a network, an optimiser, a schedule."""
-
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Any) -> object: ...
 
 
 class Checkpoint:
-    """A checkpoint file, used if its fingerprint is `fingerprint`; without a path nothing is saved.
+    """A checkpoint file, used if it has the same `fingerprint`; without a path nothing is saved.
 
     `metadata` is saved with the parts and may be changed at any time.
     """
@@ -104,7 +102,6 @@ class Checkpoint:
             raise StoppedError("interrupted")
 
     def remove(self) -> None:
-        """Delete the file, if there is one."""
         if self.path:
             self.path.unlink(missing_ok=True)
 

@@ -62,9 +62,7 @@ def read_labelled_sets(
 ) -> tuple[LabelledSet, LabelledSet]:
     """Return the training faces with their augmented copies, if any, and the validation faces; every weight is 1.
 
-    Args:
-        targets: "votes": a training face that has votes gets their shares as target; "labels": all get their label.
-            Validation faces always get their label.
+    With `targets` "votes", the target of a training face with votes is their shares; all other targets are labels.
     """
     pixels, metadata = open_faces(faces), read_table(table)
     labels = encode_labels(metadata["emotion"], emotions)

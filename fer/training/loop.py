@@ -88,13 +88,9 @@ def train_network(
 ) -> list[dict[str, int | float]]:
     """Train `network` in place, phase by phase, and return a row for each epoch, numbered across phases.
 
-    Each phase starts from the best epoch of the previous one; the network ends with the best epoch of the last. A
-    training that resumes from `checkpoint` ends with the same weights as one that was never interrupted.
-
-    Args:
-        name: Used in messages.
-        epoch_faces: Faces per epoch, whatever the size of `train_set`.
-        checkpoint: File for the state of an unfinished training; None: none is saved.
+    Each phase starts from the best epoch of the previous phase; the network ends with the best epoch of the last phase.
+    An epoch has `epoch_faces` faces, whatever the size of `train_set`. A training that resumes from the file
+    `checkpoint` ends with the same weights as one that was never interrupted.
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM stopped the training.
@@ -149,14 +145,10 @@ def train_phase(
 
     The steps are divided into `recipe.epochs` equal epochs, so runs on datasets of different size are comparable. The
     best epoch is the earliest with the highest accuracy on `valid_set`. `unlabelled` faces take a part of each batch.
-
-    Args:
-        name: Used in messages.
-        epochs_done: Epochs of earlier phases, added to the epoch numbers.
+    Epoch numbers continue after `epochs_done`.
 
     Raises:
         InputError: A set is empty, processes cannot share a batch evenly, or the loss is not finite.
-        StoppedError: Ctrl-C or SIGTERM stopped the training.
     """
     for fold, faces_of_fold in (("training", train_set), ("validation", valid_set)):
         if not len(faces_of_fold):
