@@ -119,9 +119,7 @@ def test_a_networks_row_replaces_keys_of_the_shared_recipe(tmp_path: Path) -> No
 
 def test_a_network_without_a_row_is_told_with_those_that_have_one(tmp_path: Path) -> None:
     chosen = loaded(tmp_path, r"^seed: .*", "seed: 0")
-    with pytest.raises(
-        InputError, match=r"network 'sea' has no row in `networks`; add one, or choose from shallow, "
-    ):
+    with pytest.raises(InputError, match=r"network 'sea' has no row in `networks`; add one, or choose from shallow, "):
         resolve_recipe("sea", chosen.networks, chosen.train)
 
 
