@@ -128,7 +128,7 @@ def build_network(seed: int) -> nn.Module:
         network=NETWORK, emotions=tuple(chosen.emotions), size=SIZE, dropout=chosen.train.dropout, input_px=None
     )
     torch.manual_seed(seed)
-    network = weights.build_model(facts)
+    network = facts.build()
     found = weights.count_parameters(network)[0]
     assert found == EXPECTED_PARAMETERS, f"{NETWORK} has {found} parameters, not {EXPECTED_PARAMETERS}: another network"
     return network.to(default_device())

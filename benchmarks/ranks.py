@@ -58,7 +58,7 @@ def write_project(folder: Path, stage: str, count: int) -> Path:
     np.save(folder / "augmented" / "parents.npy", label[:0])
     torch.manual_seed(0)
     facts = weights.ModelConfig(network=network, emotions=EMOTIONS[:7], size=size, dropout=0.0, input_px=None)
-    weights.save_model(weights.build_model(facts), facts, folder / "model")
+    weights.save_model(facts.build(), facts, folder / "model")
     return folder
 
 

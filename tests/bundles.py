@@ -16,7 +16,7 @@ def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float,
     weights_folder = folder.with_name(f"{folder.name}-trained")
     (weights_folder / "simple_cnn").mkdir(parents=True)
     torch.manual_seed(0)
-    weights.save_model(weights.build_model(config), config, weights_folder / "simple_cnn")
+    weights.save_model(config.build(), config, weights_folder / "simple_cnn")
     manifest = bundle.PackageManifest(
         round=1,
         emotions=EMOTIONS,

@@ -124,9 +124,7 @@ def test_the_row_of_a_network_overrides_keys_of_the_shared_recipe(tmp_path: Path
 
 def test_a_network_without_a_row_is_reported_with_the_existing_rows(tmp_path: Path) -> None:
     params = load_edited(tmp_path, r"^seed: .*", "seed: 0")
-    with pytest.raises(
-        InputError, match=r"network 'sea' has no row in `networks` of params\.yaml, which has shallow, "
-    ):
+    with pytest.raises(InputError, match=r"network 'sea' has no row in `networks`; add one, or choose from shallow, "):
         resolve_recipe("sea", params.networks, params.train)
 
 

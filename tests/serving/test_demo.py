@@ -38,7 +38,7 @@ def package(thresholds: float = 0.0) -> bundle.ModelPackage:
     """Two networks of random weights."""
     torch.manual_seed(0)
     facts = weights.ModelConfig(network="simple_cnn", emotions=EMOTIONS[:7], size=48, dropout=0.1, input_px=None)
-    networks = {name: weights.build_model(facts).eval() for name in ("one", "other")}
+    networks = {name: facts.build().eval() for name in ("one", "other")}
     about = bundle.PackageManifest(
         round=1,
         emotions=EMOTIONS[:7],

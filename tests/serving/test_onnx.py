@@ -48,11 +48,8 @@ def linear(seed: int) -> nn.Module:
 def trained(name: str) -> nn.Module:
     """A network as if trained: logits, and what batch norm remembers, are as large as learnt ones."""
     torch.manual_seed(0)
-    network = weights.build_model(
-        weights.ModelConfig(
-            network=name, emotions=EMOTIONS, size=32, dropout=0.5, input_px=48 if name == "mobilenet" else None
-        )
-    )
+    input_px = 48 if name == "mobilenet" else None
+    network = weights.build_model(name, len(EMOTIONS), size=32, dropout=0.5, input_px=input_px)
     with torch.inference_mode():
         for _ in range(3):
             network.train()(weights.normalize_faces(torch.rand(8, 32, 32)))

@@ -32,7 +32,7 @@ def faces(n: int = N, size: int = 48) -> np.ndarray:
 def voter(size: int = 48) -> EnsembleMember:
     torch.manual_seed(0)
     facts = weights.ModelConfig(network="se_resnet9", emotions=EMOTIONS, size=size, dropout=0.1, input_px=None)
-    return EnsembleMember(weights.build_model(facts), "se_resnet9, round 1", EMOTIONS)
+    return EnsembleMember(facts.build(), "se_resnet9, round 1", EMOTIONS)
 
 
 def test_each_group_has_the_faces_that_it_names() -> None:

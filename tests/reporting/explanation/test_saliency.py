@@ -24,14 +24,14 @@ def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     input_px = 96 if ROWS[name].transfer else None
     facts = nn_weights.ModelConfig(network=name, emotions=EMOTIONS[:7], size=48, dropout=0.3, input_px=input_px)
-    return nn_weights.build_model(facts).eval()
+    return facts.build().eval()
 
 
 def hooks(looked_at: nn.Module) -> int:
     return sum(len(module._forward_hooks) for module in looked_at.modules())
 
 
-@pytest.mark.parametrize("name", nn_weights.NETWORK_NAMES)
+@pytest.mark.parametrize("name", nn_weights.list_models())
 def test_every_network_has_heat_and_is_left_as_it_was(name: str) -> None:
     looked_at = network(name)
     way, heat = saliency.explain_faces(looked_at, FACES, ASKED)
@@ -46,7 +46,7 @@ def test_every_network_has_heat_and_is_left_as_it_was(name: str) -> None:
     assert all(parameter.grad is None for parameter in looked_at.parameters())
 
 
-@pytest.mark.parametrize("name", nn_weights.NETWORK_NAMES)
+@pytest.mark.parametrize("name", nn_weights.list_models())
 def test_captum_finds_the_same(name: str) -> None:
     attr = pytest.importorskip("captum.attr", reason="captum is not installed (pip install '.[dev]')")
     looked_at = network(name)

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
         torch.manual_seed(seed)
         facts = nn_weights.ModelConfig(network=name, emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
         (tmp_path / "trained" / name).mkdir(parents=True)
-        nn_weights.save_model(nn_weights.build_model(facts), facts, tmp_path / "trained" / name)
+        nn_weights.save_model(facts.build(), facts, tmp_path / "trained" / name)
     about = bundle.PackageManifest(
         round=1,
         emotions=EMOTIONS,
