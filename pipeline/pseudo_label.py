@@ -61,8 +61,8 @@ def main() -> None:
     for note in people.notes:
         print(f"note: {note}")
     print(f"round {args.round}: {pseudo_labels_selection.format_selection(selection, emotions)}")
-    if words := pseudo_labels_selection.format_fallbacks(thresholds, rules.active_policy, emotions):
-        print(f"round {args.round}: {words}")
+    if policy_note := rules.active_policy.format_note(thresholds, emotions):
+        print(f"round {args.round}: {policy_note}")
     for line in estimates.format_estimate(estimate, shift):
         print(f"round {args.round}: {line}")
     if people.reviewed.any():

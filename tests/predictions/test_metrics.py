@@ -21,7 +21,7 @@ from fer.predictions.metrics import (
     summarize_gain,
     wilson_interval,
 )
-from fer.pseudo_labels.params import Fixed
+from fer.pseudo_labels.policies import fixed
 from fer.pseudo_labels.policy import Evidence
 from fer.pseudo_labels.selection import select
 
@@ -223,7 +223,7 @@ def test_the_coverage_curve_says_what_each_threshold_would_accept(seed, threshol
     row = coverage_curve(probs, truth).set_index("threshold").loc[threshold]
     everyone = np.ones(30, dtype=bool)
     accepted = select(
-        Evidence(probs, labels, ~everyone, everyone, everyone), Fixed(threshold=threshold), EMOTIONS
+        Evidence(probs, labels, ~everyone, everyone, everyone), fixed.Options(threshold=threshold), EMOTIONS
     ).accepted
     figures = audit_pseudo_labels(probs, accepted, truth, EMOTIONS)
     assert row["coverage"] == pytest.approx(figures["coverage"])

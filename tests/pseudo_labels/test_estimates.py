@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fer.core.labels import EMOTIONS
 from fer.predictions import metrics
 from fer.pseudo_labels import estimates
-from fer.pseudo_labels.params import Fixed
+from fer.pseudo_labels.policies import fixed
 from fer.pseudo_labels.policy import Evidence
 from fer.pseudo_labels.selection import Selection, select, thresholds
 
@@ -34,7 +34,7 @@ def certain(emotions: list[int], labels: list[int], valid: int) -> Evidence:
 
 
 def estimated(said: Evidence, threshold: float = 0.6) -> tuple[dict, Selection]:
-    policy = Fixed(threshold=threshold)
+    policy = fixed.Options(threshold=threshold)
     selection = select(said, policy, SEVEN)
     return estimates.estimate_precision(said, selection, thresholds(said, policy, SEVEN), SEVEN), selection
 
@@ -123,20 +123,24 @@ def test_a_pool_like_validation_is_not_called_unlike() -> None:
 
 def test_a_pool_unlike_validation_is_called_so_and_the_shares_tell_how() -> None:
     valid, pool = evidence(300, 0), evidence(0, 3000, spread=0.8)
-    said = Evidence(*(np.concatenate([getattr(part, name) for part in (valid, pool)]) for name in vars(valid)))
+    said = Evidence(
+        *(np.concatenate([getattr(part, name) for part in (valid, pool)]) for name in Evidence.__dataclass_fields__)
+    )
     found = estimates.measure_shift(said)
     assert found["shifted"]
     assert found["statistic"] == pytest.approx(found["share_of_valid_above"] - found["share_of_pool_above"])
     line, warning = estimates.format_estimate(estimated(said, 0.3)[0], found)
     assert line.startswith("an estimate")
     assert warning.startswith("warning: the pool is unlike validation")
-    few = Evidence(*(getattr(said, name)[296:] for name in vars(said)))
+    few = Evidence(*(getattr(said, name)[296:] for name in Evidence.__dataclass_fields__))
     assert not estimates.measure_shift(few)["shifted"], "four validation faces can't tell"
 
 
 def test_a_small_difference_is_not_called_unlike_however_many_faces_show_it() -> None:
     valid, pool = evidence(50_000, 0), evidence(0, 50_000, seed=1, spread=0.33)
-    said = Evidence(*(np.concatenate([getattr(part, name) for part in (valid, pool)]) for name in vars(valid)))
+    said = Evidence(
+        *(np.concatenate([getattr(part, name) for part in (valid, pool)]) for name in Evidence.__dataclass_fields__)
+    )
     found = estimates.measure_shift(said)
     assert found["p_value"] < estimates.SHIFT_P_VALUE
     assert not found["shifted"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from test_loop import RECIPE, TRANSFORMS, examples, same, small_network
 from torch import nn
 
-from fer.pseudo_labels import selection
-from fer.pseudo_labels.policy import align_distribution, softmatch_weights
+from fer.pseudo_labels.policies import freematch, softmatch
+from fer.pseudo_labels.policy import Evidence, align_distribution
 from fer.training import loop
 from fer.training.examples import UnlabelledPool
 from fer.training.online import OnlinePseudoLabeller, ThresholdTracker
@@ -32,11 +32,12 @@ def judge(policy: str, decay: float = 0.0, wanted: np.ndarray | None = None) -> 
 @given(st.integers(0, 1000))
 def test_thresholds_and_weights_of_one_batch_are_those_of_numpy(seed: int) -> None:
     probs = drawn(seed)
-    sure, emotion = probs.max(axis=1), probs.argmax(axis=1)
+    sure, emotion, everyone = probs.max(axis=1), probs.argmax(axis=1), np.ones(len(probs), dtype=bool)
+    evidence = Evidence(probs, emotion, ~everyone, everyone, everyone)
     expected = {
         "fixmatch": sure >= 0.6,
-        "freematch": sure >= selection.freematch_thresholds(probs)[emotion] - 1e-6,
-        "softmatch": softmatch_weights(sure, sure),
+        "freematch": sure >= freematch.Options().thresholds(evidence, ["angry", "happy", "sad"])[emotion] - 1e-6,
+        "softmatch": softmatch.Options().weights(evidence),
     }
     for policy, weights in expected.items():
         judged, found = judge(policy)(torch.from_numpy(probs).float())
