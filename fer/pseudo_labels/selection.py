@@ -1,9 +1,4 @@
-"""Which unlabelled faces to learn from, and as what: the policies of `pseudo_label`.
-
-A policy is a function of probabilities, never of logits. It labels the faces of the unlabelled pool and no others. Each
-comes down to a threshold for each emotion, and `softmatch` to weights besides; so each decision can be read off the
-numbers that are shown beside it.
-"""
+"""Select the faces of the pool that the next round learns from, and write the decisions for people to read."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,27 +18,25 @@ NOT_AGREED_REASON = "not agreed on"
 
 @dataclass(frozen=True)
 class Selection:
-    """What was decided of each row. Outside the pool: not accepted, emotion -1, weight 0, no reason."""
+    """The decision on each row. Outside the pool: not accepted, emotion -1, weight 0, no reason."""
 
     pool: Bool[np.ndarray, " n"]  # the unlabelled faces
     accepted: Bool[np.ndarray, " n"]
-    emotion: Int[np.ndarray, " n"]  # the likeliest, as an index into the emotions; the first of equals
+    emotion: Int[np.ndarray, " n"]  # index of the likeliest emotion; the first of equals
     confidence: Float[np.ndarray, " n"]  # its probability
-    threshold: Float[np.ndarray, " n"]  # at or above which `confidence` was accepted
-    weight: Float[np.ndarray, " n"]  # relative to the other pseudo-labels, 0..1; 0 where not accepted
-    reason: Shaped[np.ndarray, " n"]  # in words
+    threshold: Float[np.ndarray, " n"]  # the lowest accepted `confidence`
+    weight: Float[np.ndarray, " n"]  # in the loss, relative to other pseudo-labels, 0..1; 0 if not accepted
+    reason: Shaped[np.ndarray, " n"]  # str
 
 
 def select(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> Selection:
-    """What `policy` decides of the pool. A confidence at or above the threshold of its emotion is accepted.
-
-    The order of the faces does not matter.
+    """Accept the faces of the pool whose confidence is at or above the threshold of their predicted emotion.
 
     Raises:
-        InputError: a probability is not finite.
+        InputError: A probability is not finite.
     """
-    if len(broken := np.flatnonzero(~np.isfinite(evidence.probs).all(axis=1))):
-        raise InputError(f"probabilities of row {broken[0]} are not finite; train and predict again")
+    if len(not_finite := np.flatnonzero(~np.isfinite(evidence.probs).all(axis=1))):
+        raise InputError(f"probabilities of row {not_finite[0]} are not finite; train and predict again")
     predicted = evidence.predicted
     threshold = thresholds(evidence, policy, emotions)[predicted]
     accepted = evidence.pool & (evidence.confidence >= threshold) & evidence.agreed
@@ -68,7 +61,7 @@ def thresholds(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> F
 
 
 def decision_table(selection: Selection, table: pd.DataFrame, emotions: Sequence[str]) -> pd.DataFrame:
-    """The decisions to read: one row for each face of the pool, in the order of `table`."""
+    """Return one row for each face of the pool, in the order of `table`."""
     pool = selection.pool
     return pd.DataFrame(
         {
@@ -85,32 +78,31 @@ def decision_table(selection: Selection, table: pd.DataFrame, emotions: Sequence
 
 
 def count_accepted(selection: Selection, emotions: Sequence[str]) -> dict[str, Any]:
-    """Faces in the pool, those accepted, and those accepted as each emotion."""
-    found = Counter(selection.emotion[selection.accepted].tolist())
+    """Return the size of the pool and the number of accepted faces, in all and per emotion."""
+    counts = Counter(selection.emotion[selection.accepted].tolist())
     return {
         "unlabelled": int(selection.pool.sum()),
         "accepted": int(selection.accepted.sum()),
-        "per_emotion": {emotion: found[code] for code, emotion in enumerate(emotions)},
+        "per_emotion": {emotion: counts[code] for code, emotion in enumerate(emotions)},
     }
 
 
 def format_selection(selection: Selection, emotions: Sequence[str]) -> str:
-    """One line on what was accepted, and what follows if nothing was."""
-    found = count_accepted(selection, emotions)
-    no_more = "the teachers give retraining nothing to learn"
-    if not found["unlabelled"]:
+    """Return one line: how many faces were accepted, and why none was."""
+    counts = count_accepted(selection, emotions)
+    effect = "so retraining gets no pseudo-labels"
+    if not counts["unlabelled"]:
+        return f"no unlabelled faces, {effect}; add an unlabelled source or set unify.label_budget"
+    if not counts["accepted"]:
+        none = f"accepted none of {counts['unlabelled']} unlabelled faces"
+        agreed = selection.pool & (selection.reason != NOT_AGREED_REASON)
+        if not agreed.any():
+            return f"{none}, as none is agreed on, {effect}"
+        confidence, threshold = selection.confidence[agreed], selection.threshold[agreed]
+        nearest = (threshold - confidence).argmin()
         return (
-            f"no unlabelled faces are left to label, so {no_more}; add an unlabelled source or set unify.label_budget"
+            f"{none}, {effect}; the nearest has a confidence of {confidence[nearest]:.6g} "
+            f"and needs {threshold[nearest]:.6g}"
         )
-    if not found["accepted"]:
-        open_ = selection.pool & (selection.reason != NOT_AGREED_REASON)
-        if not open_.any():
-            return f"accepted none of {found['unlabelled']} unlabelled faces, as none is agreed on, so {no_more}"
-        sure, needed = selection.confidence[open_], selection.threshold[open_]
-        nearest = (needed - sure).argmin()
-        return (
-            f"accepted none of {found['unlabelled']} unlabelled faces, so {no_more}; "
-            f"the nearest has a confidence of {sure[nearest]:.6g} and needs {needed[nearest]:.6g}"
-        )
-    each = ", ".join(f"{emotion} {count}" for emotion, count in found["per_emotion"].items())
-    return f"accepted {found['accepted']} of {found['unlabelled']} unlabelled faces: {each}"
+    per_emotion = ", ".join(f"{emotion} {count}" for emotion, count in counts["per_emotion"].items())
+    return f"accepted {counts['accepted']} of {counts['unlabelled']} unlabelled faces: {per_emotion}"

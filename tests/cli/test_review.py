@@ -127,7 +127,7 @@ def test_the_label_that_the_network_contradicts_most_is_the_first_of_the_influen
     ask(monkeypatch)
     faces = shown()[1]["faces"]
     assert faces[0]["id"] == "20.png"
-    assert "yet taken for" in faces[0]["why"]
+    assert "but predicted as" in faces[0]["why"]
     assert all(accepted[int(face["id"].removesuffix(".png"))] for face in faces)
 
 
@@ -166,7 +166,7 @@ def test_a_later_file_replaces_an_answer_and_a_wrong_one_leaves_all_as_it_was(
     assert call_fer(monkeypatch, "review", "--read", "1.csv", "2.csv") is None
     assert "1 replace an earlier answer, such as: s/9.png is fear, no longer sad" in capsys.readouterr().out
     before = REVIEWS.read_bytes()
-    assert "3.csv, row 2: s/gone.png is no face of the table" in str(
+    assert "3.csv, row 2: s/gone.png is not in the table" in str(
         call_fer(monkeypatch, "review", "--read", "1.csv", "3.csv")
     )
     assert REVIEWS.read_bytes() == before
@@ -178,7 +178,7 @@ def test_a_correction_of_a_face_that_has_a_label_is_told(
 ) -> None:
     Path("1.csv").write_text(f"source,id,correction\ns,{N - 1}.png,sad\n")
     call_fer(monkeypatch, "review", "--read", "1.csv")
-    assert "are not unlabelled, or excluded: they change nothing" in capsys.readouterr().out
+    assert "are labelled or excluded; their reviews have no effect" in capsys.readouterr().out
 
 
 def test_another_round_a_missing_file_and_no_question_left_are_told(

@@ -138,7 +138,7 @@ def test_the_estimate_is_read_off_validation_at_the_same_thresholds(project):
         assert figures["estimated_from"] == taken[emotion == name].sum()
         if figures["estimated_from"]:
             assert figures["estimated_precision"] == pytest.approx(right[taken & (emotion == name)].mean(), abs=1e-6)
-    assert f"an estimate from {found['estimated_from']} validation faces: " in printed
+    assert f"estimated precision from {found['estimated_from']} validation faces: " in printed
 
 
 def test_a_pool_unlike_validation_is_warned_of(project):

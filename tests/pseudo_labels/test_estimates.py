@@ -96,7 +96,9 @@ def test_an_emotion_that_validation_never_shows_is_left_out_and_counted() -> Non
     assert found["per_emotion"]["sad"] == {"estimated_from": 0}
     assert found["estimated_precision"] == 1
     (line,) = estimates.format_estimate(found, estimates.measure_shift(said))
-    assert line.startswith("an estimate from 10 validation faces: 100 % right (72 to 100); it leaves out 25 % of")
+    assert line.startswith(
+        "estimated precision from 10 validation faces: 100 % (72 to 100), without 25 % of the accepted"
+    )
 
 
 def test_without_any_comparable_validation_face_there_is_no_estimate() -> None:
@@ -105,7 +107,7 @@ def test_without_any_comparable_validation_face_there_is_no_estimate() -> None:
     assert (found["estimated_from"], found["share_without_estimate"]) == (0, 1)
     assert "estimated_precision" not in found
     (line,) = estimates.format_estimate(found, estimates.measure_shift(said))
-    assert line.startswith("no estimate")
+    assert line.startswith("no estimated precision")
 
 
 def test_where_nothing_is_accepted_nothing_is_estimated() -> None:
@@ -130,7 +132,7 @@ def test_a_pool_unlike_validation_is_called_so_and_the_shares_tell_how() -> None
     assert found["shifted"]
     assert found["statistic"] == pytest.approx(found["share_of_valid_above"] - found["share_of_pool_above"])
     line, warning = estimates.format_estimate(estimated(said, 0.3)[0], found)
-    assert line.startswith("an estimate")
+    assert line.startswith("estimated precision")
     assert warning.startswith("warning: the pool is unlike validation")
     few = Evidence(*(getattr(said, name)[296:] for name in Evidence.__dataclass_fields__))
     assert not estimates.measure_shift(few)["shifted"], "four validation faces can't tell"

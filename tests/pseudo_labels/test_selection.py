@@ -196,7 +196,7 @@ def test_the_summary_of_an_empty_selection_has_the_nearest_face():
     assert len(table) == 2
     summary = format_selection(selection, EMOTIONS)
     assert "none of 2 unlabelled faces" in summary
-    assert "the teachers give retraining nothing to learn" in summary
+    assert "so retraining gets no pseudo-labels" in summary
     assert "confidence of 0.9 and needs 0.95" in summary
 
 
