@@ -3,9 +3,11 @@
 import difflib
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fer.runtime.yaml_files import read_shipped_params
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -19,8 +21,22 @@ _TOLD = 20  # mistakes
 _SHOWN = 200  # characters of a value
 
 
+SectionT = TypeVar("SectionT", bound="Section")
+
+
 class Section(BaseModel):
+    """A section of `params.yaml`, or of a file that the project writes: strict, frozen, without unknown keys."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    section_key: ClassVar[str] = ""  # the dotted key of this section in params.yaml
+
+    @classmethod
+    def default(cls: type[SectionT]) -> SectionT:
+        """Return the section as the shipped params.yaml has it."""
+        content = read_shipped_params()
+        for key in cls.section_key.split("."):
+            content = content[key]
+        return cls.model_validate(content)
 
 
 def format_errors(error: ValidationError, content: Any, path: Path, schema: type[Section]) -> str:

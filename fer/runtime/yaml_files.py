@@ -67,3 +67,10 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no parameters; restore it with `git checkout {path}`")
     return content
+
+
+def read_shipped_params() -> dict[Any, Any]:
+    """Return the content of the project's params.yaml, of which an installed package has a copy."""
+    package = Path(__file__).parents[1]
+    copy = package / "params" / "params.yaml"
+    return read_yaml(copy if copy.is_file() else package.parent / "params.yaml")
