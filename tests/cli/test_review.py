@@ -136,7 +136,7 @@ def test_before_the_round_was_trained_only_the_doubtful_are_shown_and_it_is_said
 ) -> None:
     shutil.rmtree("data/predictions/1")
     assert ask(monkeypatch) is None
-    assert "data/predictions/1 is not there" in capsys.readouterr().out
+    assert "data/predictions/1 does not exist" in capsys.readouterr().out
     assert [section["title"] for section in shown()] == ["Doubtful"]
 
 
@@ -184,8 +184,8 @@ def test_a_correction_of_a_face_that_has_a_label_is_told(
 def test_another_round_a_missing_file_and_no_question_left_are_told(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "--round 2: pseudo-labels are for the rounds 1" in str(ask(monkeypatch, "--round", "2"))
+    assert "--round 2: only the rounds 1 have pseudo-labels" in str(ask(monkeypatch, "--round", "2"))
     assert "none.csv" in str(call_fer(monkeypatch, "review", "--read", "none.csv"))
     table = pd.read_csv("data/unified/table.csv", dtype=str, keep_default_na=False)
     write_reviews(REVIEWS, {("s", id): "sad" for id in table["id"][:POOL]})
-    assert "no unlabelled face that was not reviewed yet" in str(ask(monkeypatch))
+    assert "every unlabelled face has been reviewed" in str(ask(monkeypatch))

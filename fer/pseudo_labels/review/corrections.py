@@ -37,8 +37,8 @@ def read_corrections(path: Path, emotions: Sequence[str], table: pd.DataFrame) -
     unknown = [(place, face) for place, face, _ in answers if face not in row_of]
     if unknown:
         place, face = unknown[0]
-        others = f", nor are {len(unknown) - 1} others of the file" if unknown[1:] else ""
-        raise InputError(f"{path}, {place}: {format_face(face)} is not in the table{others}; correct or delete it")
+        suffix = f", nor are {len(unknown) - 1} others of the file" if unknown[1:] else ""
+        raise InputError(f"{path}, {place}: {format_face(face)} is not in the table{suffix}; correct or delete it")
     reviews = parse_reviews(path, ((place, face, word) for place, face, words in answers for word in words), emotions)
     return Corrections(reviews, len({face for _, face, _ in answers} - reviews.keys()))
 
