@@ -50,7 +50,7 @@ def estimate_precision(
     if selection.accepted.any():
         overall["share_without_estimate"] = float(weight[~has_estimate].sum())
     if has_estimate.any():
-        estimates = [per_emotion[emotions[code]] for code in np.flatnonzero(has_estimate)]
+        estimates = [per_emotion[emotions[code]] for code in np.flatnonzero(has_estimate).tolist()]
         overall |= _combine_estimates(estimates, weight[has_estimate] / weight[has_estimate].sum())
     return overall | {"per_emotion": per_emotion}
 

@@ -124,7 +124,7 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     done = project.run()
     assert done.returncode == 0, done.stderr
     warning, *verdicts = done.stdout.splitlines()
-    assert warning.startswith("warning: round 2, faces: every one of 80 test faces is recognised; are ")
+    assert warning.startswith("warning: round 2, faces: all 80 test faces are recognised; are ")
     assert [line.split(":")[0] for line in verdicts] == ["round 1", "round 2"]
     before = project.written()
     assert set(before) == STAGE_WRITES | {"mine.txt"}
