@@ -10,11 +10,11 @@ from tests.pseudo_labels.cases import any_evidence
 @given(any_evidence())
 def test_alignment_keeps_probabilities_and_moves_the_pool_towards_the_target(evidence: Evidence) -> None:
     target = np.array([0.4, 0.3, 0.2, 0.1])
-    aligned = align_distribution(evidence.probs, evidence.pool, target)
-    np.testing.assert_allclose(aligned.sum(axis=1), 1, atol=1e-5)
+    result = align_distribution(evidence.probs, evidence.pool, target)
+    np.testing.assert_allclose(result.sum(axis=1), 1, atol=1e-5)
     if evidence.pool.any():
         distance = np.abs(evidence.probs[evidence.pool].mean(axis=0) - target).sum()
-        assert np.abs(aligned[evidence.pool].mean(axis=0) - target).sum() <= distance + 1e-5
+        assert np.abs(result[evidence.pool].mean(axis=0) - target).sum() <= distance + 1e-5
 
 
 def test_evidence_is_aligned_to_the_validation_fold_or_evenly() -> None:
