@@ -27,17 +27,10 @@ def complete_audits(
     report: Mapping[str, Any],
     emotions: Sequence[str],
 ) -> dict[int, Any]:
-    """Return the audits of `audit_rounds` with further entries, by round.
+    """Return the audits of `audit_rounds` with the estimates of `read_estimates` and further entries, by round.
 
-    These are the estimated precision and the shift, each emotion's share of the training labels without and with the
-    accepted faces, and the number of unlabelled faces that `unify` excluded as duplicates of training faces.
-
-    Args:
-        audits: The result of `audit_rounds`.
-        estimates: The result of `read_estimates`.
-        table: The table of all faces.
-        report: The report of `unify`.
-        emotions: The classes.
+    These are each emotion's share of the training labels without and with the accepted faces, and the number of
+    unlabelled faces that `unify` excluded as duplicates of training faces, from its `report`.
     """
     labelled = encode_labels(table.loc[table["fold"] == "train", "emotion"], emotions)
     labelled_prior = class_prior(labelled, len(emotions))

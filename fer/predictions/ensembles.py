@@ -36,10 +36,8 @@ def read_stored_logits(
     """Return the predictions of `networks`, in their order; logits are memory-mapped.
 
     Args:
-        folder: The folder of one round's predictions.
-        networks: The names of the networks.
-        emotions: The classes that the logits must have.
-        n: The number of rows that the logits must have, which is that of the table.
+        folder: The predictions of one round.
+        n: The number of rows of the table, which the logits must have.
 
     Raises:
         InputError: A file is missing or damaged, belongs to another network or table or to other emotions, or holds a

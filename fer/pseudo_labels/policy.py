@@ -66,7 +66,7 @@ def collect_evidence(
     agreed: Bool[np.ndarray, " n"],
     alignment: str,
 ) -> Evidence:
-    """Return the evidence of an ensemble, with the pool's distribution of emotions aligned to that of `alignment`."""
+    """Return the evidence of an ensemble, with the pool's emotions as frequent as `alignment` has them."""
     valid, pool = fold == "valid", fold == "unlabelled"
     prior = target_prior(alignment, class_prior(labels[valid], ensemble_probs.shape[1]))
     probs = ensemble_probs if prior is None else align_distribution(ensemble_probs, pool, prior)
@@ -74,15 +74,15 @@ def collect_evidence(
 
 
 def align_distribution(
-    probs: Float[np.ndarray, "n classes"], pool: Bool[np.ndarray, " n"], target_prior: Float[np.ndarray, " classes"]
+    probs: Float[np.ndarray, "n classes"], pool: Bool[np.ndarray, " n"], prior: Float[np.ndarray, " classes"]
 ) -> Float[np.ndarray, "n classes"]:
-    """Return the probabilities times `target_prior` over their mean on the pool, renormalised.
+    """Return the probabilities times `prior` over their mean on the pool, renormalised.
 
     Distribution alignment (Berthelot et al. 2020, arXiv:1911.09785).
     """
     if not pool.any():
         return probs
-    scaled = probs.clip(min=1e-12) * (target_prior / probs[pool].mean(axis=0, dtype=np.float64).clip(min=1e-12))
+    scaled = probs.clip(min=1e-12) * (prior / probs[pool].mean(axis=0, dtype=np.float64).clip(min=1e-12))
     return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

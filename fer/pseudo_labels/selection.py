@@ -88,20 +88,20 @@ def count_accepted(selection: Selection, emotions: Sequence[str]) -> dict[str, A
 
 
 def format_selection(selection: Selection, emotions: Sequence[str]) -> str:
-    """Return one line: how many faces were accepted, and why none was."""
+    """Return one line on the number of accepted faces, with the reason if it is 0."""
     counts = count_accepted(selection, emotions)
     effect = "so retraining gets no pseudo-labels"
     if not counts["unlabelled"]:
         return f"no unlabelled faces, {effect}; add an unlabelled source or set unify.label_budget"
     if not counts["accepted"]:
-        none = f"accepted none of {counts['unlabelled']} unlabelled faces"
+        prefix = f"accepted none of {counts['unlabelled']} unlabelled faces"
         agreed = selection.pool & (selection.reason != NOT_AGREED_REASON)
         if not agreed.any():
-            return f"{none}, as none is agreed on, {effect}"
+            return f"{prefix}, as none is agreed on, {effect}"
         confidence, threshold = selection.confidence[agreed], selection.threshold[agreed]
         nearest = (threshold - confidence).argmin()
         return (
-            f"{none}, {effect}; the nearest has a confidence of {confidence[nearest]:.6g} "
+            f"{prefix}, {effect}; the nearest has a confidence of {confidence[nearest]:.6g} "
             f"and needs {threshold[nearest]:.6g}"
         )
     per_emotion = ", ".join(f"{emotion} {count}" for emotion, count in counts["per_emotion"].items())

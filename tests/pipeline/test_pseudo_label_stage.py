@@ -313,8 +313,8 @@ def test_reviews_that_no_face_answers_to_are_counted_and_change_nothing(project)
     _, before, _ = project.succeed()
     project.reviews = {("faces", "gone.png"): "sad", ("old", "100.png"): "sad", ("faces", "3.png"): "sad"}
     printed, after, _ = project.succeed()
-    assert "note: 2 of 3 reviewed faces, such as faces/gone.png, are not in the table" in printed
-    assert "note: 1 of 3 reviewed faces, such as faces/3.png, are not unlabelled" in printed
+    assert "note: 2 of 3 reviewed faces, such as faces/gone.png, are no longer in the table; " in printed
+    assert "note: 1 of 3 reviewed faces, such as faces/3.png, are labelled or excluded; " in printed
     pd.testing.assert_frame_equal(before, after)
 
 

@@ -103,7 +103,7 @@ def test_fixed_uses_the_threshold_of_the_predicted_emotion() -> None:
 def test_precision_takes_the_lowest_threshold_whose_bound_reaches_the_target() -> None:
     confidence = np.linspace(0.99, 0.50, 50)
     correct = np.arange(50) < 40  # the 40 most confident are correct
-    threshold = precision.Options(target=0.8, confidence=0.9, fallback=0.97).threshold(confidence, correct)
+    threshold = precision.Options(target=0.8, confidence=0.9, fallback=0.97).find_threshold(confidence, correct)
     above = confidence >= threshold
     hits, n = int(correct[above].sum()), int(above.sum())
     assert binom.sf(hits - 1, n, 0.8) <= 0.1  # so many hits would be rare if the precision were below the target
@@ -114,9 +114,9 @@ def test_precision_takes_the_lowest_threshold_whose_bound_reaches_the_target() -
 
 def test_precision_falls_back_if_validation_is_too_small() -> None:
     policy = precision.Options(target=0.9, confidence=0.9, fallback=0.97)
-    assert policy.threshold(np.full(5, 0.9), np.ones(5, dtype=bool)) == 0.97
-    assert policy.threshold(np.zeros(0), np.zeros(0, dtype=bool)) == 0.97
-    assert policy.threshold(np.full(22, 0.9), np.ones(22, dtype=bool)) == 0.9
+    assert policy.find_threshold(np.full(5, 0.9), np.ones(5, dtype=bool)) == 0.97
+    assert policy.find_threshold(np.zeros(0), np.zeros(0, dtype=bool)) == 0.97
+    assert policy.find_threshold(np.full(22, 0.9), np.ones(22, dtype=bool)) == 0.9
 
 
 def test_precision_depends_on_validation_faces_only() -> None:
@@ -131,7 +131,7 @@ def test_precision_accepts_all_or_none_of_equal_confidences() -> None:
     policy = precision.Options(target=0.5, confidence=0.6, fallback=1.0)
     confidence = np.array([0.9, 0.9, 0.9, 0.9])
     for correct in ([True, True, False, False], [False, False, True, True]):
-        assert policy.threshold(confidence, np.array(correct)) == 1.0
+        assert policy.find_threshold(confidence, np.array(correct)) == 1.0
 
 
 def test_precision_names_the_emotions_that_use_the_fallback() -> None:

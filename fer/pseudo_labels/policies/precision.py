@@ -19,10 +19,13 @@ class Options(Policy):
     def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
         correct = evidence.predicted == evidence.labels
         return np.array(
-            [self.threshold(evidence.confidence[mask], correct[mask]) for mask in evidence.by_emotion(evidence.valid)]
+            [
+                self.find_threshold(evidence.confidence[mask], correct[mask])
+                for mask in evidence.by_emotion(evidence.valid)
+            ]
         )
 
-    def threshold(self, confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]) -> float:
+    def find_threshold(self, confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]) -> float:
         """Return the lowest threshold above which a lower bound of the precision reaches `target`.
 
         The bound is one-sided (Clopper & Pearson 1934) and holds for each threshold by itself, so the lowest of many is
@@ -39,10 +42,10 @@ class Options(Policy):
         return float(confidence[order][enough[-1]]) if len(enough) else self.fallback
 
     def format_note(self, thresholds: Float[np.ndarray, " classes"], emotions: Sequence[str]) -> str | None:
-        fallen = [name for name, threshold in zip(emotions, thresholds, strict=True) if threshold == self.fallback]
-        if not fallen:
+        names = [name for name, threshold in zip(emotions, thresholds, strict=True) if threshold == self.fallback]
+        if not names:
             return None
         return (
-            f"no threshold reaches {self.target:.0%} precision on validation for {', '.join(fallen)}; "
+            f"no threshold reaches {self.target:.0%} precision on validation for {', '.join(names)}; "
             f"using the fallback, {self.fallback:g}"
         )

@@ -61,15 +61,13 @@ def write_reviews(path: Path, reviews: Reviews) -> None:
 def parse_reviews(
     path: Path, answers: Iterable[tuple[str, FaceKey, str]], emotions: Sequence[str] = EMOTIONS
 ) -> Reviews:
-    """Return one answer per face.
+    """Return one answer per face of the file `path`.
 
     Args:
-        path: The file of the answers, for messages.
         answers: The place in the file, the face and a word for the emotion, of each answer.
-        emotions: The emotions that an answer may name, besides "unusable".
 
     Raises:
-        InputError: A word is none of these, or a face has two different answers.
+        InputError: A word means none of `emotions` and not "unusable", or a face has two different answers.
     """
     place_and_emotion: dict[FaceKey, tuple[str, str]] = {}
     for place, face, word in answers:

@@ -32,10 +32,9 @@ def choose_questions(
     Args:
         unified: The folder of the table and the faces.
         pseudo_labels: The folder of the round's pseudo-labels.
-        predictions: The folder of the predictions of the round's networks, which were trained on them.
-        reviews: Faces that are not asked about again.
+        predictions: The folder of the predictions of the networks that were trained on these pseudo-labels.
+        reviews: The faces to leave out.
         ensemble: The weights of the networks.
-        emotions: The classes.
         hard_labels: Whether the networks were trained on the likeliest emotion instead of probabilities.
         count: The largest number of faces in a section.
 
