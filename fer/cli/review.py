@@ -38,58 +38,39 @@ def review(args: argparse.Namespace) -> None:
 
 
 def write_review_questions(args: argparse.Namespace) -> None:
-    """Write the sheet."""
-    import numpy as np
-
-    from fer.core.files import read_array
-    from fer.core.labels import read_table
-    from fer.core.store import open_faces
-    from fer.predictions.calibration import compute_probs
-    from fer.predictions.ensembles import average_probs, read_stored_logits
-    from fer.predictions.uncertainty import el2n, lowest_scores, margin
-    from fer.pseudo_labels.review.answers import match_reviews, read_reviews
-    from fer.pseudo_labels.review.sheet import make_doubtful_section, make_influential_section, write_review_sheet
+    """Write the review sheet of one round."""
+    from fer.pseudo_labels.review.answers import read_reviews
+    from fer.pseudo_labels.review.questions import choose_questions
+    from fer.pseudo_labels.review.sheet import write_review_sheet
     from fer.runtime.errors import InputError
 
-    chosen = load_params()
-    rounds, emotions = chosen.rounds.retrain, chosen.emotions
+    params = load_params()
+    rounds = params.rounds.retrain
     if not rounds:
-        raise InputError("no round learns from pseudo-labels; follow the comment at `rounds` in params.yaml")
+        raise InputError("no round learns from pseudo-labels; see the comment at `rounds` in params.yaml")
     round_ = rounds[-1] if args.round is None else args.round
     if round_ not in rounds:
-        raise InputError(f"--round {round_}: pseudo-labels are for the rounds {', '.join(map(str, rounds))}")
-    table, faces = read_table(DATA_FOLDER / "unified/table.csv"), open_faces(DATA_FOLDER / "unified/faces.npy")
+        raise InputError(f"--round {round_}: only the rounds {', '.join(map(str, rounds))} have pseudo-labels")
     reviews = read_reviews(REVIEWS_FILE)
     fail_if_unread(args.out / "faces.csv", reviews)
-    labels = DATA_FOLDER / "pseudo_labels" / str(round_)
-    probs, accepted, weights = (read_array(labels / f"{name}.npy") for name in ("probs", "accepted", "weights"))
-    if not len(table) == len(faces) == len(probs):
-        raise InputError(f"{labels}: not of today's {len(table)} faces; label again with `dvc repro`")
-
-    asked = (table["fold"] == "unlabelled").to_numpy() & ~match_reviews(reviews, table, emotions).reviewed
-    if not asked.any():
-        raise InputError(
-            "there is no unlabelled face that was not reviewed yet; add an unlabelled source with `fer add`"
-        )
-    rows = lowest_scores(margin(probs), asked, table, args.faces)
-    sections = [make_doubtful_section(rows, probs, table, faces, emotions)]
     predictions = DATA_FOLDER / "predictions" / str(round_)
-    if predictions.is_dir():
-        learnt = (
-            np.eye(len(emotions), dtype=np.float32)[probs.argmax(axis=1)] if chosen.retrain.labels == "hard" else probs
-        )
-        networks = read_stored_logits(predictions, chosen.ensemble, emotions, len(table))
-        said = average_probs({name: compute_probs(of.logits, 1.0) for name, of in networks.items()}, chosen.ensemble)
-        asked[rows] = False
-        rows = lowest_scores(-el2n(learnt, weights, said), asked & accepted, table, args.faces)
-        sections.append(make_influential_section(rows, learnt, said, table, faces, emotions))
-    else:
-        print(f"note: {predictions} is not there: which labels pull the most is known once round {round_} was trained")
-    write_review_sheet(args.out, sections, emotions, round_)
+    sections = choose_questions(
+        DATA_FOLDER / "unified",
+        DATA_FOLDER / "pseudo_labels" / str(round_),
+        predictions,
+        reviews,
+        params.ensemble,
+        params.emotions,
+        hard_labels=params.retrain.labels == "hard",
+        count=args.faces,
+    )
+    if not predictions.is_dir():
+        print(f"note: {predictions} does not exist; influential labels are known once round {round_} is trained")
+    write_review_sheet(args.out, sections, params.emotions, round_)
     counts = " and ".join(f"{len(section.questions)} {section.title.casefold()}" for section in sections)
     print(f"{args.out}: {counts} faces of round {round_}")
-    print(f"open {args.out / 'index.html'} in a browser, or fill in the column correction of faces.csv")
-    print("or use Label Studio: label_studio.json are the tasks, label_studio.xml is the labelling interface")
+    print(f"open {args.out / 'index.html'} in a browser, or fill in the column correction of faces.csv,")
+    print("or import label_studio.json (tasks) and label_studio.xml (labelling interface) into Label Studio")
     print("then run `fer review --read FILE`")
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from fer.predictions.confidence import class_prior
-from fer.pseudo_labels.params import Fixed, Policies, PseudoLabel
+from fer.pseudo_labels.params import POLICIES, PseudoLabel
+from fer.pseudo_labels.policies import fixed
 from fer.pseudo_labels.policy import Evidence
 from fer.pseudo_labels.selection import select
 from fer.training.params import Retrain
@@ -18,7 +19,7 @@ ONLINE_PREFIX = "online_"
 METHODS = (
     *CONTROLS,
     FIXED_95,
-    *Policies.model_fields,
+    *POLICIES,
     *(f"{ONLINE_PREFIX}{policy}" for policy in ("fixmatch", "freematch", "softmatch")),
 )
 
@@ -52,7 +53,7 @@ def make_targets(
     if method == RANDOM_LABELS:
         drawn = np.random.default_rng(seed).choice(classes, n, p=class_prior(evidence.labels[evidence.valid], classes))
         return PseudoTargets(one_hot[drawn], evidence.pool.astype(np.float32))
-    policy = Fixed(threshold=0.95) if method == FIXED_95 else getattr(pseudo_label.policies, method)
+    policy = fixed.Options(threshold=0.95) if method == FIXED_95 else getattr(pseudo_label.policies, method)
     selection = select(evidence, policy, emotions)
     hard = method == FIXED_95 or retrain.labels == "hard"
     targets = one_hot[evidence.probs.argmax(axis=1)] if hard else evidence.probs

@@ -127,7 +127,7 @@ def test_the_label_that_the_network_contradicts_most_is_the_first_of_the_influen
     ask(monkeypatch)
     faces = shown()[1]["faces"]
     assert faces[0]["id"] == "20.png"
-    assert "yet taken for" in faces[0]["why"]
+    assert "but predicted as" in faces[0]["why"]
     assert all(accepted[int(face["id"].removesuffix(".png"))] for face in faces)
 
 
@@ -136,7 +136,7 @@ def test_before_the_round_was_trained_only_the_doubtful_are_shown_and_it_is_said
 ) -> None:
     shutil.rmtree("data/predictions/1")
     assert ask(monkeypatch) is None
-    assert "data/predictions/1 is not there" in capsys.readouterr().out
+    assert "data/predictions/1 does not exist" in capsys.readouterr().out
     assert [section["title"] for section in shown()] == ["Doubtful"]
 
 
@@ -166,7 +166,7 @@ def test_a_later_file_replaces_an_answer_and_a_wrong_one_leaves_all_as_it_was(
     assert call_fer(monkeypatch, "review", "--read", "1.csv", "2.csv") is None
     assert "1 replace an earlier answer, such as: s/9.png is fear, no longer sad" in capsys.readouterr().out
     before = REVIEWS.read_bytes()
-    assert "3.csv, row 2: s/gone.png is no face of the table" in str(
+    assert "3.csv, row 2: s/gone.png is not in the table" in str(
         call_fer(monkeypatch, "review", "--read", "1.csv", "3.csv")
     )
     assert REVIEWS.read_bytes() == before
@@ -178,14 +178,14 @@ def test_a_correction_of_a_face_that_has_a_label_is_told(
 ) -> None:
     Path("1.csv").write_text(f"source,id,correction\ns,{N - 1}.png,sad\n")
     call_fer(monkeypatch, "review", "--read", "1.csv")
-    assert "are not unlabelled, or excluded: they change nothing" in capsys.readouterr().out
+    assert "are labelled or excluded; their reviews have no effect" in capsys.readouterr().out
 
 
 def test_another_round_a_missing_file_and_no_question_left_are_told(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "--round 2: pseudo-labels are for the rounds 1" in str(ask(monkeypatch, "--round", "2"))
+    assert "--round 2: only the rounds 1 have pseudo-labels" in str(ask(monkeypatch, "--round", "2"))
     assert "none.csv" in str(call_fer(monkeypatch, "review", "--read", "none.csv"))
     table = pd.read_csv("data/unified/table.csv", dtype=str, keep_default_na=False)
     write_reviews(REVIEWS, {("s", id): "sad" for id in table["id"][:POOL]})
-    assert "no unlabelled face that was not reviewed yet" in str(ask(monkeypatch))
+    assert "every unlabelled face has been reviewed" in str(ask(monkeypatch))

@@ -16,7 +16,7 @@ from fer.experiments.arms import (
     make_targets,
 )
 from fer.params import load_params
-from fer.pseudo_labels.params import Policies
+from fer.pseudo_labels.params import POLICIES
 from fer.pseudo_labels.policy import Evidence
 from fer.pseudo_labels.selection import select
 
@@ -74,7 +74,7 @@ def test_plain_pseudo_labels_are_hard_from_95_hundredths_on() -> None:
     assert set(np.unique(found.targets)) == {0, 1}
 
 
-@pytest.mark.parametrize("arm", Policies.model_fields)
+@pytest.mark.parametrize("arm", POLICIES)
 def test_a_policy_gives_what_it_selects_by_the_rules_of_retrain(arm: str) -> None:
     chosen = select(SAID, getattr(CHOSEN.pseudo_label.policies, arm), CHOSEN.emotions)
     np.testing.assert_allclose(given(arm).weights, 0.5 * chosen.weight)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from test_loop import RECIPE, TRANSFORMS, are_equal, make_faces, small_network
 from torch import nn
 
-from fer.pseudo_labels import selection
-from fer.pseudo_labels.policy import align_distribution, softmatch_weights
+from fer.pseudo_labels.policies import freematch, softmatch
+from fer.pseudo_labels.policy import Evidence, align_distribution
 from fer.training import loop
 from fer.training.examples import UnlabelledPool
 from fer.training.online import OnlinePseudoLabeller, ThresholdTracker
@@ -32,11 +32,13 @@ def make_tracker(policy: str, decay: float = 0.0, prior: np.ndarray | None = Non
 @given(st.integers(0, 1000))
 def test_weights_of_one_batch_equal_those_of_the_numpy_policies(seed: int) -> None:
     probs = random_probs(seed)
-    confidence, emotion = probs.max(axis=1), probs.argmax(axis=1)
+    confidence, emotion, all_faces = probs.max(axis=1), probs.argmax(axis=1), np.ones(len(probs), dtype=bool)
+    evidence = Evidence(probs, emotion, ~all_faces, all_faces, all_faces)
+    freematch_thresholds = freematch.Options().thresholds(evidence, ["angry", "happy", "sad"])
     expected = {
         "fixmatch": confidence >= 0.6,
-        "freematch": confidence >= selection.freematch_thresholds(probs)[emotion] - 1e-6,
-        "softmatch": softmatch_weights(confidence, confidence),
+        "freematch": confidence >= freematch_thresholds[emotion] - 1e-6,
+        "softmatch": softmatch.Options().weights(evidence),
     }
     for policy, expected_weights in expected.items():
         aligned_probs, weights = make_tracker(policy)(torch.from_numpy(probs).float())
