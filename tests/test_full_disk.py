@@ -62,6 +62,6 @@ def test_a_video_is_whole_or_an_error(tmp_path: Path, size: int) -> None:
                     ImageResult(ImageInput("x.avi", picture, "x.avi", number, number / 25, 25.0), "no_face", "", ())
                 )
 
-    with room_for(size), pytest.raises(OSError, match="not written whole; is the disk full"):
+    with room_for(size), pytest.raises(OSError, match="not written completely; check for a full disk"):
         written()
     assert list(tmp_path.iterdir()) == []

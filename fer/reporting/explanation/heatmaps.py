@@ -63,12 +63,9 @@ def gallery_rows(
     captions: Mapping[int, str],
     heat: Mapping[int, Float[np.ndarray, "size size"]] | None = None,
 ) -> list[TileRow]:
-    """Return the tile rows of a gallery.
+    """Return the tile rows of a gallery; the heatmaps of faces, if given, are drawn below them.
 
-    Args:
-        groups: Row indices of the faces below each heading.
-        captions: The caption of each row index.
-        heat: The heatmap of each row index, drawn below its face. None draws the faces alone.
+    `groups` holds the indices of the faces below each heading; `captions` and `heat` are indexed by them.
     """
     tile_rows = []
     for heading, indices in groups.items():

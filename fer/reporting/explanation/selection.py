@@ -12,11 +12,7 @@ RowIndices = Int[np.ndarray, " m"]
 
 
 def select_test_examples(
-    code: int,
-    probs: Float[np.ndarray, "n classes"],
-    labels: Int[np.ndarray, " n"],
-    table: pd.DataFrame,
-    count: int,
+    code: int, probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], table: pd.DataFrame, count: int
 ) -> dict[str, RowIndices]:
     """Return at most `count` rows of faces with the label `code` for each of three headings, the clearest first."""
     faces, right, confidence = labels == code, probs.argmax(axis=1) == labels, probs.max(axis=1)

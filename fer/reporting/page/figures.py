@@ -56,13 +56,7 @@ def emotion_section(test: Metrics, last: str) -> Table:
     """Return the metrics of each emotion on the `test` fold in the round `last`."""
     head = ["emotion", "test faces", "recall", "precision", "F1"]
     rows = [
-        [
-            emotion,
-            metrics["support"],
-            format_percent(metrics.get("recall")),
-            format_percent(metrics.get("precision")),
-            format_percent(metrics.get("f1")),
-        ]
+        [emotion, metrics["support"], *(format_percent(metrics.get(key)) for key in ("recall", "precision", "f1"))]
         for emotion, metrics in test.get("per_emotion", {}).items()
     ]
     return Table(f"Emotions on the test faces, round {last}", head, rows)
@@ -102,10 +96,8 @@ def pseudo_label_section(audits: Metrics) -> list[Table]:
             [
                 emotion,
                 metrics.get("accepted", 0),
-                format_metric(metrics, "precision"),
-                format_metric(metrics, "estimated_precision"),
-                format_percent(metrics.get("share_of_labelled")),
-                format_percent(metrics.get("share_with_pseudo_labels")),
+                *(format_metric(metrics, key) for key in ("precision", "estimated_precision")),
+                *(format_percent(metrics.get(key)) for key in ("share_of_labelled", "share_with_pseudo_labels")),
             ]
             for emotion, metrics in ({"all": audit} | audit["per_emotion"]).items()
         ]
@@ -125,14 +117,7 @@ def data_section(report: Metrics) -> dict[str, Any]:
     folds = {fold: count for fold in FOLDS if (count := report["folds"].get(fold))}
     sources = [[name, *(counts.get(fold, 0) for fold in folds)] for name, counts in report["sources"].items()]
     supplied = [
-        [
-            name,
-            source["reader"],
-            source["pictures"],
-            source["faces"],
-            _format_counts(source["dropped"] | source["left_out"]),
-            source["terms"],
-        ]
+        [name, source["reader"], source["pictures"], source["faces"], _format_skipped(source), source["terms"]]
         for name, source in report["supplied"].items()
     ]
     labelled = {fold: counts for fold, counts in report["emotions"].items() if counts}
@@ -152,22 +137,24 @@ def data_section(report: Metrics) -> dict[str, Any]:
     ]
     identical, similar = (report[f"{kind}_twins_as_supplied"] for kind in ("identical", "similar"))
     twins = [[pair.replace("_", " "), identical[pair], similar[pair]] for pair in identical]
-    text_columns = ["reader", "left out", "terms"]
+    head = ["source", "reader", "images", "faces", "left out", "terms"]
     return {
         "faces": report["faces"],
         "names": list(report["sources"]),
         "folds": _format_counts(folds),
         "notes": notes,
         "sources": Table("Sources", ["source", *folds], sources),
-        "supplied": Table(
-            "As supplied", ["source", "reader", "images", "faces", *text_columns[1:]], supplied, text_columns
-        ),
+        "supplied": Table("As supplied", head, supplied, ["reader", "left out", "terms"]),
         "balance": Table("Class balance of the labelled faces", ["emotion", *labelled], balance),
         "excluded": Table("Excluded", ["reason", "faces"], report["excluded"].items()),
         "twins": Table(
             "Faces with a twin in another fold, as supplied", ["faces", "identical", "nearly identical"], twins
         ),
     }
+
+
+def _format_skipped(source: Metrics) -> str:
+    return _format_counts(source["dropped"] | source["left_out"])
 
 
 def _format_counts(counts: Mapping[str, int]) -> str:

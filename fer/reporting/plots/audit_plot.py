@@ -18,9 +18,7 @@ def plot_audit(path: Path, audits: Mapping[int, Any]) -> None:
 
     The left panel shows the true precision, where it is known, and the precision estimated from validation, with their
     intervals. The right panel shows the emotion's share of the training faces before and after pseudo-labelling.
-
-    Args:
-        audits: The audit of each round, as returned by `complete_audits`.
+    `audits` is the result of `complete_audits`.
     """
     inches = (3.6, 0.9 + 0.22 * max((len(audit["per_emotion"]) for audit in audits.values()), default=8))
     widths = {"width_ratios": [3, 2]}

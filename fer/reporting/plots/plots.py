@@ -150,10 +150,8 @@ def plot_reliability(path: Path, table: pd.DataFrame) -> None:
 def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapping[str, float]]) -> None:
     """Plot the coverage and precision of pseudo-labels by threshold: a panel per round.
 
-    Args:
-        table: The columns round, threshold, coverage, precision, low and high; the last three are missing where the
-            true labels are unknown.
-        thresholds: The threshold of each emotion to mark, by round.
+    `table` has the columns round, threshold, coverage, precision, low and high; the last three are missing where true
+    labels are unknown. `thresholds` has the thresholds to mark, by round and emotion.
     """
     rounds = table["round"].unique()
     with plot_file(path, "Pseudo-labels by threshold", *_grid_shape(len(rounds)), (3.2, 2.8)) as (figure, panels):
