@@ -21,9 +21,8 @@ from fer.runtime.errors import InputError
 INPUT_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
 _MAX_CAMERA_DIGITS = 5  # longer numbers are not cameras
 
-ImageLike = (  # one image of a program: a path, uint8 pixels (grey, RGB or RGBA), or a PIL image
-    str | os.PathLike[str] | UInt8[np.ndarray, "height width"] | UInt8[np.ndarray, "height width _"] | Image.Image
-)
+# One image of a program: a path, uint8 pixels (h, w), (h, w, 3) or (h, w, 4), or a PIL image.
+ImageLike = str | os.PathLike[str] | UInt8[np.ndarray, "_ _"] | UInt8[np.ndarray, "_ _ _"] | Image.Image
 _ALLOWED_IMAGES = "allowed: a path, a uint8 array (h, w) or (h, w, 3), a PIL image"
 
 
@@ -50,9 +49,11 @@ def inputs_from_images(images: object, loader: "InputLoader") -> Iterator[ImageI
     single = isinstance(images, str | bytes | os.PathLike | Image.Image) or (
         isinstance(images, np.ndarray) and (images.ndim == 0 or _has_image_shape(images))
     )
-    if not single and not isinstance(images, Iterable):
+    if single:
+        images = (images,)
+    elif not isinstance(images, Iterable):
         raise InputError(f"{type(images).__name__} is not an image; {_ALLOWED_IMAGES}, or an iterable of these")
-    for position, image in enumerate((images,) if single else images):
+    for position, image in enumerate(images):
         if isinstance(image, str | os.PathLike):
             yield from loader.load(os.fsdecode(image))
         else:
