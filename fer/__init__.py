@@ -1,16 +1,22 @@
-"""Semi-supervised facial expression recognition: the library behind the stages in `pipeline/`."""
+"""Semi-supervised facial expression recognition with pseudo-labels. docs/api.md documents the public names."""
 
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from fer.runtime.public_api import DISTRIBUTION, lazy_exports
 
 if TYPE_CHECKING:
-    from fer.serving.predictor import Predictor
+    from fer.params import load_params as load_params
+    from fer.serving.predictor import Predictor as Predictor
 
-__all__ = ["Predictor"]
+try:
+    __version__ = version(DISTRIBUTION)
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "unknown"
+
+__all__ = ["Predictor", "__version__", "load_params"]
+__getattr__, _ = lazy_exports(__name__, {"Predictor": "fer.serving.predictor", "load_params": "fer.params.sections"})
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Predictor":  # torch takes seconds to import: `fer --help` must not wait for it
-        from fer.serving.predictor import Predictor
-
-        return Predictor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

@@ -1,10 +1,10 @@
-"""The stages of `dvc.yaml`, a script each."""
+"""The stages of `dvc.yaml`, one script each."""
 
 import sys
 
 from fer.runtime import errors
 
-if sys.argv[0] == "-m":  # a stage begins; its modules take seconds to import
+if sys.argv[0] == "-m":  # A stage starts. Handle signals now, because its imports take seconds.
     errors.install_signal_handlers()
     from fer.runtime import stage
 

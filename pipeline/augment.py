@@ -1,4 +1,4 @@
-"""Labelled training faces -> changed copies that balance rare emotions, and the row that each comes from."""
+"""Labelled training faces -> augmented copies that balance rare emotions, and the table row of each original."""
 
 import argparse
 from pathlib import Path
@@ -20,20 +20,20 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = load_params()
+    params = load_params()
 
     faces, table = open_faces(args.faces), read_table(args.table)
-    train = np.flatnonzero(table["fold"] == "train")
-    label = encode_labels(table["emotion"].iloc[train], chosen.emotions)
-    copied = select_rows_to_copy(
-        label, chosen.augment.balance, chosen.augment.max_copies, np.random.default_rng(chosen.seed)
-    )
-    random = torch.Generator().manual_seed(chosen.seed)
-    copies = transform_faces(torch.from_numpy(faces[train[copied]]), chosen.transforms, random)
+    train_rows = np.flatnonzero(table["fold"] == "train")
+    labels = encode_labels(table["emotion"].iloc[train_rows], params.emotions)
+    generator = np.random.default_rng(params.seed)
+    copied_rows = select_rows_to_copy(labels, params.augment.balance, params.augment.max_copies, generator)
+    parents = train_rows[copied_rows]
+    torch_generator = torch.Generator().manual_seed(params.seed)
+    copies = transform_faces(torch.from_numpy(faces[parents]), params.transforms, torch_generator)
 
     with atomic_write_folder(args.out) as out:
         write_array(out / "faces.npy", (copies * 255).round().byte().numpy())
-        write_array(out / "parents.npy", train[copied])
+        write_array(out / "parents.npy", parents)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Package, faces, predictions, pseudo-labels -> pictures of what the network looks at and of what it was taught."""
+"""Package, faces, table, predictions and pseudo-labels -> images of saliency and of pseudo-labelled faces."""
 
 import argparse
 from pathlib import Path
@@ -31,37 +31,35 @@ def main() -> None:
     args = parser.parse_args()
     rounds = load_params().rounds.retrain
 
-    table, faces, package = (
-        read_table(args.table),
-        open_faces(args.faces),
-        bundle.load_package(args.package, default_device()),
-    )
-    about = package.manifest
-    said = read_stored_logits(args.predictions / str(about.round), about.vote, about.emotions, len(table))
-    test = np.flatnonzero(table["fold"] == "test")
-    temperatures = about.temperatures
-    each = {name: compute_probs(of.logits[test], temperatures[name]) for name, of in said.items()}
-    probs, tested, of_test = average_probs(each, about.vote), faces[test], table.iloc[test]
-    labels = encode_labels(of_test["emotion"], about.emotions)
-    voter = strongest_member(package)
+    table, faces = read_table(args.table), open_faces(args.faces)
+    package = bundle.load_package(args.package, default_device())
+    manifest = package.manifest
+    folder = args.predictions / str(manifest.round)
+    predictions = read_stored_logits(folder, manifest.vote, manifest.emotions, len(table))
+    rows = np.flatnonzero(table["fold"] == "test")
+    temperatures = manifest.temperatures
+    member_probs = {name: compute_probs(predictions[name].logits[rows], temperatures[name]) for name in predictions}
+    probs, test_faces, test_table = average_probs(member_probs, manifest.vote), faces[rows], table.iloc[rows]
+    labels = encode_labels(test_table["emotion"], manifest.emotions)
+    member = strongest_member(package)
 
     with atomic_write_folder(args.out) as out:
-        pages = write_test_pages(out, voter, tested, probs, labels, of_test)
-        surest = selection.select_most_confident(probs, labels, of_test)
-        if len(surest):
+        pages = write_test_pages(out, member, test_faces, probs, labels, test_table)
+        examples = selection.select_most_confident(probs, labels, test_table)
+        if len(examples):
             pages += [
-                write_methods_page(out, voter, tested[surest], labels[surest]),
-                write_feature_maps_page(out, voter, tested[surest[0]]),
+                write_methods_page(out, member, test_faces[examples], labels[examples]),
+                write_feature_maps_page(out, member, test_faces[examples[0]]),
             ]
         for round_ in rounds[-1:]:
             folder = args.pseudo_labels / str(round_)
             names = ("accepted", "reviewed", "probs")
-            accepted, reviewed, learnt = (read_array(folder / f"{name}.npy") for name in names)
+            accepted, reviewed, targets = (read_array(folder / f"{name}.npy") for name in names)
             pool = (table["fold"] == "unlabelled").to_numpy() & ~reviewed
-            pages += write_pseudo_label_pages(out, round_, about.emotions, faces, learnt, accepted, pool, table)
-        facts = {"network": voter.name, "voters": list(about.vote), "round": about.round, "pages": pages}
-        write_json(out / "pages.json", facts)
-    print(f"{args.out}: {len(pages)} pictures of what {voter.name} looks at and was taught")
+            pages += write_pseudo_label_pages(out, round_, manifest.emotions, faces, targets, accepted, pool, table)
+        index = {"network": member.name, "voters": list(manifest.vote), "round": manifest.round, "pages": pages}
+        write_json(out / "pages.json", index)
+    print(f"{args.out}: {len(pages)} images that explain {member.name}, and its pseudo-labels")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A source in its owner's layout -> its faces, labels, hidden truth, what was left out, and a report."""
+"""A source in its original layout -> its faces, labels, hidden truth, list of skipped items, and report."""
 
 import argparse
 from pathlib import Path
@@ -14,15 +14,15 @@ from fer.runtime.stage import run_stage
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source")
-    parser.add_argument("--root", type=Path, required=True, help="folder with the owner's files")
+    parser.add_argument("--root", type=Path, required=True, help="folder with the files of the source")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    rules = load_params().ingest
+    params = load_params()
 
-    named = rules.readers.get(args.source)
-    reader, place = detect_layout(args.root, [find_reader(named)] if named else READERS)
+    name = params.ingest.readers.get(args.source)
+    reader, root = detect_layout(args.root, [find_reader(name)] if name else READERS)
     with atomic_write_folder(args.out) as out:
-        report = ingest(args.source, reader, place, rules, out)
+        report = ingest(args.source, reader, root, params.ingest, out)
         write_json(out / "report.json", report)
     print(*format_ingest_report(report), sep="\n  ")
 

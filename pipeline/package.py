@@ -1,4 +1,4 @@
-"""Trained networks, predictions, table, report and pseudo-labels -> the bundle that `fer predict` loads."""
+"""Trained networks, predictions, table, report and pseudo-labels -> the package that `fer predict` loads."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ from fer.pseudo_labels.policy import collect_evidence
 from fer.pseudo_labels.selection import thresholds
 from fer.runtime.stage import run_stage
 from fer.serving.package import bundle
-from fer.serving.package import card as package_card
+from fer.serving.package.card import render_card
 
 
 def main() -> None:
@@ -22,47 +22,46 @@ def main() -> None:
     for name in ("table", "report", "models", "predictions", "pseudo-labels", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
-    chosen = load_params()
+    params = load_params()
 
-    voters = {name: weight for name, weight in chosen.ensemble.items() if weight}
+    members = {name: weight for name, weight in params.ensemble.items() if weight}
     table = read_table(args.table)
-    label = encode_labels(table["emotion"], chosen.emotions)
+    labels = encode_labels(table["emotion"], params.emotions)
     valid = (table["fold"] == "valid").to_numpy()
-    answers, accuracy = {}, {}
-    for number in chosen.rounds.predict if chosen.package.round == "best" else [chosen.package.round]:
-        said = read_stored_logits(args.predictions / str(number), voters, chosen.emotions, len(table))
-        logits = {name: prediction.logits for name, prediction in said.items()}
-        answers[number] = calibrate_ensemble(logits, label, valid, chosen.seed, voters)
-        accuracy[number] = (answers[number].ensemble_probs[valid].argmax(axis=1) == label[valid]).mean()
+    ensembles, accuracy = {}, {}
+    for round_ in params.rounds.predict if params.package.round == "best" else [params.package.round]:
+        predictions = read_stored_logits(args.predictions / str(round_), members, params.emotions, len(table))
+        logits = {name: predictions[name].logits for name in predictions}
+        ensembles[round_] = calibrate_ensemble(logits, labels, valid, params.seed, members)
+        accuracy[round_] = (ensembles[round_].ensemble_probs[valid].argmax(axis=1) == labels[valid]).mean()
     best = max(accuracy, key=accuracy.__getitem__)
 
-    fold, everyone = table["fold"].to_numpy(dtype=object), np.ones(len(table), dtype=bool)
-    evidence = collect_evidence(
-        answers[best].ensemble_probs, label, fold, everyone, "none"
-    )  # of faces to come no frequencies are known
-    needed = thresholds(evidence, chosen.pseudo_label.active_policy, chosen.emotions)
+    fold, agreement = table["fold"].to_numpy(dtype=object), np.ones(len(table), dtype=bool)
+    # The class frequencies of future images are unknown, so nothing is aligned with them.
+    evidence = collect_evidence(ensembles[best].ensemble_probs, labels, fold, agreement, "none")
+    emotion_thresholds = thresholds(evidence, params.pseudo_label.active_policy, params.emotions)
 
-    trained = args.models / str(best)
-    about = bundle.PackageManifest(
+    models = args.models / str(best)
+    manifest = bundle.PackageManifest(
         round=best,
-        emotions=tuple(chosen.emotions),
-        size=weights.read_model_config(trained / next(iter(voters))).size,
-        align=chosen.ingest.align,
-        views=tuple(chosen.predict.views),
-        precision=chosen.precision,
-        vote=voters,
-        temperatures=answers[best].temperatures,
-        thresholds=dict(zip(chosen.emotions, needed, strict=True)),
-        weights_sha256={name: weights.hash_weights(trained / name) for name in voters},
+        emotions=tuple(params.emotions),
+        size=weights.read_model_config(models / next(iter(members))).size,
+        align=params.ingest.align,
+        views=tuple(params.predict.views),
+        precision=params.precision,
+        vote=members,
+        temperatures=ensembles[best].temperatures,
+        thresholds=dict(zip(params.emotions, emotion_thresholds, strict=True)),
+        weights_sha256={name: weights.hash_weights(models / name) for name in members},
     )
-    learnt = read_json(args.pseudo_labels / str(best) / "summary.json") if best else None
-    card = package_card.render_card(
-        about, answers[best].ensemble_probs, table, read_json(args.report), learnt, chosen.evaluate.bins
+    summary = read_json(args.pseudo_labels / str(best) / "summary.json") if best else None
+    card = render_card(
+        manifest, ensembles[best].ensemble_probs, table, read_json(args.report), summary, params.evaluate.bins
     )
     with atomic_write_folder(args.out) as out:
-        bundle.save_package(about, trained, out)
+        bundle.save_package(manifest, models, out)
         (out / "card.md").write_text(card, encoding="utf-8")
-    print(f"packaged round {best} of {', '.join(voters)}")
+    print(f"packaged round {best} of {', '.join(members)}")
 
 
 if __name__ == "__main__":

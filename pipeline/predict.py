@@ -1,4 +1,4 @@
-"""All faces and one trained network -> its logits for every face and view, and which weights gave them."""
+"""All faces and one trained network -> its logits for every face and view, and the hash of its weights."""
 
 import argparse
 from pathlib import Path
@@ -15,26 +15,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="an .npy file; a .json of the same name goes beside it")
+    parser.add_argument(
+        "--out", type=Path, required=True, help=".npy file to write; metadata go into a .json beside it"
+    )
     args = parser.parse_args()
-    chosen = load_params()
+    params = load_params()
 
     size = open_faces(args.faces).shape[1]
-    network, about = weights.load_model(args.model, chosen.emotions, size)
-    of_weights = {"network": about.network, "weights_sha256": weights.hash_weights(args.model)}
-    facts = of_weights | {"views": view_names(chosen.predict.views), "emotions": chosen.emotions}
+    network, config = weights.load_model(args.model, params.emotions, size)
+    manifest: dict[str, object] = {"network": config.network, "weights_sha256": weights.hash_weights(args.model)}
+    manifest |= {"views": view_names(params.predict.views), "emotions": params.emotions}
     predict_pool(
         to_device(network),
         args.faces,
         args.out,
-        facts,
-        views=chosen.predict.views,
-        batch=chosen.predict.batch,
-        precision=chosen.precision,
-        progress=about.network,
+        manifest,
+        views=params.predict.views,
+        batch=params.predict.batch,
+        precision=params.precision,
+        progress=config.network,
     )
     if distributed.is_main_process():
-        write_json(args.out.with_suffix(".json"), facts)
+        write_json(args.out.with_suffix(".json"), manifest)
 
 
 if __name__ == "__main__":

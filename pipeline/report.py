@@ -1,4 +1,4 @@
-"""Metrics, pictures, parameters and what DVC noted of the inputs -> one page that tells all of it."""
+"""Metrics, plots, explanations, parameters and the hashes in dvc.lock -> one HTML page."""
 
 import argparse
 from dataclasses import fields

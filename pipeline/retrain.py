@@ -1,4 +1,4 @@
-"""What `train` saw, and the accepted pseudo-labelled faces -> one retrained network and its learning curve."""
+"""The inputs of `train` and the accepted pseudo-labelled faces -> one retrained network and its learning curve."""
 
 import argparse
 from pathlib import Path
@@ -21,35 +21,33 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--augmented", type=Path, required=True)
     parser.add_argument("--pseudo-labels", type=Path, required=True)
-    parser.add_argument(
-        "--models", type=Path, required=True, help="folder of all rounds' networks, for retrain.start: teacher"
-    )
+    parser.add_argument("--models", type=Path, required=True, help="folder of all rounds, for `retrain.start: teacher`")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = load_params()
-    recipe = resolve_recipe(args.network, chosen.networks, chosen.train)
+    params = load_params()
+    recipe = resolve_recipe(args.network, params.networks, params.train)
 
-    train, valid = read_labelled_sets(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
-    accepted = read_pseudo_labelled_set(args.faces, args.table, args.pseudo_labels, chosen.retrain)
-    network, facts = init_model(args.network, recipe, chosen.emotions, train.size, chosen.seed)
-    if chosen.retrain.start == "teacher":
+    train_set, valid_set = read_labelled_sets(args.faces, args.table, args.augmented, params.emotions, recipe.targets)
+    pseudo_set = read_pseudo_labelled_set(args.faces, args.table, args.pseudo_labels, params.retrain)
+    network, config = init_model(args.network, recipe, params.emotions, train_set.size, params.seed)
+    if params.retrain.start == "teacher":
         weights.load_teacher_weights(network, args.network, args.models, args.pseudo_labels)
     curve = train_network(
         to_device(network),
-        train + accepted,
-        valid,
+        train_set + pseudo_set,
+        valid_set,
         recipe=recipe,
-        transforms=chosen.transforms,
-        seed=chosen.seed,
-        precision=chosen.precision,
+        transforms=params.transforms,
+        seed=params.seed,
+        precision=params.precision,
         name=args.network,
         checkpoint=args.out.with_name(f".{args.network}.checkpoint"),
-        epoch_faces=round(chosen.retrain.steps * len(train)),
-        unlabelled=read_unlabelled_pool(args.faces, args.table, args.pseudo_labels, chosen.retrain, valid),
+        epoch_faces=round(params.retrain.steps * len(train_set)),
+        unlabelled=read_unlabelled_pool(args.faces, args.table, args.pseudo_labels, params.retrain, valid_set),
     )
     if distributed.is_main_process():
         with atomic_write_folder(args.out) as out:
-            weights.save_model(network, facts, out)
+            weights.save_model(network, config, out)
             write_csv(out / "curve.csv", pd.DataFrame(curve))
 
 

@@ -1,4 +1,4 @@
-"""Seed and sizes -> the drawn faces, in the layouts of three owners."""
+"""Seed and sample sizes -> drawn faces in the layouts of three datasets."""
 
 import argparse
 from pathlib import Path
@@ -10,12 +10,12 @@ from fer.runtime.stage import run_stage
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the three folders into")
+    parser.add_argument("--out", type=Path, required=True, help="parent of the three folders")
     args = parser.parse_args()
-    chosen = load_params()
+    params = load_params()
 
-    sizes = chosen.sample
-    sample.write_sample(args.out, chosen.seed, labelled=sizes.labelled, tests=sizes.tests, photos=sizes.photos)
+    sizes = params.sample
+    sample.write_sample(args.out, params.seed, labelled=sizes.labelled, tests=sizes.tests, photos=sizes.photos)
 
 
 if __name__ == "__main__":

@@ -22,26 +22,26 @@ def main() -> None:
     parser.add_argument("--augmented", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = load_params()
-    recipe = resolve_recipe(args.network, chosen.networks, chosen.train)
+    params = load_params()
+    recipe = resolve_recipe(args.network, params.networks, params.train)
 
-    train, valid = read_labelled_sets(args.faces, args.table, args.augmented, chosen.emotions, recipe.targets)
-    network, facts = init_model(args.network, recipe, chosen.emotions, train.size, chosen.seed)
+    train_set, valid_set = read_labelled_sets(args.faces, args.table, args.augmented, params.emotions, recipe.targets)
+    network, config = init_model(args.network, recipe, params.emotions, train_set.size, params.seed)
     curve = train_network(
         to_device(network),
-        train,
-        valid,
+        train_set,
+        valid_set,
         recipe=recipe,
-        transforms=chosen.transforms,
-        seed=chosen.seed,
-        precision=chosen.precision,
+        transforms=params.transforms,
+        seed=params.seed,
+        precision=params.precision,
         name=args.network,
         checkpoint=args.out.with_name(f".{args.network}.checkpoint"),
-        epoch_faces=len(train),
+        epoch_faces=len(train_set),
     )
     if distributed.is_main_process():
         with atomic_write_folder(args.out) as out:
-            weights.save_model(network, facts, out)
+            weights.save_model(network, config, out)
             write_csv(out / "curve.csv", pd.DataFrame(curve))
 
 

@@ -1,4 +1,4 @@
-"""All sources' faces and labels -> one array of faces, one table, the hidden truth and a report."""
+"""Faces and labels of all sources -> one array of faces, one table, the hidden truth and a report."""
 
 import argparse
 from pathlib import Path
@@ -14,28 +14,26 @@ from fer.runtime.stage import run_stage
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sources", type=Path, required=True, help="folder with what ingest wrote for each source")
+    parser.add_argument("--sources", type=Path, required=True, help="folder with the output of ingest for each source")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chosen = load_params()
+    params = load_params()
 
     tables, reports = [], {}
-    for source in chosen.sources:
+    for source in params.sources:
         reports[source] = read_json(args.sources / source / "report.json")
         table = pd.read_csv(args.sources / source / "labels.csv", dtype=str, keep_default_na=False)
         truth = pd.read_csv(args.sources / source / "truth.csv", dtype=str, keep_default_na=False)
         tables.append(table.assign(source=source, truth=truth["emotion"]))
     with atomic_write(args.out / "faces.npy") as path:
-        faces = concatenate_faces([args.sources / source / "faces.npy" for source in chosen.sources], path)
+        faces = concatenate_faces([args.sources / source / "faces.npy" for source in params.sources], path)
         table, truth, report = unify(
-            pd.concat(tables, ignore_index=True), faces, chosen.emotions, chosen.unify, chosen.seed
+            pd.concat(tables, ignore_index=True), faces, params.emotions, params.unify, params.seed
         )
     write_csv(args.out / "table.csv", table)
     write_csv(args.out / "truth.csv", truth)
-    write_json(
-        args.out / "report.json",
-        report | {"supplied": {name: summarize_source_report(told) for name, told in reports.items()}},
-    )
+    report |= {"supplied": {source: summarize_source_report(reports[source]) for source in reports}}
+    write_json(args.out / "report.json", report)
 
 
 if __name__ == "__main__":

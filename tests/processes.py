@@ -1,4 +1,4 @@
-"""Wait for events and for the end of processes, without a limit that a busy machine could reach."""
+"""Waiting for events and for the end of processes, with a limit that a busy machine does not reach."""
 
 import os
 import time
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def wait_until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 300
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 def assert_none_is_running(pids: list[int]) -> None:
-    """Fail if one of the processes has not ended soon."""
+    """Fail if one of the processes does not end soon."""
     wait_until(lambda: not any(map(is_running, pids)))
 
 

@@ -1,4 +1,4 @@
-"""The commands of docs/deleting_faces.md, run as they stand, leave nothing of a picture: in data, cache and remote."""
+"""The commands of docs/deleting_faces.md remove an image from data, cache and remote."""
 
 import os
 import re
@@ -12,13 +12,13 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "deleting_faces.md").read_text(encoding="utf-8")
-PICTURE = b"the pixels of one person"
+IMAGE = b"the pixels of one person"
 PROGRAMS = f"""
 set -e
 fer() {{ {sys.executable} -c 'from fer.cli import main; main()' "$@"; }}
 dvc() {{ {sys.executable} -m dvc "$@"; }}
 """
-BEGIN = """
+SETUP = """
 git init -q && dvc init -q && dvc config core.analytics false
 dvc remote add -q --default store ../remote
 dvc add -q data/raw/NAME data/raw/OLD && dvc repro -q && git add . && git commit -qm "Begin" && dvc push -q
@@ -27,9 +27,9 @@ dvc add -q data/raw/NAME data/raw/OLD && dvc repro -q && git add . && git commit
 
 def bash(commands: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GIT_CONFIG_GLOBAL": os.devnull}
-    for who in ("AUTHOR", "COMMITTER"):
-        environment |= {f"GIT_{who}_NAME": "somebody", f"GIT_{who}_EMAIL": "somebody@example.org"}
-    done = subprocess.run(
+    for role in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{role}_NAME": "somebody", f"GIT_{role}_EMAIL": "somebody@example.org"}
+    completed = subprocess.run(
         ["bash", "-c", PROGRAMS + commands],
         input="y\n" * 9,
         env=environment,
@@ -37,14 +37,14 @@ def bash(commands: str) -> None:
         text=True,
         check=False,
     )
-    assert not done.returncode, done.stdout + done.stderr
+    assert not completed.returncode, completed.stdout + completed.stderr
 
 
-def holding(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and PICTURE in path.read_bytes()]
+def find_image(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and IMAGE in path.read_bytes()]
 
 
-def test_after_its_commands_nothing_is_left_of_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_remove_all_traces_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     shutil.copy(ROOT / ".gitignore", ".gitignore")
@@ -52,13 +52,13 @@ def test_after_its_commands_nothing_is_left_of_a_picture(tmp_path: Path, monkeyp
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     for source in ("NAME", "OLD"):
         Path("data/raw", source).mkdir(parents=True)
-        Path("data/raw", source, "PATTERN").write_bytes(PICTURE)  # as the page calls the person's files
-        Path("data/raw", source, "other.jpg").write_bytes(b"somebody else's")
+        Path("data/raw", source, "PATTERN").write_bytes(IMAGE)  # the file name in the commands of the page
+        Path("data/raw", source, "other.jpg").write_bytes(b"another person")
     unify = {"cmd": "cp -r data/raw/NAME data/unified", "deps": ["data/raw/NAME"], "outs": ["data/unified"]}
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"unify": unify}}))
-    bash(BEGIN)
-    places = (Path("data"), Path(".dvc/cache"), tmp_path / "remote")
-    assert all(map(holding, places))
+    bash(SETUP)
+    folders = (Path("data"), Path(".dvc/cache"), tmp_path / "remote")
+    assert all(map(find_image, folders))
     bash("".join(re.findall(r"(?:^ {4}.*\n)+", PAGE, re.MULTILINE)))
-    assert not any(map(holding, (*places, tmp_path)))
+    assert not any(map(find_image, (*folders, tmp_path)))
     assert Path("data/unified/other.jpg").is_file()

@@ -1,4 +1,4 @@
-"""A process that is killed, told to end or short of something loses nothing and leaves nothing half-done."""
+"""A process that is killed, interrupted or short of disk or memory loses no file and leaves no partial file."""
 
 import errno
 import os
@@ -23,26 +23,26 @@ from fer.runtime import errors
 from tests.robustness import harness
 
 ROOT = Path(__file__).parents[1]
-BEGUN = "from pathlib import Path; import time; Path('begun').touch(); time.sleep(1000)"
+SLEEP = "from pathlib import Path; import time; Path('started').touch(); time.sleep(1000)"
 
-# Replaces a folder, and a file, in a process of its own for each change of a file, before which that process is killed
-KILLED_EVERYWHERE = """
+# Replace a folder and a file in child processes, each killed before another file operation.
+KILL_AT_EVERY_CHANGE = """
 import os, shutil, signal, sys
 from pathlib import Path
-from fer.tables import replacing_folder, write_json
+from fer.core.files import atomic_write_folder, write_json
 
 def work():
-    with replacing_folder(Path("out/folder")) as part:
+    with atomic_write_folder(Path("out/folder")) as part:
         for name in ("a", "b", "c"):
             (part / name).write_text("new")
     write_json(Path("out/file"), "new")
 
-def look(event, given):
-    global left
-    changes = event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
-    if changes or event == "open" and given[1] in ("w", "wb", "xb"):
-        left -= 1
-        if not left:
+def audit(event, arguments):
+    global countdown
+    is_change = event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
+    if is_change or event == "open" and arguments[1] in ("w", "wb", "xb"):
+        countdown -= 1
+        if not countdown:
             os.kill(os.getpid(), signal.SIGKILL)
 
 def state():
@@ -52,25 +52,25 @@ def state():
 
 work()
 new = state()
-earlier = ([("a", "earlier"), ("gone", "earlier")], '"earlier"\\n')
+old = ([("a", "old"), ("gone", "old")], '"old"\\n')
 states, number, code = [], 0, 1
 while code:
     number += 1
     for path in Path("out/folder").iterdir():
         path.unlink()
     for name in ("a", "gone"):
-        Path("out/folder", name).write_text("earlier")
-    Path("out/file").write_text(earlier[1])
+        Path("out/folder", name).write_text("old")
+    Path("out/file").write_text(old[1])
     child = os.fork()
     if not child:
-        left = number
-        sys.addaudithook(look)
+        countdown = number
+        sys.addaudithook(audit)
         work()
         os._exit(0)
     code = os.waitpid(child, 0)[1]
     folder, file = state()
-    assert folder in (None, earlier[0], new[0]), folder
-    assert file in (earlier[1], new[1]), file
+    assert folder in (None, old[0], new[0]), folder
+    assert file in (old[1], new[1]), file
     states.append((folder is None, folder == new[0], file == new[1]))
     work()
     assert state() == new
@@ -79,7 +79,7 @@ print(len(states), len(set(states)))
 """
 
 
-def script(folder: Path, text: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+def start_script(folder: Path, text: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", text, *arguments],
         cwd=folder,
@@ -90,37 +90,37 @@ def script(folder: Path, text: str, *arguments: str, **environment: str) -> "sub
     )
 
 
-def test_a_process_killed_at_any_change_leaves_what_was_or_what_is_to_be_and_the_next_clears_up(tmp_path: Path) -> None:
-    out, err = script(tmp_path, KILLED_EVERYWHERE).communicate(timeout=300)
+def test_a_process_killed_at_any_file_operation_loses_nothing_and_the_next_cleans_up(tmp_path: Path) -> None:
+    out, err = start_script(tmp_path, KILL_AT_EVERY_CHANGE).communicate(timeout=300)
     assert err == ""
     kills, states = map(int, out.split())
     assert kills > 10
-    assert states == 4  # the earlier, none, the new folder, and the new file
+    assert states == 4  # the old folder, no folder, the new folder, and the new file
 
 
-def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
-    others = [tmp_path / f".x.{os.getppid()}.part", tmp_path / ".x.y.1.part", tmp_path / ".xy.99999999.part"]
-    left = [tmp_path / ".x.99999999.part", tmp_path / f".x.{os.getpid()}.part", tmp_path / ".x.99999999.earlier.part"]
-    for path in (*others, left[0]):
+def test_temporary_files_of_running_processes_are_kept(tmp_path: Path) -> None:
+    foreign = [tmp_path / f".x.{os.getppid()}.part", tmp_path / ".x.y.1.part", tmp_path / ".xy.99999999.part"]
+    stale = [tmp_path / ".x.99999999.part", tmp_path / f".x.{os.getpid()}.part", tmp_path / ".x.99999999.earlier.part"]
+    for path in (*foreign, stale[0]):
         path.touch()
-    for path in left[1:]:
+    for path in stale[1:]:
         path.mkdir()
         (path / "half").touch()
     write_json(tmp_path / "x", 1)
-    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "x"])
+    assert sorted(tmp_path.iterdir()) == sorted([*foreign, tmp_path / "x"])
 
 
-def test_an_earlier_folder_comes_back_where_the_new_one_cannot_take_its_place(
+def test_the_old_folder_is_restored_if_the_new_one_cannot_replace_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, rename = tmp_path / "kept", os.replace
     folder.mkdir()
     (folder / "old").touch()
 
-    def refuse(one: Path, other: Path) -> None:
-        if "new" in [file.name for file in one.iterdir()]:
-            raise OSError(errno.EIO, "Input/output error", str(one))
-        rename(one, other)
+    def refuse(source: Path, target: Path) -> None:
+        if "new" in [file.name for file in source.iterdir()]:
+            raise OSError(errno.EIO, "Input/output error", str(source))
+        rename(source, target)
 
     monkeypatch.setattr(files.os, "replace", refuse)
     with pytest.raises(OSError, match=r"kept'$"), atomic_write_folder(folder) as part:
@@ -143,8 +143,8 @@ def write_tensors(part: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_text, write_array, write_tensors])
-def test_a_full_disk_is_told_in_a_line_and_the_earlier_file_stays(
-    tmp_path: Path, write: Callable[[Path], None], limited_files: None
+def test_a_full_disk_is_reported_in_one_line_and_the_old_file_is_kept(
+    tmp_path: Path, write: Callable[[Path], None], file_size_limit: None
 ) -> None:
     path = tmp_path / "kept"
     path.write_text("old")
@@ -160,12 +160,12 @@ def test_a_full_disk_is_told_in_a_line_and_the_earlier_file_stays(
 
 
 @pytest.fixture
-def limited_files() -> object:
+def file_size_limit() -> object:
     resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def limited_files() -> object:
         pd.errors.ParserError("Error tokenizing data. C error: out of memory"),
     ],
 )
-def test_too_little_memory_is_told_in_a_line(error: Exception) -> None:
+def test_lack_of_memory_is_reported_in_one_line(error: Exception) -> None:
     def fail() -> None:
         raise error
 
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         errors.run_main(fail)
-    assert str(ended.value.code).startswith("error: out of memory")
-    assert "\n" not in str(ended.value.code)
+    assert str(exit_info.value.code).startswith("error: out of memory")
+    assert "\n" not in str(exit_info.value.code)
 
 
 def test_other_errors_keep_their_traceback() -> None:
@@ -197,80 +197,81 @@ def test_other_errors_keep_their_traceback() -> None:
         errors.run_main(fail)
 
 
-def ended_by(process: "subprocess.Popen[str]", folder: Path, number: signal.Signals) -> tuple[int, str, str]:
-    wait_until((folder / "begun").exists)
+def end_with_signal(process: "subprocess.Popen[str]", folder: Path, number: signal.Signals) -> tuple[int, str, str]:
+    wait_until((folder / "started").exists)
     process.send_signal(number)
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stage_that_is_told_to_end_while_it_imports_ends_in_a_line(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_stage_interrupted_during_its_imports_ends_with_one_line(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline/__init__.py").write_text((ROOT / "pipeline/__init__.py").read_text())
-    (tmp_path / "pipeline/slow.py").write_text(BEGUN)
+    (tmp_path / "pipeline/slow.py").write_text(SLEEP)
     command = [sys.executable, "-m", "pipeline.slow"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True)
-    assert ended_by(process, tmp_path, number) == (1, "", "error: interrupted\n")
+    assert end_with_signal(process, tmp_path, number) == (1, "", "error: interrupted\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_fer_predict_that_is_told_to_end_ends_in_a_line(tmp_path: Path, number: signal.Signals) -> None:
-    look = f"def look(args):\n    {BEGUN}\nfrom fer.cli import main, predict; predict.look = look; main()"
-    process = script(tmp_path, look, "predict", "x")
-    assert ended_by(process, tmp_path, number) == (1, "", "error: interrupted\n")
+def test_an_interrupted_fer_predict_ends_with_one_line(tmp_path: Path, number: signal.Signals) -> None:
+    text = f"def sleep(args):\n    {SLEEP}\nfrom fer.cli import main, predict; predict.predict_sources = sleep; main()"
+    process = start_script(tmp_path, text, "predict", "x")
+    assert end_with_signal(process, tmp_path, number) == (1, "", "error: interrupted\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("shell", ["exec", "in between"])
+@pytest.mark.parametrize("shell", ["exec", "child"])
 def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path, number: signal.Signals, shell: str) -> None:
     stage = (
         "import os; from pathlib import Path; from fer.runtime import errors, stage\nerrors.install_signal_handlers()\n"
     )
-    stage += f"stage.exit_with_dvc(); Path('pid').write_text(str(os.getpid())); {BEGUN}"
+    stage += f"stage.exit_with_dvc(); Path('pid').write_text(str(os.getpid())); {SLEEP}"
     (tmp_path / "stage.py").write_text(stage)
     command = f"exec {sys.executable} stage.py" if shell == "exec" else f"{sys.executable} stage.py; exit 1"
     dvc = f"import os, subprocess; subprocess.run(['sh', '-c', {command!r}], env=os.environ | {{'DVC_STAGE': 'x'}})"
-    process = script(tmp_path, dvc)
-    code, _, err = ended_by(process, tmp_path, number)
+    process = start_script(tmp_path, dvc)
+    code, _, err = end_with_signal(process, tmp_path, number)
     assert (code, err) == (-number, "error: interrupted\n")
     assert_none_is_running([int((tmp_path / "pid").read_text())])
 
 
-def test_a_stage_whose_dvc_has_ended_before_it_could_look_ends(tmp_path: Path) -> None:
-    stage = f"from fer.runtime import errors, stage; errors.install_signal_handlers(); stage.exit_with_dvc(); {BEGUN}"
+def test_a_stage_ends_if_its_dvc_ended_before_the_stage_started(tmp_path: Path) -> None:
+    stage = f"from fer.runtime import errors, stage; errors.install_signal_handlers(); stage.exit_with_dvc(); {SLEEP}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "x"}
-    begun = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", stage], env=environment, cwd=tmp_path, start_new_session=True, timeout=300
     )
-    assert begun.returncode == 1
+    assert completed.returncode == 1
 
 
-def test_a_stage_that_was_started_by_hand_outlives_the_shell(tmp_path: Path) -> None:
+def test_a_stage_started_without_dvc_does_not_watch_its_parents(tmp_path: Path) -> None:
     stage = "import threading\nfrom fer.runtime.stage import exit_with_dvc\nexit_with_dvc()\n"
     stage += "print(threading.active_count())"
-    out, _ = script(tmp_path, stage, DVC_ROOT="x").communicate(timeout=300)
+    out, _ = start_script(tmp_path, stage, DVC_ROOT="x").communicate(timeout=300)
     assert out == "1\n"
 
 
-IN_ONE_PIECE = "replacing_folder(Path('data/x'))"
-PIECE_BY_PIECE = "contextlib.nullcontext(Path('data/x'))"
+ATOMIC = "atomic_write_folder(Path('data/x'))"
+IN_PLACE = "contextlib.nullcontext(Path('data/x'))"
 
 
-@pytest.mark.parametrize(("way", "lost"), [(IN_ONE_PIECE, False), (PIECE_BY_PIECE, True)], ids=["good", "bad"])
-def test_the_trials_tell_whether_something_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, lost: bool
+@pytest.mark.parametrize(("write", "loses_files"), [(ATOMIC, False), (IN_PLACE, True)], ids=["atomic", "in_place"])
+def test_the_kill_trials_detect_lost_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str, loses_files: bool
 ) -> None:
     monkeypatch.setattr(harness, "GRACE_SECONDS", 300)
     shutil.copytree(ROOT / "fer", tmp_path / "fer", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "pipeline").mkdir()
     shutil.copy(ROOT / "pipeline/__init__.py", tmp_path / "pipeline")
     (tmp_path / "pipeline/toy.py").write_text(
-        "import contextlib\nfrom pathlib import Path\nfrom fer.runtime.stage import run\n"
-        "from fer.core.files import replacing_folder\ndef main():\n"
-        f"    with {way} as out:\n        for number in range(5):\n            (out / str(number)).write_text('new')\n"
-        "run(main)\n"
+        "import contextlib\nfrom pathlib import Path\nfrom fer.runtime.stage import run_stage\n"
+        "from fer.core.files import atomic_write_folder\ndef main():\n"
+        f"    with {write} as out:\n"
+        "        for number in range(5):\n            (out / str(number)).write_text('new')\n"
+        "run_stage(main)\n"
     )
     (tmp_path / "data/x").mkdir(parents=True)
     for number in range(5):
@@ -278,13 +279,13 @@ def test_the_trials_tell_whether_something_is_lost(
     stage = harness.StageTrials("toy", "python -m pipeline.toy", [Path("data/x")], tmp_path)
     stage.wait(stage.start(kill_at=3))
     stage.check_whole("killed before its third change", absent=True)
-    if not lost:
+    if not loses_files:
         stage.kill(2, random.Random(0))
         assert sum(stage.tried.values()) == 2
         stage.end(signal.SIGTERM, True, random.Random(0))
         stage.lack("folder", 0)
-    assert bool(stage.lost) == lost, stage.lost
+    assert bool(stage.lost) == loses_files, stage.lost
 
 
-def test_dvc_takes_no_notice_of_what_is_left_beside_an_output() -> None:
+def test_dvc_ignores_temporary_files_beside_an_output() -> None:
     assert {"*.part", "*.checkpoint"} <= set((ROOT / ".dvcignore").read_text().split())

@@ -1,4 +1,4 @@
-"""The levels of the packages: imports point down, and packages that need no torch load none."""
+"""The levels of the packages: imports point down, and packages that need no torch do not load it."""
 
 import ast
 import subprocess
@@ -34,7 +34,7 @@ WITHOUT_TORCH = (
 LIBRARY = sorted((ROOT / "fer").rglob("*.py"))
 
 
-def package(module: str) -> tuple[str, str]:
+def package_names(module: str) -> tuple[str, str]:
     """Return the package of `fer.package.inner.…`, and the package inside it."""
     _, outer, inner, *_ = [*module.split("."), "", ""]
     return outer, inner
@@ -44,34 +44,34 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def modules_imported(source: str) -> set[str]:
-    """Return the modules and packages of this project that a file imports, imports inside functions included."""
-    found = set()
+def imported_modules(source: str) -> set[str]:
+    """Return the project modules and packages that a file imports, also inside functions."""
+    names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] in ("fer", "pipeline", "tests", "benchmarks")}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] in ("fer", "pipeline", "tests", "benchmarks")}
 
 
 def wrong_imports(module: str, source: str) -> list[str]:
     """Return the imports of `module` that point up or sideways."""
-    outer, inner = package(module)
-    wrong = []
-    for name in modules_imported(source):
-        to_outer, to_inner = package(name)
+    outer, inner = package_names(module)
+    imports = []
+    for name in imported_modules(source):
+        imported_outer, imported_inner = package_names(name)
         if name.split(".")[0] != "fer":
             points_down = False
-        elif to_outer != outer:
-            points_down = LEVEL[to_outer] < LEVEL[outer]
-        elif outer in INNER_LEVEL and to_inner != inner:
-            points_down = INNER_LEVEL[outer][to_inner] < INNER_LEVEL[outer][inner]
+        elif imported_outer != outer:
+            points_down = LEVEL[imported_outer] < LEVEL[outer]
+        elif inner and outer in INNER_LEVEL and imported_inner != inner:
+            points_down = INNER_LEVEL[outer][imported_inner] < INNER_LEVEL[outer][inner]
         else:
             points_down = True
         if not points_down:
-            wrong.append(name)
-    return sorted(wrong)
+            imports.append(name)
+    return sorted(imports)
 
 
 def test_every_package_has_a_level() -> None:
@@ -80,11 +80,11 @@ def test_every_package_has_a_level() -> None:
 
 @pytest.mark.parametrize("path", LIBRARY, ids=module_of)
 def test_imports_point_down(path: Path) -> None:
-    if path != ROOT / "fer" / "__init__.py":  # the public API, which loads lazily
+    if path != ROOT / "fer" / "__init__.py":  # imports the public names lazily
         assert wrong_imports(module_of(path), path.read_text()) == []
 
 
-def test_an_import_that_points_up_or_sideways_is_noticed() -> None:
+def test_an_import_that_points_up_or_sideways_is_detected() -> None:
     assert wrong_imports("fer.nn.weights", "from fer.training.loop import train") == ["fer.training.loop.train"]
     assert wrong_imports("fer.nn.weights", "from fer.predictions import metrics") == ["fer.predictions.metrics"]
     assert wrong_imports("fer.data.media.video", "import fer.data.readers.lfw") == ["fer.data.readers.lfw"]
@@ -97,16 +97,16 @@ def loads_torch(*modules: str) -> bool:
     return bool(subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode)
 
 
-def test_packages_that_need_no_torch_load_none() -> None:
+def test_packages_that_need_no_torch_do_not_load_it() -> None:
     folders = [ROOT / "fer" / name for name in WITHOUT_TORCH.split()]
     modules = [module_of(path) for folder in folders for path in folder.rglob("*.py") if path.stem != "__main__"]
     assert not loads_torch(*modules)
 
 
-def test_loading_torch_would_be_noticed() -> None:
+def test_loading_torch_is_detected() -> None:
     assert loads_torch("fer.nn.layers")
 
 
-def test_argparse_is_only_for_stages_and_commands() -> None:
-    users = {package(module_of(path))[0] for path in LIBRARY if "import argparse" in path.read_text()}
+def test_only_the_command_line_package_uses_argparse() -> None:
+    users = {package_names(module_of(path))[0] for path in LIBRARY if "import argparse" in path.read_text()}
     assert users == {"cli"}

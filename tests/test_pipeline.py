@@ -1,4 +1,4 @@
-"""The laws of dvc.yaml: every stage lists the code and the numbers that it uses, and nothing reads what it must not."""
+"""Laws of dvc.yaml: each stage lists its code and its parameters, and only some stages read the hidden labels."""
 
 import ast
 import re
@@ -12,24 +12,24 @@ import yaml
 from fer.params import Params, load_params
 
 ROOT = Path(__file__).parent.parent
-NOT_LISTED = ("fer/runtime/", "fer/params/", "fer/__init__.py", "pipeline/__init__.py")  # they change no result
+NOT_LISTED = ("fer/runtime/", "fer/params/", "fer/__init__.py", "pipeline/__init__.py")  # do not change results
 MAX_LINES, MAX_CODE_DEPS = 300, 9
 
 
 @cache
 def stages() -> dict[str, dict[str, object]]:
-    """Every stage with its `do`, its matrix and foreach expanded once, with the first of their values."""
-    chosen = load_params(ROOT / "params.yaml")
-    first = {
-        "${item.network}": next(iter(chosen.ensemble)),
+    """Return every stage without its `foreach` or matrix, expanded with the first value."""
+    params = load_params(ROOT / "params.yaml")
+    first_values = {
+        "${item.network}": next(iter(params.ensemble)),
         "${item.round}": "1",
-        "${item}": chosen.sources[0],
+        "${item}": params.sources[0],
         "${key}": "1",
     }
     expanded = {}
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
         text = yaml.safe_dump(stage.get("do", stage))
-        for template, value in first.items():
+        for template, value in first_values.items():
             text = text.replace(template, value)
         expanded[name] = yaml.safe_load(text)
     return expanded
@@ -43,13 +43,13 @@ def code_deps(stage: str) -> list[str]:
     return [dep for dep in deps(stage) if dep.startswith(("fer/", "pipeline/"))]
 
 
-def holds_only_a_docstring(path: Path) -> bool:
+def has_only_a_docstring(path: Path) -> bool:
     return path.name == "__init__.py" and len(ast.parse(path.read_text()).body) <= 1
 
 
-def files_imported(path: str) -> set[str]:
-    """Return the files of this project that a file imports, imports inside functions included."""
-    found = set()
+def imported_files(path: str) -> set[str]:
+    """Return the project files that a file imports, also inside functions."""
+    files = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -57,36 +57,36 @@ def files_imported(path: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            place = ROOT / Path(*name.split("."))
-            for file in (place.with_suffix(".py"), place / "__init__.py"):
-                if file.is_file() and not holds_only_a_docstring(file):
-                    found.add(file.relative_to(ROOT).as_posix())
-    return {file for file in found if not file.startswith(NOT_LISTED)}
+            module = ROOT / Path(*name.split("."))
+            for file in (module.with_suffix(".py"), module / "__init__.py"):
+                if file.is_file() and not has_only_a_docstring(file):
+                    files.add(file.relative_to(ROOT).as_posix())
+    return {file for file in files if not file.startswith(NOT_LISTED)}
 
 
-def missing_deps(listed: Sequence[str]) -> set[str]:
-    """Return the files that the listed code imports, directly or through other listed code, and that are not listed."""
-    code = {item for item in listed if item.endswith(".py")}
-    for folder in (ROOT / item for item in listed if (ROOT / item).is_dir()):
+def missing_deps(listed_code: Sequence[str]) -> set[str]:
+    """Return the files that the listed code imports and that are not listed."""
+    code = {item for item in listed_code if item.endswith(".py")}
+    for folder in (ROOT / item for item in listed_code if (ROOT / item).is_dir()):
         code |= {file.relative_to(ROOT).as_posix() for file in folder.rglob("*.py")}
-    return {needed for file in code for needed in files_imported(file) if needed not in code}
+    return {dep for file in code for dep in imported_files(file) if dep not in code}
 
 
-def stages_invalidated(path: str) -> set[str]:
-    """Return the stages that run again after a change of one file, at most: also those that read what they write."""
-    changed, found = {path}, set[str]()
+def invalidated_stages(path: str) -> set[str]:
+    """Return all stages that may run again after a change of one file, directly or through changed outputs."""
+    changed_paths, invalidated = {path}, set[str]()
     while True:
-        more = {
+        dependents = {
             name
             for name in stages()
             for dep in deps(name)
-            for item in changed
+            for item in changed_paths
             if item == dep or item.startswith(f"{dep}/") or dep.startswith(f"{item}/")
         }
-        if more <= found:
-            return found
-        found |= more
-        changed |= {out for name in more for out in outputs(name)}
+        if dependents <= invalidated:
+            return invalidated
+        invalidated |= dependents
+        changed_paths |= {out for name in dependents for out in outputs(name)}
 
 
 def outputs(stage: str) -> list[str]:
@@ -102,15 +102,15 @@ def test_a_stage_lists_all_code_that_it_imports(stage: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["fer/core", "fer/nn", "fer/training"])
-def test_a_missing_dependency_is_noticed(folder: str) -> None:
-    listed = [dep for dep in code_deps("train") if dep != folder]
-    missing = missing_deps(listed)
+def test_a_missing_dependency_is_detected(folder: str) -> None:
+    listed_code = [dep for dep in code_deps("train") if dep != folder]
+    missing = missing_deps(listed_code)
     assert missing
     assert all(file.startswith(f"{folder}/") for file in missing)
 
 
 @pytest.mark.parametrize("stage", stages())
-def test_a_stage_lists_folders_and_few_of_them(stage: str) -> None:
+def test_a_stage_lists_at_most_nine_code_dependencies_mostly_folders(stage: str) -> None:
     assert len(code_deps(stage)) <= MAX_CODE_DEPS
     files = {dep for dep in code_deps(stage) if dep.endswith(".py")}
     assert all(file.startswith(("pipeline/", "fer/models/")) for file in files)
@@ -124,7 +124,7 @@ TRAINING = {"train", "retrain"}
 
 
 @pytest.mark.parametrize(
-    ("path", "stays"),
+    ("path", "unaffected"),
     [
         ("fer/reporting/plots/plots.py", {*TRAINING, "predict", "pseudo_label"}),
         ("fer/reporting/sheets/source_sheet.py", {*TRAINING, "predict", "pseudo_label"}),
@@ -136,39 +136,39 @@ TRAINING = {"train", "retrain"}
         ("fer/serving/demo.py", set(stages())),
     ],
 )
-def test_a_change_invalidates_no_stage_that_does_not_depend_on_it(path: str, stays: set[str]) -> None:
-    assert not stages_invalidated(path) & stays
+def test_a_change_invalidates_only_dependent_stages(path: str, unaffected: set[str]) -> None:
+    assert not invalidated_stages(path) & unaffected
 
 
 def test_a_change_of_the_training_loop_invalidates_training() -> None:
-    assert stages_invalidated("fer/training/loop.py") > TRAINING
+    assert invalidated_stages("fer/training/loop.py") > TRAINING
 
 
 @pytest.mark.parametrize("stage", stages())
-def test_a_stage_lists_the_parameters_that_its_script_reads_and_no_others(stage: str) -> None:
+def test_a_stage_lists_exactly_the_parameters_that_its_script_reads(stage: str) -> None:
     source = (ROOT / "pipeline" / f"{stage}.py").read_text()
-    sections = "|".join(Params.model_fields)
-    read = set(re.findall(rf"\b(?:chosen|load_params\(\))\.({sections})\b", source))
-    assert read == {name.split(".")[0] for name in stages()[stage].get("params", [])}
+    section_names = "|".join(Params.model_fields)
+    sections_read = set(re.findall(rf"\b(?:params|load_params\(\))\.({section_names})\b", source))
+    assert sections_read == {name.split(".")[0] for name in stages()[stage].get("params", [])}
 
 
 @pytest.mark.parametrize("stage", ["train", "retrain"])
-def test_a_network_is_trained_again_for_its_own_row_alone(stage: str) -> None:
+def test_a_network_depends_only_on_its_own_row_of_parameters(stage: str) -> None:
     network = next(iter(load_params(ROOT / "params.yaml").ensemble))
     keys = [name for name in stages()[stage]["params"] if name.startswith("networks")]
     assert keys == [f"networks.{network}"]
 
 
 def test_every_parameter_is_used_by_a_stage() -> None:
-    used = {name.split(".")[0] for stage in stages().values() for name in stage.get("params", [])}
-    assert used == set(Params.model_fields)
+    sections_listed = {name.split(".")[0] for stage in stages().values() for name in stage.get("params", [])}
+    assert sections_listed == set(Params.model_fields)
 
 
-def test_only_unify_and_evaluate_touch_the_hidden_truth() -> None:
-    touching = {name for name, stage in stages().items() if "data/unified/truth.csv" in str(stage)}
-    assert touching == {"unify", "evaluate"}
-    read_in = {file.name for file in (ROOT / "pipeline").glob("*.py") if "read_truth" in file.read_text()}
-    assert read_in == {"evaluate.py"}
+def test_only_unify_and_evaluate_access_the_hidden_labels() -> None:
+    users = {name for name, stage in stages().items() if "data/unified/truth.csv" in str(stage)}
+    assert users == {"unify", "evaluate"}
+    readers = {file.name for file in (ROOT / "pipeline").glob("*.py") if "read_truth" in file.read_text()}
+    assert readers == {"evaluate.py"}
 
 
 def test_every_stage_script_is_in_dvc_yaml() -> None:
@@ -181,7 +181,7 @@ def test_devices_and_process_counts_are_in_no_command() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(stages()))
-def test_names_from_params_go_into_no_command_before_they_are_looked_at(name: str) -> None:
+def test_names_from_params_are_checked_before_a_command_contains_them(name: str) -> None:
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][name]
     command = stage.get("do", stage)["cmd"]
     if "${" in str(command):
@@ -190,8 +190,8 @@ def test_names_from_params_go_into_no_command_before_they_are_looked_at(name: st
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "pipeline").glob("*.py")), ids=lambda path: path.stem)
-def test_a_stage_is_a_sentence(script: Path) -> None:
+def test_a_stage_has_a_docstring_and_imports_no_other_stage(script: Path) -> None:
     module = ast.parse(script.read_text())
-    assert ast.get_docstring(module), "says inputs -> outputs"
-    imported = {name for name in files_imported(script.relative_to(ROOT).as_posix()) if name.startswith("pipeline/")}
-    assert not imported, "stages never import each other"
+    assert ast.get_docstring(module), "describe the stage as inputs -> outputs"
+    imports = {name for name in imported_files(script.relative_to(ROOT).as_posix()) if name.startswith("pipeline/")}
+    assert not imports, "stages never import each other"

@@ -1,4 +1,4 @@
-"""The same seed gives every network the same weights, to the bit, also where its training was cut short."""
+"""The same seed gives a network bit-identical weights, also if its training is interrupted."""
 
 import pytest
 
@@ -6,9 +6,9 @@ from tests.robustness.lies import NAMES, trained_weights_hash
 
 
 @pytest.mark.parametrize("name", ["simple_cnn", "improved_se", "mobilenet"])
-def test_a_network_is_trained_to_the_same_bytes_twice_and_with_a_break(name: str) -> None:
+def test_training_is_reproducible_also_after_an_interruption(name: str) -> None:
     assert name in NAMES
-    once = trained_weights_hash(name)
-    assert trained_weights_hash(name) == once
-    assert trained_weights_hash(name, cut_at=2) == once
-    assert trained_weights_hash(name, seed=1) != once
+    expected = trained_weights_hash(name)
+    assert trained_weights_hash(name) == expected
+    assert trained_weights_hash(name, cut_at=2) == expected
+    assert trained_weights_hash(name, seed=1) != expected

@@ -1,4 +1,4 @@
-"""The whole pipeline through DVC, on a small drawn sample, with two networks and two rounds of pseudo-labels."""
+"""The whole pipeline run by DVC on a small drawn sample, with two networks and two rounds of pseudo-labels."""
 
 import csv
 import html
@@ -34,12 +34,12 @@ ENVIRONMENT = os.environ | {
 
 
 def call(folder: Path, *command: str) -> str:
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout + done.stderr
+    completed = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, f"{' '.join(command)}\n{completed.stdout[-3000:]}\n{completed.stderr[-3000:]}"
+    return completed.stdout + completed.stderr
 
 
-def change(folder: Path, pattern: str, replacement: str) -> None:
+def edit_params(folder: Path, pattern: str, replacement: str) -> None:
     path = folder / "params.yaml"
     text, count = re.subn(pattern, replacement, path.read_text(), count=1, flags=re.MULTILINE)
     assert count == 1, f"params.yaml has no {pattern}"
@@ -48,17 +48,17 @@ def change(folder: Path, pattern: str, replacement: str) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which `dvc repro` has run once."""
+    """Return a copy of the project in which `dvc repro` has run once."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("fer", "pipeline"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
-    chosen = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for key, value in SMALL.items():
-        chosen[key] = chosen[key] | value if isinstance(chosen[key], dict) else value
-    chosen["pseudo_label"]["policies"]["fixed"]["threshold"] = 0.2
-    (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
+        params[key] = params[key] | value if isinstance(params[key], dict) else value
+    params["pseudo_label"]["policies"]["fixed"]["threshold"] = 0.2
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (folder / "data" / "pseudo_labels").mkdir(parents=True)
     (folder / "data" / "pseudo_labels" / ".gitkeep").touch()
     shutil.copy(ROOT / "data" / "reviews.csv", folder / "data" / "reviews.csv")
@@ -68,24 +68,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_round_and_network_is_trained_and_measured(project: Path) -> None:
-    figures = json.loads((project / "metrics" / "evaluate.json").read_text())
-    assert list(figures) == ["0", "1", "2"]
-    for number, of in figures.items():
-        assert set(of) == {"simple_cnn", "shallow", "ensemble"}
-        for name in of:
-            assert {"valid", "test", "test_without_twins", "test_by_source"} <= set(of[name])
-            assert of[name]["test"]["n"] == 150
+def test_every_network_of_every_round_is_trained_and_evaluated(project: Path) -> None:
+    metrics = json.loads((project / "metrics" / "evaluate.json").read_text())
+    assert list(metrics) == ["0", "1", "2"]
+    for round_, networks in metrics.items():
+        assert set(networks) == {"simple_cnn", "shallow", "ensemble"}
+        for name in networks:
+            assert {"valid", "test", "test_without_twins", "test_by_source"} <= set(networks[name])
+            assert networks[name]["test"]["n"] == 150
         for name in ("simple_cnn", "shallow"):
-            assert (project / "data" / "models" / number / name / "weights.safetensors").is_file()
+            assert (project / "data" / "models" / round_ / name / "weights.safetensors").is_file()
     assert set(json.loads((project / "metrics" / "verdict.json").read_text())) == {"1", "2"}
 
 
-def test_no_image_is_among_what_training_prediction_and_pseudo_labelling_read(project: Path) -> None:
+def test_training_prediction_and_pseudo_labelling_read_no_image_files(project: Path) -> None:
     lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
-    readers = ("train", "retrain", "predict", "pseudo_label")
-    read = {dep["path"] for name, stage in lock.items() if name.partition("@")[0] in readers for dep in stage["deps"]}
-    files = [file for path in read for file in [project / path, *(project / path).rglob("*")]]
+    stages = ("train", "retrain", "predict", "pseudo_label")
+    paths = {dep["path"] for name, stage in lock.items() if name.partition("@")[0] in stages for dep in stage["deps"]}
+    files = [file for path in paths for file in [project / path, *(project / path).rglob("*")]]
     assert {"faces.npy", "parents.npy", "weights.safetensors"} <= {file.name for file in files}
     assert not [file for file in files if file.suffix in (".png", ".jpg", ".jpeg", ".svg", ".html")]
     assert (project / "data/inspected/preview.png").is_file()
@@ -103,48 +103,48 @@ def test_row_i_is_the_same_face_everywhere(project: Path) -> None:
             assert len(list(csv.DictReader(file))) == n
 
 
-def test_no_test_face_has_a_twin_that_is_learnt_from(project: Path) -> None:
+def test_no_held_out_face_has_a_twin_in_training_or_the_pool(project: Path) -> None:
     faces = np.load(project / "data" / "unified" / "faces.npy")
     with (project / "data" / "unified" / "table.csv").open(newline="") as file:
         fold = np.array([row["fold"] for row in csv.DictReader(file)])
     held_out = {face.tobytes() for face in faces[(fold == "test") | (fold == "valid")]}
-    learnt = [face.tobytes() for face in faces[(fold == "train") | (fold == "unlabelled")]]
-    assert held_out.isdisjoint(learnt)
-    assert len(learnt) == len(set(learnt))
+    training = [face.tobytes() for face in faces[(fold == "train") | (fold == "unlabelled")]]
+    assert held_out.isdisjoint(training)
+    assert len(training) == len(set(training))
     report = json.loads((project / "metrics" / "data.json").read_text())
     assert report["identical_twins_as_supplied"]["test_in_train"] > 0
 
 
-def test_with_nothing_to_do_no_stage_runs(project: Path) -> None:
+def test_an_unchanged_project_runs_no_stage(project: Path) -> None:
     output = call(project, "dvc", "repro")
     assert "up to date" in output
     assert "Running stage" not in output
 
 
-def test_a_threshold_repeats_no_inference_and_going_back_repeats_nothing(project: Path) -> None:
-    before = (project / "metrics" / "evaluate.json").read_bytes()
-    change(project, r"threshold: 0\.2", "threshold: 1.0")  # nothing is so sure
-    said = call(project, "dvc", "repro", "retrain@1-simple_cnn", "retrain@1-shallow")
-    ran = set(re.findall(r"Running stage '([^']+)'", said))
-    assert ran == {"pseudo_label@1", "retrain@1-simple_cnn", "retrain@1-shallow"}
-    assert "accepted none of" in said
+def test_a_new_threshold_repeats_no_inference_and_the_old_one_repeats_nothing(project: Path) -> None:
+    original_metrics = (project / "metrics" / "evaluate.json").read_bytes()
+    edit_params(project, r"threshold: 0\.2", "threshold: 1.0")  # No face is that confident.
+    output = call(project, "dvc", "repro", "retrain@1-simple_cnn", "retrain@1-shallow")
+    stages = set(re.findall(r"Running stage '([^']+)'", output))
+    assert stages == {"pseudo_label@1", "retrain@1-simple_cnn", "retrain@1-shallow"}
+    assert "accepted none of" in output
     for name in ("simple_cnn", "shallow"):
-        weights = [project / "data" / "models" / number / name / "weights.safetensors" for number in "01"]
+        weights = [project / "data" / "models" / round_ / name / "weights.safetensors" for round_ in "01"]
         assert weights[0].read_bytes() == weights[1].read_bytes(), "without pseudo-labels retraining equals training"
 
-    change(project, r"threshold: 1\.0", "threshold: 0.2")
-    said = call(project, "dvc", "repro")
-    ran = set(re.findall(r"Running stage '([^']+)'", said))
-    assert not {stage for stage in ran if stage.startswith(("retrain", "predict", "pseudo_label"))}
-    assert (project / "metrics" / "evaluate.json").read_bytes() == before
+    edit_params(project, r"threshold: 1\.0", "threshold: 0.2")
+    output = call(project, "dvc", "repro")
+    stages = set(re.findall(r"Running stage '([^']+)'", output))
+    assert not {stage for stage in stages if stage.startswith(("retrain", "predict", "pseudo_label"))}
+    assert (project / "metrics" / "evaluate.json").read_bytes() == original_metrics
 
 
-def test_the_package_predicts_pictures_and_accounts_for_each(project: Path) -> None:
-    done = subprocess.run(
+def test_the_package_predicts_images_and_reports_each_of_them(project: Path) -> None:
+    completed = subprocess.run(
         ["fer", "predict", "data/raw/sample_photos/photos", "--out", "found.csv"],
         cwd=project, env=ENVIRONMENT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert (completed.returncode, "Traceback" in completed.stderr) == (1, False)
     with (project / "found.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(list((project / "data/raw/sample_photos/photos").iterdir()))
@@ -156,7 +156,7 @@ def test_the_package_predicts_pictures_and_accounts_for_each(project: Path) -> N
         assert not probs or abs(sum(probs) - 1) < 1e-4
 
 
-def test_the_report_tells_of_every_round_and_shows_faces(project: Path) -> None:
+def test_the_report_has_every_round_and_shows_faces(project: Path) -> None:
     page = (project / "data" / "report" / "index.html").read_text()
     verdicts = json.loads((project / "metrics" / "verdict.json").read_text())
     for round_ in "12":
@@ -167,30 +167,34 @@ def test_the_report_tells_of_every_round_and_shows_faces(project: Path) -> None:
     assert page.count("data:image/png;base64,") == 16 + 5 + 3 + 1
     assert "of the 2 networks that vote, the one with most weight" in page
     for source in SMALL["sources"]:
-        noted = re.search(rf"- path: data/raw/{source}\n +hash: md5\n +md5: (\S+)", (project / "dvc.lock").read_text())
-        assert noted
-        assert noted[1] in page
+        match = re.search(rf"- path: data/raw/{source}\n +hash: md5\n +md5: (\S+)", (project / "dvc.lock").read_text())
+        assert match
+        assert match[1] in page
 
 
-def test_a_package_that_was_tampered_with_is_refused(project: Path) -> None:
+def test_a_package_with_changed_weights_is_refused(project: Path) -> None:
     copy = project / "tampered"
     shutil.copytree(project / "data" / "package", copy)
     weights = copy / "simple_cnn" / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    done = subprocess.run(
+    completed = subprocess.run(
         ["fer", "predict", "data/raw/sample_photos/photos", "--model", "tampered"],
         cwd=project, env=ENVIRONMENT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].endswith("not the weights that were packaged; run `dvc repro package`")
-    assert "Traceback" not in done.stderr
+    assert completed.returncode == 1
+    assert (
+        completed.stderr.strip()
+        .splitlines()[-1]
+        .endswith("not the weights that were packaged; run `dvc repro package`")
+    )
+    assert "Traceback" not in completed.stderr
 
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server that speaks S3, with an empty bucket `faces`."""
+    """Yield the address of an S3 server with an empty bucket `faces`."""
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setitem(ENVIRONMENT, key, "anybody")
     server = ThreadedMotoServer("127.0.0.1", 0)
@@ -203,9 +207,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.stop()
 
 
-def test_a_clone_pulls_everything_from_a_remote_on_s3_and_has_nothing_to_do(
-    project: Path, tmp_path: Path, bucket: str
-) -> None:
+def test_a_clone_that_pulls_from_s3_is_up_to_date(project: Path, tmp_path: Path, bucket: str) -> None:
     clone = tmp_path / "clone"
     for name in (".gitignore", ".dvc/.gitignore"):
         shutil.copy(ROOT / name, project / name)

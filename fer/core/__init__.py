@@ -1,1 +1,1 @@
-"""What nearly all packages use: emotions, the table and the store of faces, files, the schema of parameters."""
+"""Ground of nearly all packages: emotions, the table and the store of faces, files, the schema of parameters."""

@@ -1,4 +1,4 @@
-"""Writing and reading files: CSV and JSON, atomic, with the same bytes for the same content."""
+"""Atomic files and folders, and JSON, CSV and arrays with the same bytes for the same content."""
 
 import errno
 import glob
@@ -21,33 +21,32 @@ from jaxtyping import Shaped
 from fer.runtime.errors import InputError, is_out_of_memory
 
 DECIMALS = 6  # decimals kept in JSON and CSV
-FORMULA_START = (
-    r"'*[=+\-@\t\r\n]"  # how a text starts that a spreadsheet would run; guarded ones, too, so that no two become one
-)
+# The start of a text that a spreadsheet would run. Apostrophes count too, so that no two texts are escaped alike.
+FORMULA_START = r"'*[=+\-@\t\r\n]"
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, file or folder (an empty one is made); on success it takes the place of `path`.
+    """Yield a temporary path for a file or folder, which replaces `path` on success.
 
-    After an exception `path` is as it was and nothing is left beside it. A process that is killed leaves `path` whole,
-    as it was or as it was to be, or no folder where one was to be replaced; the next to write it clears up beside it.
+    After an exception `path` is unchanged and the temporary path is gone. A killed process leaves the old or the new
+    `path`, or none if a folder was being replaced; the next call for the same path removes its temporary files.
 
     Raises:
-        OSError: it can't be written, for example because the disk is full; named in the error is `path`.
+        OSError: Writing fails, for example because the disk is full. The error names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
-    part, earlier = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "earlier.part"))
+    part, earlier = (path.with_name(f".{path.name}.{os.getpid()}.{suffix}") for suffix in ("part", "earlier.part"))
     try:
         yield part
         if path.is_dir() and part.exists():
-            os.replace(path, earlier)  # no folder can be renamed to one with files, and removing them may be cut short
+            os.replace(path, earlier)  # A folder cannot replace one with files, and removing them can be interrupted.
         os.replace(part, path)
     except OSError as error:
-        about = error.strerror or f"{error}; is the disk full?"  # numpy's have no more than a text
-        named = str(error.filename or path).replace(str(part), str(path))
-        raise OSError(error.errno or errno.EIO, about, named) from error
+        reason = error.strerror or f"{error}; is the disk full?"  # An error of numpy has only a text.
+        filename = str(error.filename or path).replace(str(part), str(path))
+        raise OSError(error.errno or errno.EIO, reason, filename) from error
     finally:
         if earlier.exists() and not path.exists():
             os.replace(earlier, path)
@@ -56,11 +55,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed left beside `path`."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        number = re.fullmatch(r"(\d+)(\.earlier)?\.part", left.name.removeprefix(f".{path.name}."))
-        if number and (int(number[1]) == os.getpid() or not psutil.pid_exists(int(number[1]))):
-            _remove(left)
+    """Remove the temporary files that killed processes left beside `path`."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = re.fullmatch(r"(\d+)(\.earlier)?\.part", leftover.name.removeprefix(f".{path.name}."))
+        if pid and (int(pid[1]) == os.getpid() or not psutil.pid_exists(int(pid[1]))):
+            _remove(leftover)
 
 
 def _remove(path: Path) -> None:
@@ -71,58 +70,58 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def atomic_write_folder(path: Path) -> Iterator[Path]:
-    """Like `replacing`, for a folder: yields a new, empty one."""
+    """Yield a new, empty folder, which replaces `path` on success as in `atomic_write`."""
     with atomic_write(path) as part:
         part.mkdir()
         yield part
 
 
 def write_array(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
-    """Write what `np.save` would; that loses the end of an array without a word where the disk is full."""
-    with path.open("wb") as file:  # no file that numpy would hand to C, whose last error it does not look at
+    """Write the bytes of `np.save`, which itself loses the end of an array silently when the disk is full."""
+    with path.open("wb") as file:  # numpy hands a plain file to C and ignores its last error.
         np.save(SimpleNamespace(write=file.write), array)
 
 
 def read_array(path: Path, mmap: bool = False) -> Shaped[np.ndarray, "..."]:
-    """The array in a .npy file; if `mmap`, it is read from disk as it is used.
+    """Return the array in a .npy file; if `mmap`, it is read from disk as it is used.
 
     Raises:
-        InputError: the file is missing, damaged or holds something else.
-        MemoryError: its size is beyond what the process may address.
+        InputError: The file is missing, damaged or not an array.
+        MemoryError: The file is larger than the address space of the process.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; `dvc repro` writes it")
-    with path.open("rb") as file:  # numpy would look into archives and pickles, too
+    with path.open("rb") as file:  # Archives and pickles are refused; numpy would open them.
         magic = file.read(len(np.lib.format.MAGIC_PREFIX))
     try:
         if magic != np.lib.format.MAGIC_PREFIX:
-            raise ValueError("it begins otherwise")
+            raise ValueError("no .npy header")
         array: np.ndarray = np.load(path, mmap_mode="r" if mmap else None)
     except (ValueError, EOFError, OSError) as error:
         if is_out_of_memory(error):
             raise MemoryError(f"to map {path}") from error
-        why = " ".join(str(error).split())
-        raise InputError(f"{path}: not an array ({why}); write it anew with `dvc repro`") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not an array ({reason}); recreate it with `dvc repro`") from error
     return array
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with keys in the order given, floats rounded to `DIGITS`, and no NaN."""
+    """Write JSON with keys in the order of `content`, floats rounded to `DECIMALS`, and no NaN."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(_round_floats(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Return the content of a JSON file.
 
     Raises:
-        ValueError: it is no JSON in UTF-8, or nested too deeply.
+        ValueError: The file is not JSON in UTF-8, or nested too deeply.
     """
     return parse_json(path.read_text(encoding="utf-8"))
 
 
 def parse_json(text: str) -> Any:
-    """What the text says; whatever is wrong with it is a ValueError, also that it is nested too deeply."""
+    """Return the content of a JSON text; every defect, also too deep nesting, is a ValueError."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -130,23 +129,23 @@ def parse_json(text: str) -> Any:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV without an index, floats rounded to `DIGITS`."""
+    """Write a CSV file without an index, floats rounded to `DECIMALS`."""
     with atomic_write(path) as part:
         table.round(DECIMALS).to_csv(part, index=False, lineterminator="\n")
 
 
 def escape_formulas(texts: pd.Series) -> pd.Series:
-    """The texts, with an apostrophe before those that a spreadsheet would run as a formula."""
+    """Return the texts, each escaped as by `escape_formula`."""
     return texts.map(escape_formula)
 
 
 def escape_formula(text: str) -> str:
-    """The text, with an apostrophe before it if a spreadsheet would run it as a formula."""
+    """Return the text, with an apostrophe before it if a spreadsheet would run it as a formula."""
     return "'" + text if re.match(FORMULA_START, text) else text
 
 
 def unescape_formula(text: str) -> str:
-    """The text that `guarded` was given, also where a spreadsheet has taken the apostrophe away."""
+    """Return the text before `escape_formula`, even if a spreadsheet has removed the apostrophe."""
     return text[1:] if text.startswith("'") and re.match(FORMULA_START, text) else text
 
 

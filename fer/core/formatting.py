@@ -1,4 +1,4 @@
-"""Text of shares between 0 and 1, of their intervals, and of tables."""
+"""Text for shares between 0 and 1, for their intervals, and for Markdown tables."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,17 +13,17 @@ def format_percent(share: float | None) -> str:
 
 
 def format_interval(interval: Mapping[str, float] | None) -> str:
-    """The ends of an interval, in brackets."""
+    """Return the ends of an interval in percent and in brackets, or "" without an interval."""
     return f" ({100 * interval['low']:.1f} to {100 * interval['high']:.1f})" if interval else ""
 
 
 def format_metric(metrics: Mapping[str, Any], key: str) -> str:
-    """A share in `metrics`, with its interval where that stands beside it."""
+    """Return the share `key` of `metrics`, with the interval `{key}_interval` if there is one."""
     return format_percent(metrics.get(key)) + format_interval(metrics.get(f"{key}_interval"))
 
 
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> str:
-    """Return a Markdown table. The columns with an index in `left` are aligned left, the others right."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    sides = ["left" if index in left else "right" for index in range(len(head))]
-    return tabulate(cells, headers="firstrow", tablefmt="pipe", colalign=sides, disable_numparse=True)
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left_columns: Collection[int] = (0,)) -> str:
+    """Return a Markdown table, its columns aligned right except those with an index in `left_columns`."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    alignment = ["left" if index in left_columns else "right" for index in range(len(header))]
+    return tabulate(cells, headers="firstrow", tablefmt="pipe", colalign=alignment, disable_numparse=True)

@@ -112,7 +112,7 @@ def format_search_report(
     best = next(experiment for experiment in experiments if experiment.name == table["experiment"].iloc[0])
     shown = format_values(table.head(_TOLD))
     shown = shown.assign(**{figure: shown[figure].map("{:.2%}".format) for figure in VALID_METRICS if figure in shown})
-    rows = markdown_table(list(shown.columns), shown.to_numpy().tolist(), left=range(shown.shape[1]))
+    rows = markdown_table(list(shown.columns), shown.to_numpy().tolist(), left_columns=range(shown.shape[1]))
     told = f"{counted}. The best {len(shown)} on the validation fold:"
     return f"{told}\n\n{rows}\n\nThe whole pipeline with the best:\n\n    {best_run_command(best, current_params)}\n"
 

@@ -137,7 +137,7 @@ def format_gains_table(table: pd.DataFrame) -> str:
     seeds = sorted(set(table["seeds"]))
     over = f"Mean ± standard deviation over {' or '.join(map(str, seeds))} seeds" if max(seeds) > 1 else "One seed"
     caption = f"{over}; gains are of the test fold, with 95 % intervals."
-    return f"{caption}\n\n{markdown_table(head, rows, left=(1,))}\n"
+    return f"{caption}\n\n{markdown_table(head, rows, left_columns=(1,))}\n"
 
 
 def format_budget(budget: int | float | None) -> str:

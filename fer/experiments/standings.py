@@ -156,7 +156,7 @@ def format_leaderboard(table: pd.DataFrame, n_train: int, held_out: HeldOutFaces
         for accuracy, on in zip(table["reported_accuracy"], table["reported_on"], strict=True)
     ]
     rows = zip(*columns.values(), strict=True)
-    return f"{caption}\n\n{markdown_table(list(columns), rows, left=(0, len(columns) - 1))}\n"
+    return f"{caption}\n\n{markdown_table(list(columns), rows, left_columns=(0, len(columns) - 1))}\n"
 
 
 def _format_percents(table: pd.DataFrame, figure: str) -> list[str]:

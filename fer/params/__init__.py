@@ -1,4 +1,4 @@
-"""`params.yaml` as a whole: its schema, how it is read and how it is edited."""
+"""The whole of `params.yaml`: its schema, reading and editing."""
 
 from fer.params.sections import Params, load_params
 

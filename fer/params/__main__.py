@@ -1,4 +1,4 @@
-"""Check `params.yaml`, before DVC puts names from it into a command."""
+"""Check `params.yaml` before DVC inserts names from it into a shell command."""
 
 from fer.params import load_params
 from fer.runtime.errors import run_main

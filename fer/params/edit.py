@@ -1,4 +1,4 @@
-"""Edits of `params.yaml` in the format in which DVC writes it for `dvc exp run -S`."""
+"""Edits of `params.yaml`, written in the same format as by `dvc exp run -S`."""
 
 import io
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from ruamel.yaml.tokens import CommentToken
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:
-    """Return `text` with other lists and mappings of scalars at the dotted keys of `values`.
+    """Return `text` with the lists and mappings at the dotted keys of `values` replaced.
 
-    Entries that stay keep their comments. Elsewhere comments, order, quotes and line ends stay. Only comments inside
-    brackets that span several lines are lost: ruamel.yaml does not keep them.
+    Comments, order, quotes and line ends are kept, also those of entries that stay. Only comments inside brackets that
+    span several lines are lost, because ruamel.yaml does not keep them.
     """
     editor = YAML()
     editor.preserve_quotes = True
@@ -33,21 +33,21 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
 def _replace(parent: Any, name: str, value: Any) -> None:
     node = parent[name]
     if not node:
-        node.fa.set_flow_style()  # ruamel.yaml would otherwise write each new entry on a line of its own
-    in_lines = not node.fa.flow_style()
-    tail = _cut_tail(node) if in_lines else ""
+        node.fa.set_flow_style()  # Otherwise ruamel.yaml writes each new entry on a line of its own.
+    is_block = not node.fa.flow_style()
+    tail = _cut_tail(node) if is_block else ""
     for entry in [entry for entry in node if entry not in value]:
         node.remove(entry) if isinstance(node, list) else node.pop(entry)
-    for at, entry in enumerate(value):
+    for index, entry in enumerate(value):
         if isinstance(node, dict):
-            node[_quoted(entry)] = _quoted(value[entry])
-        elif node[at : at + 1] != [entry]:
+            node[_quote(entry)] = _quote(value[entry])
+        elif node[index : index + 1] != [entry]:
             if entry in node:
                 node.remove(entry)
-            node.insert(at, _quoted(entry))
-    if in_lines and value:
+            node.insert(index, _quote(entry))
+    if is_block and value:
         _append_tail(*_last_comment(node), tail)
-    elif in_lines:  # ruamel.yaml would otherwise write the tail before the empty brackets
+    elif is_block:  # Otherwise ruamel.yaml writes the tail before the empty brackets.
         parent[name] = type(value)()
         parent.ca.items[name] = [*parent.ca.items.get(name, [None] * 3)[:3], None]
         _append_tail(parent.ca.items[name], 2, tail)
@@ -68,11 +68,11 @@ def _append_tail(slots: Any, slot: int, tail: str) -> None:
 
 
 def _last_comment(node: Any) -> tuple[Any, int]:
-    """Return the comments of the last entry and the index of the one that follows its value."""
+    """Return the comments of the last entry and the index of the comment that follows its value."""
     last, slot = (len(node) - 1, 0) if isinstance(node, list) else (next(reversed(node)), 2)
     return node.ca.items.setdefault(last, [None] * 4), slot
 
 
-def _quoted(value: Any) -> Any:
+def _quote(value: Any) -> Any:
     """Return `value`, quoted if it is a string that YAML 1.1 would read as another type."""
     return SingleQuotedScalarString(value) if isinstance(value, str) and yaml.safe_load(value) != value else value

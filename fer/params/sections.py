@@ -1,4 +1,4 @@
-"""`params.yaml`: its schema, read whole by every stage. No default stands here: the numbers are in the file."""
+"""The schema of `params.yaml`, which every stage checks as a whole. The defaults are in the file, not here."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +22,7 @@ class Rounds(Section):
     teacher: dict[str, int]
 
     @model_validator(mode="after")
-    def _agree(self) -> "Rounds":
+    def _check_consistency(self) -> "Rounds":
         if self.retrain != list(range(1, len(self.retrain) + 1)):
             raise ValueError(f"retrain is {self.retrain}, but rounds are counted from 1: [], [1], [1, 2], …")
         if self.predict != [0, *self.retrain]:
@@ -57,13 +57,13 @@ class Package(Section):
 
 
 def _expand_ensemble(ensemble: Any) -> Any:
-    """A list of networks as the mapping to their weights that it stands for."""
+    """Return a mapping of names to weights; a list of networks gives each the weight 1."""
     if not isinstance(ensemble, list):
         return ensemble
     if not all(isinstance(name, str) for name in ensemble):
         raise ValueError("must be a list of names, or a mapping of names to weights: {improved_se: 2, shallow: 1}")
-    if twice := sorted({str(name) for name in ensemble if ensemble.count(name) > 1}):
-        raise ValueError(f"names {', '.join(twice)} twice")
+    if duplicates := sorted({str(name) for name in ensemble if ensemble.count(name) > 1}):
+        raise ValueError(f"names {', '.join(duplicates)} twice; remove the duplicates")
     return dict.fromkeys(ensemble, 1.0)
 
 
@@ -88,28 +88,28 @@ class Params(Section):
     package: Package
 
     @model_validator(mode="after")
-    def _agree(self) -> "Params":
+    def _check_consistency(self) -> "Params":
         lists: dict[str, list[Any]] = {
             "sources": self.sources,
             "emotions": self.emotions,
             "predict.views": self.predict.views,
         }
         for key, names in lists.items():
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"{key} names {', '.join(twice)} twice")
+            if duplicates := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{key} names {', '.join(duplicates)} twice; remove the duplicates")
         if self.emotions != [emotion for emotion in EMOTIONS if emotion in self.emotions]:
             raise ValueError(f"emotions must keep the order {', '.join(EMOTIONS)}")
         if unknown := [name for name in self.networks if name not in NETWORKS]:
             raise ValueError(f"networks names {', '.join(unknown)}, but fer/models has {', '.join(NETWORKS)}")
         for name, row in self.networks.items():
-            if row.transfer and (dead := {"epochs", "class_weights"} & row.model_fields_set):
+            if row.transfer and (overridden_keys := {"epochs", "class_weights"} & row.model_fields_set):
                 raise ValueError(
-                    f"networks.{name} has {', '.join(sorted(dead))}, but each phase of transfer has its own"
+                    f"networks.{name} has {', '.join(sorted(overridden_keys))}, but each phase of transfer has its own"
                 )
         if unknown := [name for name in self.ensemble if name not in self.networks]:
             raise ValueError(f"ensemble names {', '.join(unknown)}, but networks has {', '.join(self.networks)}")
         if not any(self.ensemble.values()):
-            raise ValueError("ensemble gives every network the weight 0; at least one must vote")
+            raise ValueError("ensemble gives every network the weight 0; give at least one a weight above 0")
         if unknown := sorted(set(self.ingest.readers) - set(self.sources)):
             raise ValueError(f"ingest.readers names {', '.join(unknown)}, but sources are {', '.join(self.sources)}")
         threshold = self.pseudo_label.policies.fixed.threshold
@@ -123,10 +123,10 @@ class Params(Section):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """The parameters in `path`.
+    """Return the parameters in `path`.
 
     Raises:
-        InputError: a key is unknown, missing or twice, or a value is not allowed; every such key is named.
+        InputError: A key is unknown, missing or duplicate, or a value is not allowed. The message names every such key.
     """
     content = read_yaml(path)
     try:

@@ -1,1 +1,1 @@
-"""How a process runs and ends: errors in one line, stages under DVC, parallel work, YAML. It changes no result."""
+"""Process start and end: one-line errors, stages under DVC, parallel work and YAML. Nothing here changes a result."""

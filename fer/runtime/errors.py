@@ -1,4 +1,4 @@
-"""What the user can put right, and how it is told: one line, exit code 1, no traceback."""
+"""User-facing errors. They are printed as one line, without a traceback, and exit with code 1."""
 
 import signal
 import sys
@@ -15,38 +15,38 @@ INTERRUPTED_MESSAGE = "error: interrupted"
 
 
 class InputError(Exception):
-    """A file, row, value or parameter is wrong; the message names it, what was allowed and what to do."""
+    """An error in a file, row, value or parameter that the user can correct; the message says where and how."""
 
 
 class StoppedError(InputError):
-    """The user, or the machine, ended the work; the message says what is left of it."""
+    """An end of the work by the user or the machine; the message says what remains to be done."""
 
 
 def escape_unprintable(text: str) -> str:
-    """The text, with what a terminal would obey or hide written out: ends of lines, marks of direction."""
+    """Return the text with line ends, terminal codes and direction marks escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what is wrong, whatever kind of error a library makes of it."""
-    said = str(error).partition("\n")[0].lower()
-    return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY_TEXTS)
+    """Return whether memory ran out; libraries report that with several types of exception."""
+    message = str(error).partition("\n")[0].lower()
+    return isinstance(error, MemoryError) or any(text in message for text in OUT_OF_MEMORY_TEXTS)
 
 
 def run_main(main: Callable[[], object]) -> None:
-    """Call `main`; an `InputError`, too little memory or an error about a file ends in one line and exit code 1."""
+    """Call `main`. Turn an `InputError`, lack of memory or an error about a file into one line and exit code 1."""
     try:
         main()
     except InputError as error:
         sys.exit(escape_unprintable(f"error: {error}"))
     except RecursionError:
-        sys.exit("error: what was read is nested too deeply, be it folders or brackets; take out what nests")
+        sys.exit("error: input is nested too deeply (folders or brackets); flatten it")
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
-            said = escape_unprintable(str(error).partition("\n")[0])
+            message = escape_unprintable(str(error).partition("\n")[0])
             sys.exit(
-                f"error: out of memory{said and f' ({said})'}; end other programs, or lower `batch` of train or "
-                "predict in params.yaml, and run it again"
+                f"error: out of memory{message and f' ({message})'}; close other programs or lower train.batch or "
+                "predict.batch in params.yaml, then run it again"
             )
         if isinstance(error, OSError) and error.filename is not None:
             sys.exit(escape_unprintable(f"error: {error.filename}: {error.strerror}"))
@@ -56,10 +56,10 @@ def run_main(main: Callable[[], object]) -> None:
 
 
 def install_signal_handlers() -> None:
-    """From now on Ctrl-C and SIGTERM end this process in one line, whatever it is doing."""
+    """Make Ctrl-C and SIGTERM end this process with one line, whatever code is running."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        sys.excepthook = lambda *_: print(INTERRUPTED_MESSAGE, file=sys.stderr)  # of what a library makes of this exit
+        sys.excepthook = lambda *_: print(INTERRUPTED_MESSAGE, file=sys.stderr)  # A library may replace this exit.
         sys.exit(INTERRUPTED_MESSAGE)
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""Work spread over the cores, its results in order, with a bounded part of it in memory."""
+"""A map over several processes or threads: ordered results and bounded memory."""
 
 import multiprocessing
 import os
@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from fer.runtime.errors import InputError
 
-MAX_PENDING_PER_WORKER = 4  # pieces of work for each process: what memory holds
-MIN_PARALLEL_ITEMS = 4  # pieces that are not worth starting processes for
+MAX_PENDING_PER_WORKER = 4  # results that may wait in memory, for each worker
+MIN_PARALLEL_ITEMS = 4  # fewer items are not worth starting processes
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -23,67 +23,67 @@ ResultT = TypeVar("ResultT")
 def ordered_map(
     function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, threads: bool = False
 ) -> Iterator[ResultT]:
-    """`function` of each piece of work, in order, computed by as many processes, or `threads`, as there are cores.
+    """Yield `function(item)` for every item, in order, computed by one process, or thread, per core.
 
-    For processes both must be picklable. A piece is taken from `items` only when there is room for its result.
+    Processes need a picklable function and items. An item is read from `items` only when there is room for its result.
 
     Raises:
-        InputError: a process died, as one does that runs out of memory.
+        InputError: A worker process died, for example because memory ran out.
     """
     items = iter(items)
-    first = list(islice(items, MIN_PARALLEL_ITEMS))
+    head = list(islice(items, MIN_PARALLEL_ITEMS))
     workers = worker_count()
-    if len(first) < MIN_PARALLEL_ITEMS or workers == 1:
-        yield from map(function, chain(first, items))
+    if len(head) < MIN_PARALLEL_ITEMS or workers == 1:
+        yield from map(function, chain(head, items))
         return
-    # "spawn": a process forked from one with threads, such as a progress bar's, may wait for ever
+    # "spawn", because a fork of a process with threads, such as that of a progress bar, may wait for ever.
     pool: Executor = (
         ThreadPoolExecutor(workers)
         if threads
         else ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), exit_with_parent)
     )
-    waiting: deque[Future[ResultT]] = deque()
+    pending: deque[Future[ResultT]] = deque()
     try:
-        for work in chain(first, items):
-            waiting.append(pool.submit(function, work))
-            if len(waiting) >= MAX_PENDING_PER_WORKER * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        for item in chain(head, items):
+            pending.append(pool.submit(function, item))
+            if len(pending) >= MAX_PENDING_PER_WORKER * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     except BrokenProcessPool as error:
-        raise InputError("a process died, out of memory or over a damaged file; try again with FER_NPROC=1") from error
+        raise InputError("a process died, out of memory or on a damaged file; try again with FER_NPROC=1") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def worker_count() -> int:
-    """Processes to use: `FER_NPROC`, or as many as this one may have cores.
+    """Return the number of processes to use: `FER_NPROC` if it is set, else the number of usable cores.
 
     Raises:
-        InputError: `FER_NPROC` is no number from 1.
+        InputError: `FER_NPROC` is not a number of at least 1.
     """
     return requested_workers() or count_cores()
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def requested_workers() -> int | None:
-    """What `FER_NPROC` says, if it is set.
+    """Return the value of `FER_NPROC`, or None if it is not set.
 
     Raises:
-        InputError: it is no number from 1.
+        InputError: The value is not a number of at least 1.
     """
-    wanted = os.environ.get("FER_NPROC", "")
-    if wanted and not (wanted.isdecimal() and int(wanted)):
-        raise InputError(f"FER_NPROC is {wanted!r}; it must be a number of processes, from 1")
-    return int(wanted) if wanted else None
+    value = os.environ.get("FER_NPROC", "")
+    if value and not (value.isdecimal() and int(value)):
+        raise InputError(f"FER_NPROC is {value!r}; set it to a number of processes, at least 1")
+    return int(value) if value else None
 
 
 def exit_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends, however it does."""
+    """Ignore Ctrl-C, which the parent handles, and end this process when the parent ends for any reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 

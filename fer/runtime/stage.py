@@ -1,6 +1,6 @@
-"""How a stage is run: it ends when it is told to, or with DVC, and what it reads must not change meanwhile.
+"""Run a pipeline stage, which stops on SIGTERM or when DVC exits and fails if its inputs change while it runs.
 
-DVC would record the new version as what the result follows from.
+DVC would otherwise record the changed inputs as the source of the result.
 """
 
 import hashlib
@@ -22,33 +22,33 @@ from fer.runtime.errors import InputError
 from fer.runtime.yaml_files import read_yaml
 
 PROJECT_ROOT = Path(__file__).parents[2]
-OUTPUT_OPTIONS = ("--out", "--history")
-DVC_POLL_SECONDS = 0.5  # whether DVC still runs
+OUTPUT_OPTIONS = ("--out", "--history")  # their values are paths that a stage writes
+DVC_POLL_SECONDS = 0.5
 
 
 def exit_with_dvc() -> None:
-    """End this process, as by SIGTERM, when DVC, which started it, has ended."""
+    """Send SIGTERM to this process when the DVC that started it ends, so that no stage runs twice at a time."""
     if "DVC_STAGE" in os.environ:
-        me = psutil.Process()
-        threading.Thread(target=_exit_after_dvc, args=[[me, *me.parents()]], daemon=True).start()
+        process = psutil.Process()
+        threading.Thread(target=_exit_after_dvc, args=[[process, *process.parents()]], daemon=True).start()
 
 
-def _exit_after_dvc(line: list[psutil.Process]) -> None:
-    """DVC, where it is killed, would leave the stage running, and start it a second time beside it."""
+def _exit_after_dvc(ancestors: list[psutil.Process]) -> None:
     try:
-        child, dvc = next(pair for pair in pairwise(line) if "DVC_STAGE" not in pair[1].environ())  # child: or a shell
-        group = os.getpgid(child.pid)  # and DVC's: where DVC has ended already, `dvc` is a process of another group
+        # DVC is the nearest ancestor without DVC_STAGE. Its child is the stage or a shell, in the same process group.
+        child, dvc = next(pair for pair in pairwise(ancestors) if "DVC_STAGE" not in pair[1].environ())
+        group = os.getpgid(child.pid)  # If DVC has ended already, `dvc` is an unrelated process of another group.
         while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE and os.getpgid(dvc.pid) == group:
             time.sleep(DVC_POLL_SECONDS)
     except (psutil.NoSuchProcess, ProcessLookupError):
         pass
-    except (psutil.AccessDenied, StopIteration):  # it can't be looked at
+    except (psutil.AccessDenied, StopIteration):  # The ancestors of this process cannot be inspected.
         return
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_stage(main: Callable[[], object]) -> None:
-    """`errors.run` of a stage's `main`, which fails at its end if something that it read was changed meanwhile."""
+    """Run the `main` of a stage; fail at its end if an input changed while it ran."""
     errors.run_main(lambda: fail_if_inputs_changed(main))
 
 
@@ -56,28 +56,28 @@ def fail_if_inputs_changed(main: Callable[[], object]) -> None:
     """Call `main`.
 
     Raises:
-        InputError: its parameters, code or data are not those with which it began.
+        InputError: Parameters, loaded code or data changed while `main` ran.
     """
-    code, numbers, data = _hash_code(), _read_stage_params(), _stat_inputs()
+    params, code, data = _read_stage_params(), _hash_code(), _stat_inputs()
     main()
-    changed = [name for name, value in numbers.items() if _read_stage_params().get(name) != value]
+    changed = [name for name, value in params.items() if _read_stage_params().get(name) != value]
     changed += [
         path for path, digest in _hash_code().items() if code.get(path) != digest and path in _list_loaded_code()
     ]
-    changed += [path for path, facts in _stat_inputs().items() if path in data and data[path] != facts]
+    changed += [path for path, stats in _stat_inputs().items() if path in data and data[path] != stats]
     if changed:
         raise InputError(f"{', '.join(changed)}: changed while this stage ran; run `dvc repro` again")
 
 
 def _read_stage_params() -> dict[str, Any]:
-    """The parameters that `dvc.yaml` names for the stage that DVC is running."""
-    stage = os.environ.get("DVC_STAGE", "").partition("@")[0]
-    if not stage:
+    """Return the sections of `params.yaml` that `dvc.yaml` lists for the running stage."""
+    name = os.environ.get("DVC_STAGE", "").partition("@")[0]
+    if not name:
         return {}
-    about = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
-    chosen = read_yaml(Path("params.yaml"))
-    named = about.get("params") or about.get("do", {}).get("params", [])
-    return {f"{key} in params.yaml": chosen.get(key) for key in (name.partition(".")[0] for name in named)}
+    stage = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
+    params = read_yaml(Path("params.yaml"))
+    keys = stage.get("params") or stage.get("do", {}).get("params", [])
+    return {f"{section} in params.yaml": params.get(section) for section in (key.partition(".")[0] for key in keys)}
 
 
 def _hash_code() -> dict[str, str]:
@@ -91,14 +91,14 @@ def _list_loaded_code() -> set[str]:
 
 
 def _stat_inputs() -> dict[str, list[tuple[str, int, int]]]:
-    """Size and time of change of every file that is named on the command line, but for what is written."""
-    given = dict(zip(sys.argv[1:], sys.argv[:-1], strict=True))
-    out = [Path(value) for value, before in given.items() if before in OUTPUT_OPTIONS]
-    paths = (Path(value) for value, before in given.items() if before not in OUTPUT_OPTIONS)
+    """Return size and modification time of every file below the input paths on the command line."""
+    options = dict(zip(sys.argv[1:], sys.argv[:-1], strict=True))  # argument: the argument before it
+    outputs = [Path(value) for value, option in options.items() if option in OUTPUT_OPTIONS]
+    paths = (Path(value) for value, option in options.items() if option not in OUTPUT_OPTIONS)
     return {
         str(path): sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _list_files(path))
         for path in paths
-        if path.exists() and not any(each.is_relative_to(path) for each in out)
+        if path.exists() and not any(output.is_relative_to(path) for output in outputs)
     }
 
 

@@ -1,3 +1,5 @@
+"""Atomic files and folders, JSON, CSV, arrays, and texts for spreadsheets."""
+
 import contextlib
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from fer.core.files import (
 from fer.runtime.errors import InputError
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failure_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "kept.txt"
     path.write_text("old")
     with contextlib.suppress(RuntimeError), atomic_write(path) as part:
@@ -27,7 +29,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failure_leaves_only_the_old_folder(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()
     (folder / "old").touch()
@@ -38,7 +40,7 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_success_replaces_the_folder_whole_and_makes_its_parents(tmp_path: Path) -> None:
+def test_success_replaces_the_whole_folder_and_creates_its_parents(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     for name in ("old", "new"):
         with atomic_write_folder(folder) as part:
@@ -47,7 +49,7 @@ def test_success_replaces_the_folder_whole_and_makes_its_parents(tmp_path: Path)
     assert list((tmp_path / "a").iterdir()) == [folder]
 
 
-def test_json_is_rounded_and_refuses_what_is_no_number(tmp_path: Path) -> None:
+def test_json_is_rounded_and_refuses_nan(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"b": 1 / 3, "a": [2, None, "text"]})
     assert path.read_text().index('"b"') < path.read_text().index('"a"')
@@ -62,7 +64,7 @@ def test_csv_is_rounded(tmp_path: Path) -> None:
     assert (tmp_path / "x.csv").read_text() == 'name,share\n"a,b",0.666667\n'
 
 
-def test_what_is_nested_too_deeply_is_no_json(tmp_path: Path) -> None:
+def test_json_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match="nested too deeply"):
         read_json(tmp_path / "deep.json")
@@ -71,17 +73,17 @@ def test_what_is_nested_too_deeply_is_no_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"no array", b"\x80\x04K\x01."]
 )
-@pytest.mark.parametrize("mapped", [False, True])
-def test_what_is_no_array_is_told(tmp_path: Path, content: bytes, mapped: bool) -> None:
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_file_without_an_array_is_reported(tmp_path: Path, content: bytes, mmap: bool) -> None:
     path = tmp_path / "x.npy"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.npy: not an array \(.+\); write it anew"):
-        read_array(path, mapped)
+    with pytest.raises(InputError, match=r"x\.npy: not an array \(.+\); recreate it"):
+        read_array(path, mmap)
     with pytest.raises(InputError, match=r"y\.npy: no such file"):
-        read_array(tmp_path / "y.npy", mapped)
+        read_array(tmp_path / "y.npy", mmap)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "plain", "it's", "", "1-1"])
-def test_what_a_spreadsheet_would_run_is_guarded_and_found_again(text: str) -> None:
+def test_formulas_are_escaped_and_unescaped(text: str) -> None:
     assert escape_formula(text) == ("'" + text if text.lstrip("'")[:1] in tuple("=+-@\t") else text)
     assert unescape_formula(escape_formula(text)) == text

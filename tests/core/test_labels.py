@@ -1,3 +1,5 @@
+"""Names and codes of emotions, and the table of faces."""
+
 from pathlib import Path
 
 import pytest
@@ -10,38 +12,38 @@ from fer.runtime.errors import InputError
     ("word", "emotion"),
     [("Happiness", "happy"), (" anger ", "angry"), ("SU", "surprise"), ("normal", "neutral"), ("7", None), ("", None)],
 )
-def test_other_names_are_understood_and_numbers_are_not(word: str, emotion: str | None) -> None:
+def test_aliases_are_understood_and_numbers_are_not(word: str, emotion: str | None) -> None:
     assert labels.parse_emotion(word) == emotion
 
 
-def test_every_alias_means_one_emotion() -> None:
+def test_every_alias_stands_for_an_emotion() -> None:
     assert set(labels.EMOTION_ALIASES.values()) == set(labels.EMOTIONS)
     assert all(labels.parse_emotion(emotion) == emotion for emotion in labels.EMOTIONS)
 
 
-def test_codes_follow_the_emotions_given() -> None:
+def test_codes_are_positions_in_the_emotions() -> None:
     assert labels.encode_labels(["sad", "", "angry"], ("angry", "sad")).tolist() == [1, -1, 0]
     assert labels.encode_labels(["sad", "", "angry"], ("sad", "angry")).tolist() == [0, -1, 1], "in their order"
 
 
-def test_an_emotion_outside_the_set_is_told() -> None:
-    with pytest.raises(InputError, match="'contempt' is none of the emotions angry, sad"):
+def test_a_label_outside_the_emotions_is_reported() -> None:
+    with pytest.raises(InputError, match="'contempt' is not one of the emotions angry, sad"):
         labels.encode_labels(["contempt"], ("angry", "sad"))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("id,fold\n1,train\n", "has the columns id, fold, not id, source, fold"),
+        ("id,fold\n1,train\n", "columns are id, fold, not id, source, fold"),
         (
             ",".join(labels.TABLE_COLUMNS) + "\na,b,train,happy,,,True,\nc,b,valid,,,,False,\n",
-            "line 3 is of a labelled fold but has",
+            "line 3 is in a labelled fold but has",
         ),
     ],
 )
-def test_a_table_of_another_kind_is_told(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_table_is_reported(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "table.csv").write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         labels.read_table(tmp_path / "table.csv")
 
 
@@ -56,6 +58,6 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert table["twin_in_train"].tolist() == [True, False]
 
 
-def test_votes_become_shares_of_the_emotions_asked_for() -> None:
+def test_votes_become_shares_of_the_emotions() -> None:
     votes = ["sad:6 fear:2 unknown:2", "", "contempt:10", "fear:10"]
     assert labels.parse_votes(votes, ("fear", "sad")).tolist() == [[0.25, 0.75], [0, 0], [0, 0], [1, 0]]

@@ -1,4 +1,4 @@
-"""params.yaml edited: the values change and nothing else, whether by `fer` or by `dvc exp run -S`."""
+"""Edits of params.yaml by `fer` and by `dvc exp run -S` change values and nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ BLOCK += "  readers:\n    a: tree   # why\n  size: 48\n"
 names = st.lists(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True), max_size=5, unique=True)
 
 
-def changed(before: str, after: str) -> list[tuple[str, str]]:
-    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+def diff_lines(old_text: str, new_text: str) -> list[tuple[str, str]]:
+    pairs = zip(old_text.splitlines(), new_text.splitlines(), strict=True)
     return [(old, new) for old, new in pairs if old != new]
 
 
-def test_the_shipped_file_stays_as_it_is_where_nothing_is_changed(tmp_path: Path) -> None:
+def test_the_shipped_file_survives_an_edit_without_values(tmp_path: Path) -> None:
     assert with_values(SHIPPED, {}) == SHIPPED
     path = tmp_path / "params.yaml"
     path.write_text(SHIPPED)
@@ -39,29 +39,29 @@ def test_the_shipped_file_stays_as_it_is_where_nothing_is_changed(tmp_path: Path
     ("override", "line"),
     [
         ("train.epochs=3", "  epochs: 3"),
-        ("retrain.online.share=0.25", "    share: 0.25           # of each batch that is unlabelled"),
+        ("retrain.online.share=0.25", "    share: 0.25           # unlabelled share of each batch"),
         ("train.optimizer.lr=0.01", "  optimizer: {kind: adamw, lr: 0.01, weight_decay: 0.01}     # or adam, "),
-        ("pseudo_label.policies.quota.share=0.2", "    quota: {share: 0.2}       # of the pool, "),
+        ("pseudo_label.policies.quota.share=0.2", "    quota: {share: 0.2}       # of the pool: "),
         ("unify.label_budget=10", "  label_budget: 10        # labels kept per emotion; "),
     ],
 )
-def test_dvc_changes_one_line_of_the_shipped_file(tmp_path: Path, override: str, line: str) -> None:
+def test_dvc_changes_only_one_line_of_the_shipped_file(tmp_path: Path, override: str, line: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(SHIPPED)
     apply_overrides(path, [override])  # as `dvc exp run -S` does
-    ((_, new),) = changed(SHIPPED, path.read_text())
+    ((_, new),) = diff_lines(SHIPPED, path.read_text())
     assert new.startswith(line)
 
 
-def test_a_source_goes_into_the_shipped_file_and_out_again(tmp_path: Path) -> None:
+def test_a_source_can_be_added_to_the_shipped_file_and_removed(tmp_path: Path) -> None:
     sources = load_params(PROJECT / "params.yaml").sources
-    added = with_values(SHIPPED, {"sources": [*sources, "mine"], "ingest.readers": {"mine": "photos"}})
-    (tmp_path / "params.yaml").write_text(added)
-    chosen = load_params(tmp_path / "params.yaml")
-    assert chosen.sources == [*sources, "mine"]
-    assert chosen.ingest.readers == {"mine": "photos"}
-    assert len(changed(SHIPPED, added.replace("- mine\n", ""))) == 1
-    assert with_values(added, {"sources": sources, "ingest.readers": {}}) == SHIPPED
+    added_text = with_values(SHIPPED, {"sources": [*sources, "mine"], "ingest.readers": {"mine": "photos"}})
+    (tmp_path / "params.yaml").write_text(added_text)
+    params = load_params(tmp_path / "params.yaml")
+    assert params.sources == [*sources, "mine"]
+    assert params.ingest.readers == {"mine": "photos"}
+    assert len(diff_lines(SHIPPED, added_text.replace("- mine\n", ""))) == 1
+    assert with_values(added_text, {"sources": sources, "ingest.readers": {}}) == SHIPPED
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -81,45 +81,45 @@ def test_a_source_goes_into_the_shipped_file_and_out_again(tmp_path: Path) -> No
     ],
     ids=["flow", "block"],
 )
-def test_comments_order_and_line_ends_stay(text: str, edited: str, end: str) -> None:
+def test_comments_order_and_line_ends_are_kept(text: str, edited: str, end: str) -> None:
     values = {"sources": ["z", "a", "c"], "ingest.readers": {"a": "tree", "b": "photos"}}
     assert with_values(text.replace("\n", end), values) == edited.replace("\n", end)
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[str, Any, str]:
-    """A params.yaml, its sources, a list or a mapping, and what follows them."""
-    listed, is_list = draw(names), draw(st.booleans())
-    note = st.sampled_from(["", "  # why", "  # of a, [b] and {c: d}"])
-    entries = [f"'{name}'" if is_list else f"'{name}': tree" for name in listed]
-    if listed and draw(st.booleans()):
+def yaml_files(draw: st.DrawFn) -> tuple[str, Any, str]:
+    """Return a params.yaml, its sources as a list or mapping, and the text after them."""
+    entry_names, is_list = draw(names), draw(st.booleans())
+    comment = st.sampled_from(["", "  # why", "  # of a, [b] and {c: d}"])
+    entries = [f"'{name}'" if is_list else f"'{name}': tree" for name in entry_names]
+    if entry_names and draw(st.booleans()):
         indent = draw(st.sampled_from(["", "  "])) + "- " if is_list else "  "
-        text = draw(note) + "\n" + "".join(f"{indent}{entry}{draw(note)}\n" for entry in entries)
+        text = draw(comment) + "\n" + "".join(f"{indent}{entry}{draw(comment)}\n" for entry in entries)
     else:
-        text = f" {'[' if is_list else '{'}{', '.join(entries)}{']' if is_list else '}'}{draw(note)}\n"
+        text = f" {'[' if is_list else '{'}{', '.join(entries)}{']' if is_list else '}'}{draw(comment)}\n"
     lines = draw(st.sampled_from(["", "\n", "# tail\n", "\n# tail\n\n"]))
     tail = lines + draw(st.sampled_from(["", "seed: 0   # zero\n"]))
-    return f"# head\nsources:{text}{tail}", listed if is_list else dict.fromkeys(listed, "tree"), tail
+    return f"# head\nsources:{text}{tail}", entry_names if is_list else dict.fromkeys(entry_names, "tree"), tail
 
 
-@given(files(), names, st.booleans())
-def test_entries_come_and_go_whatever_the_style(file: tuple[str, Any, str], new: list[str], keep: bool) -> None:
+@given(yaml_files(), names, st.booleans())
+def test_entries_are_added_and_removed_in_every_style(file: tuple[str, Any, str], new: list[str], keep: bool) -> None:
     text, old, tail = file
-    after = list(dict.fromkeys([*old, *new])) if keep else new
-    value: Any = after if isinstance(old, list) else dict.fromkeys(after, "tree")
+    entries = list(dict.fromkeys([*old, *new])) if keep else new
+    value: Any = entries if isinstance(old, list) else dict.fromkeys(entries, "tree")
     edited = with_values(text, {"sources": value})
     assert yaml.safe_load(edited) == yaml.safe_load(text) | {"sources": value}
     assert edited.startswith("# head\nsources:")
     assert edited.endswith(tail)
     assert with_values(edited, {"sources": value}) == edited
     if keep:
-        notes = [[line.partition("#")[2] for line in lines.splitlines() if "#" in line] for lines in (text, edited)]
-        assert notes[0] == notes[1]
+        comments = [[line.partition("#")[2] for line in lines.splitlines() if "#" in line] for lines in (text, edited)]
+        assert comments[0] == comments[1]
 
 
 @pytest.mark.parametrize("text", [FLOW, BLOCK])
 @pytest.mark.parametrize("name", ["2013", "1e3", "0x1f", "null", "yes", "true", "12_3"])
-def test_a_name_stays_a_text_for_whoever_reads_it(text: str, name: str) -> None:
-    added = with_values(text, {"sources": ["a", name], "ingest.readers": {name: "tree"}})
-    assert yaml.safe_load(added)["sources"] == ["a", name]
-    assert yaml.safe_load(added)["ingest"]["readers"] == {name: "tree"}
+def test_a_name_that_looks_like_another_type_is_quoted(text: str, name: str) -> None:
+    edited = with_values(text, {"sources": ["a", name], "ingest.readers": {name: "tree"}})
+    assert yaml.safe_load(edited)["sources"] == ["a", name]
+    assert yaml.safe_load(edited)["ingest"]["readers"] == {name: "tree"}

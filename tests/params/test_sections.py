@@ -1,3 +1,5 @@
+"""The schema of params.yaml and its messages."""
+
 import re
 from pathlib import Path
 
@@ -11,13 +13,14 @@ from fer.params import Params, load_params
 from fer.runtime.errors import InputError
 from fer.training.params import resolve_recipe
 
-PROJECTS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
-TEXT = yaml.safe_dump(PROJECTS, default_flow_style=None, sort_keys=False, width=1000)  # in one form, whoever wrote it
+SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+# One layout, however the file was edited.
+TEXT = yaml.safe_dump(SHIPPED, default_flow_style=None, sort_keys=False, width=1000)
 
 
-def loaded(tmp_path: Path, pattern: str, after: str) -> Params:
-    """The project's parameters with one passage replaced; patterns leave open what users may tweak."""
-    text, count = re.subn(pattern, lambda _: after, TEXT, count=1, flags=re.MULTILINE)
+def load_edited(tmp_path: Path, pattern: str, replacement: str) -> Params:
+    """Return the shipped parameters with one passage replaced; patterns allow other values than the shipped ones."""
+    text, count = re.subn(pattern, lambda _: replacement, TEXT, count=1, flags=re.MULTILINE)
     assert count, f"params.yaml has no {pattern}"
     path = tmp_path / "params.yaml"
     path.write_text(text)
@@ -26,12 +29,12 @@ def loaded(tmp_path: Path, pattern: str, after: str) -> Params:
 
 @pytest.mark.parametrize("number", ["1e-3", "1E-3", "1.0e-3", "0.001"])
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None:
-    chosen = loaded(tmp_path, r"label_smoothing: \S+", f"label_smoothing: {number}")
-    assert chosen.train.label_smoothing == 1e-3
+    params = load_edited(tmp_path, r"label_smoothing: \S+", f"label_smoothing: {number}")
+    assert params.train.label_smoothing == 1e-3
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("pattern", "replacement", "message"),
     [
         (r"epochs: \d+", "epocs: 20", r"train\.epocs is not a key; did you mean epochs\?"),
         (
@@ -57,7 +60,7 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
         ),
         (r"  ema: \S+", "  ema: .nan", r"train\.ema is nan"),
         (r"schedule: .*", "schedule: {kind: cyclic, warmup: 0.1}", "'cyclic'.*'one_cycle', 'step'"),
-        (r"^seed: \d+", "seed: 0\nseed: 1", "line 2: seed is there twice"),
+        (r"^seed: \d+", "seed: 0\nseed: 1", "line 2: seed occurs twice"),
         (r"retrain: \[.*?\]", "retrain: [2]", r"rounds: retrain is \[2\], but rounds are counted from 1"),
         (r"predict: \[.*?\]", "predict: [0]", r"predict is \[0\], but must be 0 and then `retrain`: \[0, 1\]"),
         (r"teacher: \{.*?\}", "teacher: {1: 0}", 'rounds.teacher.1 has the key 1, which must be quoted: "1"'),
@@ -93,80 +96,82 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
         ),
         (r"\[angry, disgust, fear", "[disgust, angry, fear", "emotions must keep the order angry, disgust"),
         (r"readers: \{.*?\}", "readers: {mine: tree}", "ingest.readers names mine, but sources are"),
-        (r"^seed: \d+", "seed: [0", "not readable as YAML"),
+        (r"^seed: \d+", "seed: [0", "not valid YAML"),
     ],
 )
-def test_a_mistake_is_told_with_its_key_and_what_is_allowed(tmp_path: Path, before: str, after: str, said: str) -> None:
-    with pytest.raises(InputError, match=said) as told:
-        loaded(tmp_path, before, after)
-    assert "\n" not in str(told.value)
-    assert "constrained" not in str(told.value)
+def test_a_mistake_is_reported_with_its_key_and_the_allowed_values(
+    tmp_path: Path, pattern: str, replacement: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as error_info:
+        load_edited(tmp_path, pattern, replacement)
+    assert "\n" not in str(error_info.value)
+    assert "constrained" not in str(error_info.value)
 
 
 def test_every_network_has_a_row_and_every_row_is_a_network() -> None:
-    assert sorted(PROJECTS["networks"]) == NETWORKS
+    assert sorted(SHIPPED["networks"]) == NETWORKS
 
 
-def test_a_networks_row_replaces_keys_of_the_shared_recipe(tmp_path: Path) -> None:
+def test_the_row_of_a_network_overrides_keys_of_the_shared_recipe(tmp_path: Path) -> None:
     row = "  shallow: {dropout: 0.3, patience: 7, optimizer: {kind: adam, lr: 0.1, weight_decay: 0}}"
-    chosen = loaded(tmp_path, r"  shallow: .*", row)
-    shared, recipe = chosen.train, chosen.train.with_overrides(chosen.networks["shallow"])
+    params = load_edited(tmp_path, r"  shallow: .*", row)
+    shared, recipe = params.train, params.train.with_overrides(params.networks["shallow"])
     assert (recipe.dropout, recipe.patience, recipe.optimizer.kind) == (0.3, 7, "adam")
-    changed = {"dropout", "patience", "optimizer"}
-    assert recipe.model_dump(exclude={"transfer"} | changed) == shared.model_dump(exclude=changed)
+    overridden_keys = {"dropout", "patience", "optimizer"}
+    assert recipe.model_dump(exclude={"transfer"} | overridden_keys) == shared.model_dump(exclude=overridden_keys)
     assert recipe.phases() == [recipe]
 
 
-def test_a_network_without_a_row_is_told_with_those_that_have_one(tmp_path: Path) -> None:
-    chosen = loaded(tmp_path, r"^seed: .*", "seed: 0")
+def test_a_network_without_a_row_is_reported_with_the_existing_rows(tmp_path: Path) -> None:
+    params = load_edited(tmp_path, r"^seed: .*", "seed: 0")
     with pytest.raises(
         InputError, match=r"network 'sea' has no row in `networks` of params\.yaml, which has shallow, "
     ):
-        resolve_recipe("sea", chosen.networks, chosen.train)
+        resolve_recipe("sea", params.networks, params.train)
 
 
-def test_phases_change_rate_length_and_class_weights(tmp_path: Path) -> None:
+def test_phases_override_learning_rate_epochs_and_class_weights(tmp_path: Path) -> None:
     phases = (
         "[{layers: head, epochs: 5, lr: 1.0e-3, class_weights: none},"
         " {layers: all, epochs: 2, lr: 5.0e-5, class_weights: balanced}]"
     )
     row = f"  shallow: {{transfer: {{pretrained: false, input_px: 96, phases: {phases}}}}}"
-    chosen = loaded(tmp_path, r"  shallow: .*", row)
-    first, second = chosen.train.with_overrides(chosen.networks["shallow"]).phases()
+    params = load_edited(tmp_path, r"  shallow: .*", row)
+    first, second = params.train.with_overrides(params.networks["shallow"]).phases()
     assert (first.epochs, first.optimizer.lr, first.class_weights) == (5, 1e-3, "none")
     assert (second.epochs, second.optimizer.lr, second.class_weights) == (2, 5e-5, "balanced")
-    assert first.optimizer.kind == chosen.train.optimizer.kind
+    assert first.optimizer.kind == params.train.optimizer.kind
     assert [phase.transfer.phases[0].layers for phase in (first, second)] == ["head", "all"]
 
 
 @pytest.mark.parametrize(
-    ("written", "weights"),
+    ("text", "weights"),
     [("[shallow, se]", {"shallow": 1.0, "se": 1.0}), ("{shallow: 2, se: 0.5}", {"shallow": 2.0, "se": 0.5})],
 )
-def test_an_ensemble_is_a_list_or_weighed(tmp_path: Path, written: str, weights: dict[str, float]) -> None:
-    assert loaded(tmp_path, r"ensemble: .*", f"ensemble: {written}").ensemble == weights
+def test_an_ensemble_is_a_list_or_a_mapping_to_weights(tmp_path: Path, text: str, weights: dict[str, float]) -> None:
+    assert load_edited(tmp_path, r"ensemble: .*", f"ensemble: {text}").ensemble == weights
 
 
-def test_a_missing_key_is_told_with_where_to_copy_it_from(tmp_path: Path) -> None:
-    said = r"train\.mixup is missing; copy it from `git show HEAD:\./params\.yaml`; .*did you mean mixup"
-    with pytest.raises(InputError, match=said):
-        loaded(tmp_path, r"  mixup: .*", "  mix: 0.0")
+def test_a_missing_key_is_reported_with_its_origin(tmp_path: Path) -> None:
+    message = r"train\.mixup is missing; copy it from `git show HEAD:\./params\.yaml`; .*did you mean mixup"
+    with pytest.raises(InputError, match=message):
+        load_edited(tmp_path, r"  mixup: .*", "  mix: 0.0")
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_params(tmp_path / "params.yaml")
 
 
-def test_contempt_and_six_emotions_are_one_parameter(tmp_path: Path) -> None:
-    assert "neutral" not in loaded(tmp_path, r"surprise, neutral\]", "surprise]").emotions
-    assert "contempt" in loaded(tmp_path, r"surprise, neutral\]", "surprise, neutral, contempt]").emotions
+def test_emotions_may_lack_neutral_or_include_contempt(tmp_path: Path) -> None:
+    assert "neutral" not in load_edited(tmp_path, r"surprise, neutral\]", "surprise]").emotions
+    assert "contempt" in load_edited(tmp_path, r"surprise, neutral\]", "surprise, neutral, contempt]").emotions
 
 
-@given(junk=st.binary(max_size=200))
-def test_any_bytes_end_in_parameters_or_a_clear_message(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
+@given(content=st.binary(max_size=200))
+def test_random_bytes_are_reported_as_an_input_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("junk") / "params.yaml"
-    path.write_bytes(junk)
+    path.write_bytes(content)
     with pytest.raises(InputError):
         load_params(path)
 
@@ -189,14 +194,14 @@ def test_any_bytes_end_in_parameters_or_a_clear_message(tmp_path_factory: pytest
     ],
     ids=lambda text: text[:20],
 )
-def test_whatever_yaml_allows_ends_in_a_short_message(tmp_path: Path, text: str) -> None:
+def test_hostile_yaml_is_refused_with_a_short_message(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error_info:
         load_params(tmp_path / "params.yaml")
-    assert len(str(told.value)) < 20_000
+    assert len(str(error_info.value)) < 20_000
 
 
-def test_a_value_may_be_written_once_for_several_keys(tmp_path: Path) -> None:
+def test_a_value_may_be_shared_by_several_keys(tmp_path: Path) -> None:
     text = re.sub(r"^seed: \S+", "seed: &count 8", TEXT, flags=re.MULTILINE)
     (tmp_path / "params.yaml").write_text(re.sub(r"bins: \d+", "bins: *count", text))
     assert load_params(tmp_path / "params.yaml").evaluate.bins == 8

@@ -29,28 +29,28 @@ STAGE_WRITES = {
 ARGUMENTS = ["--table", "table.csv", "--truth", "truth.csv", "--report", "report.json", "--predictions", "predictions"]
 ARGUMENTS += ["--pseudo-labels", "pseudo_labels", "--models", "models", "--history", "history.csv", "--out", "metrics"]
 REPORT = {"faces": 225, "excluded": {"same picture as a train face": 3, "blank picture": 2}, "notes": ["made up"]}
-ESTIMATED = {"estimated_from": 9, "estimated_precision": 0.5, "estimated_precision_interval": {"low": 0.3, "high": 0.7}}
+ESTIMATE = {"estimated_from": 9, "estimated_precision": 0.5, "estimated_precision_interval": {"low": 0.3, "high": 0.7}}
 
 
 class Project:
-    """A folder with params.yaml and what the earlier stages wrote."""
+    """A folder with params.yaml and the outputs of the earlier stages."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.params: Any = yaml.safe_load((ROOT / "params.yaml").read_text())
         self.params["ensemble"] = ["improved_se", "shallow"]
-        self.rounds(3)
+        self.set_rounds(3)
         self.emotion = np.random.default_rng(0).choice(EMOTIONS, len(FOLDS))
         self.hidden = np.isin(FOLDS, ["unlabelled"])
-        self.said: dict[tuple[int, str], np.ndarray] = {}
+        self.logits: dict[tuple[int, str], np.ndarray] = {}
 
-    def rounds(self, count: int) -> None:
+    def set_rounds(self, count: int) -> None:
         later = list(range(1, count))
         teachers = {str(round_): round_ - 1 for round_ in later}
         self.params["rounds"] = {"predict": [0, *later], "retrain": later, "teacher": teachers}
 
     def write(self) -> None:
-        """Write everything anew, but for metrics; earlier files go."""
+        """Write all inputs again and remove old ones; keep the metrics."""
         for name in ("predictions", "pseudo_labels", "models"):
             shutil.rmtree(self.root / name, ignore_errors=True)
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
@@ -68,14 +68,14 @@ class Project:
             self.write_pseudo_labels(round_)
 
     def write_network(self, round_: int, network: str) -> None:
-        random = np.random.default_rng([round_, len(network)])
-        logits = random.normal(size=(len(FOLDS), 2, 7)).astype(np.float32)
+        generator = np.random.default_rng([round_, len(network)])
+        logits = generator.normal(size=(len(FOLDS), 2, 7)).astype(np.float32)
         logits[np.arange(len(FOLDS)), :, [EMOTIONS.index(name) for name in self.emotion]] += 1 + round_
         path = self.root / "predictions" / str(round_) / f"{network}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, self.said.get((round_, network), logits))
-        facts = {"network": network, "weights_sha256": "0", "views": ["plain", "flip"], "emotions": EMOTIONS}
-        path.with_suffix(".json").write_text(json.dumps(facts))
+        np.save(path, self.logits.get((round_, network), logits))
+        manifest = {"network": network, "weights_sha256": "0", "views": ["plain", "flip"], "emotions": EMOTIONS}
+        path.with_suffix(".json").write_text(json.dumps(manifest))
         curve = pd.DataFrame(
             {"epoch": [1, 2], "learning_rate": 0.1, "train_loss": [2.0, 1.5], "valid_loss": [1.9, 1.7]}
         )
@@ -91,7 +91,7 @@ class Project:
         np.save(folder / "probs.npy", probs)
         np.save(folder / "accepted.npy", self.hidden & (probs.max(axis=1) >= threshold))
         np.save(folder / "reviewed.npy", np.zeros(len(FOLDS), dtype=bool))
-        estimate = ESTIMATED | {"share_without_estimate": 0.0, "per_emotion": dict.fromkeys(EMOTIONS, ESTIMATED)}
+        estimate = ESTIMATE | {"share_without_estimate": 0.0, "per_emotion": dict.fromkeys(EMOTIONS, ESTIMATE)}
         summary = {"thresholds": dict.fromkeys(EMOTIONS, threshold), "reviewed": 0, "set_aside": 0}
         summary |= {"estimate": estimate, "shift": {"shifted": True}}
         (folder / "summary.json").write_text(json.dumps(summary))
@@ -101,7 +101,7 @@ class Project:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
 
-    def written(self) -> dict[str, bytes]:
+    def read_metrics(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (self.root / "metrics").iterdir()}
 
     def read(self, name: str) -> Any:
@@ -117,17 +117,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project
 
 
-def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> None:
+def test_outputs_are_complete_and_reproducible_and_other_files_stay(project: Project) -> None:
     (project.root / "metrics").mkdir()
     (project.root / "metrics" / "mine.txt").write_text("mine")
     shutil.copytree(project.root / "predictions" / "0", project.root / "predictions" / "9")
-    done = project.run()
-    assert done.returncode == 0, done.stderr
-    warning, *verdicts = done.stdout.splitlines()
+    completed = project.run()
+    assert completed.returncode == 0, completed.stderr
+    warning, *verdicts = completed.stdout.splitlines()
     assert warning.startswith("warning: round 2, faces: every one of 80 test faces is recognised; are ")
     assert [line.split(":")[0] for line in verdicts] == ["round 1", "round 2"]
-    before = project.written()
-    assert set(before) == STAGE_WRITES | {"mine.txt"}
+    metrics = project.read_metrics()
+    assert set(metrics) == STAGE_WRITES | {"mine.txt"}
 
     figures = project.read("evaluate.json")
     folds = {"valid", "test", "test_without_twins", "test_by_source"}
@@ -140,7 +140,7 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     assert list(project.read("pseudo_labels.json")) == list(project.read("verdict.json")) == ["1", "2"]
     assert project.read("summary.json")["0"]["test_accuracy"] == figures["0"]["ensemble"]["test"]["accuracy"]
     assert project.read("data.json") == {**REPORT, "notes": [*REPORT["notes"], warning.removeprefix("warning: ")]}
-    rows = {name: pd.read_csv(project.root / "metrics" / name) for name in before if name.endswith(".csv")}
+    rows = {name: pd.read_csv(project.root / "metrics" / name) for name in metrics if name.endswith(".csv")}
     assert list(rows["confusion.csv"]) == ["round", "actual", "predicted"]
     assert len(rows["confusion.csv"]) == 3 * 80
     assert len(rows["curves.csv"]) == 3 * 2 * 2
@@ -152,10 +152,10 @@ def test_all_is_written_twice_alike_and_the_rest_is_left(project: Project) -> No
     assert audits["2"]["changes"]["new"] + audits["2"]["changes"]["kept"] == audits["2"]["accepted"]
 
     evaluate.main()
-    assert project.written() == before
+    assert project.read_metrics() == metrics
 
 
-def test_networks_vote_by_their_weights(project: Project) -> None:
+def test_the_ensemble_weighs_its_networks(project: Project) -> None:
     project.params["ensemble"] = {"improved_se": 0, "shallow": 1}
     project.write()
     evaluate.main()
@@ -163,12 +163,12 @@ def test_networks_vote_by_their_weights(project: Project) -> None:
     assert figures["ensemble"]["test"] == figures["shallow"]["test"] != figures["improved_se"]["test"]
 
 
-def test_without_a_later_round_there_is_no_verdict_and_every_file_is_there(project: Project) -> None:
-    project.rounds(1)
+def test_one_round_gives_every_file_without_a_verdict(project: Project) -> None:
+    project.set_rounds(1)
     project.params["ensemble"] = ["shallow"]
     project.write()
     evaluate.main()
-    assert set(project.written()) == STAGE_WRITES
+    assert set(project.read_metrics()) == STAGE_WRITES
     assert project.read("verdict.json") == project.read("pseudo_labels.json") == {}
     assert list(project.read("evaluate.json")["0"]) == ["shallow", "ensemble"]
     assert len(pd.read_csv(project.root / "history.csv")) == FOLDS.count("unlabelled")
@@ -182,61 +182,61 @@ def test_a_round_that_accepts_nothing_is_reported(project: Project) -> None:
     assert project.read("summary.json")["1"]["pseudo_labels"] == 0
 
 
-def test_the_estimate_stands_beside_the_true_precision(project: Project) -> None:
+def test_the_estimate_is_written_beside_the_true_precision(project: Project) -> None:
     evaluate.main()
     audit = project.read("pseudo_labels.json")["1"]
-    for figures in (audit, *audit["per_emotion"].values()):
-        assert ESTIMATED.items() <= figures.items()
+    for group in (audit, *audit["per_emotion"].values()):
+        assert ESTIMATE.items() <= group.items()
     assert audit["precision"] != audit["estimated_precision"]
     assert audit["shift"] == {"shifted": True}
     assert audit["left_out_as_pictures_of_training_faces"] == 3
     assert project.read("summary.json")["1"]["pseudo_label_precision_estimated"] == 0.5
 
 
-def test_reviewed_faces_are_neither_audited_nor_in_the_history(project: Project) -> None:
+def test_reviewed_faces_are_not_in_the_audit_or_the_history(project: Project) -> None:
     reviewed = np.zeros(len(FOLDS), dtype=bool)
     reviewed[np.flatnonzero(project.hidden)[:3]] = True
     for round_ in (1, 2):
         np.save(project.root / "pseudo_labels" / str(round_) / "reviewed.npy", reviewed)
     evaluate.main()
-    left = int(project.hidden.sum()) - 3
-    assert project.read("pseudo_labels.json")["1"]["unlabelled"] == left
-    assert len(pd.read_csv(project.root / "history.csv")) == left
+    n_unreviewed = int(project.hidden.sum()) - 3
+    assert project.read("pseudo_labels.json")["1"]["unlabelled"] == n_unreviewed
+    assert len(pd.read_csv(project.root / "history.csv")) == n_unreviewed
 
 
-def test_hidden_labels_touch_only_the_audit(project: Project) -> None:
+def test_hidden_labels_affect_only_the_audit(project: Project) -> None:
     evaluate.main()
-    before, history = project.written(), (project.root / "history.csv").read_bytes()
+    old, history = project.read_metrics(), (project.root / "history.csv").read_bytes()
     pd.DataFrame({"id": range(len(FOLDS)), "emotion": ""}).to_csv(project.root / "truth.csv", index=False)
     evaluate.main()
-    after = project.written()
-    touched = {"pseudo_labels.json", "pseudo_labels.png", "summary.json", "coverage.csv", "coverage.png"}
-    assert {name for name in before if before[name] != after[name]} == touched
+    new = project.read_metrics()
+    affected = {"pseudo_labels.json", "pseudo_labels.png", "summary.json", "coverage.csv", "coverage.png"}
+    assert {name for name in old if old[name] != new[name]} == affected
     assert project.read("pseudo_labels.json")["1"]["truth_known"] == 0
     assert (project.root / "history.csv").read_bytes() == history
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("logits", "message"),
     [
         (np.zeros((224, 2, 7), np.float32), r"predictions/1/shallow\.npy: has shape \(224, 2, 7\)"),
         (np.full((225, 2, 7), np.inf, np.float32), r"predictions/1/shallow\.npy: row 0 is not finite"),
     ],
 )
-def test_predictions_that_cannot_be_measured_are_named(project: Project, said: np.ndarray, message: str) -> None:
+def test_invalid_predictions_are_reported(project: Project, logits: np.ndarray, message: str) -> None:
     evaluate.main()
-    before = project.written()
-    project.said[1, "shallow"] = said
+    metrics = project.read_metrics()
+    project.logits[1, "shallow"] = logits
     project.write()
     with pytest.raises(InputError, match=message):
         evaluate.main()
-    assert project.written() == before
+    assert project.read_metrics() == metrics
 
 
 @pytest.mark.parametrize("missing", ["predictions/2/shallow.npy", "models/2/shallow/curve.csv", "truth.csv"])
-def test_a_missing_file_is_named_in_one_line(project: Project, missing: str) -> None:
+def test_a_missing_file_is_reported_in_one_line(project: Project, missing: str) -> None:
     (project.root / missing).unlink()
-    with pytest.raises(SystemExit, match=f"^error: {missing}: .*$") as ended:
+    with pytest.raises(SystemExit, match=f"^error: {missing}: .*$") as exit_info:
         run_stage(evaluate.main)
-    assert "\n" not in str(ended.value.code)
+    assert "\n" not in str(exit_info.value.code)
     assert not (project.root / "metrics").exists()

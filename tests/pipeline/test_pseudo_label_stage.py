@@ -1,4 +1,4 @@
-"""The stage `pseudo_label`, without a process of its own."""
+"""The stage `pseudo_label`, run in the process of the test."""
 
 import io
 import json
@@ -27,7 +27,7 @@ FOLDS = ["train"] * 20 + ["valid"] * 60 + ["test"] * 20 + ["unlabelled"] * 40 + 
 
 
 class Project:
-    """A folder with params.yaml, a table and two networks' predictions."""
+    """A folder with params.yaml, a table and the predictions of two networks."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -36,14 +36,14 @@ class Project:
         self.params["ensemble"] = NETWORKS
         self.reviews: Reviews = {}
         generator = np.random.default_rng(0)
-        true = generator.integers(0, 7, len(FOLDS))
+        labels = generator.integers(0, 7, len(FOLDS))
         labelled = ~np.isin(FOLDS, ["unlabelled"])
         self.table = pd.DataFrame(
             {
                 "id": [f"{row}.png" for row in range(len(FOLDS))],
                 "source": "faces",
                 "fold": FOLDS,
-                "emotion": np.where(labelled, np.array(EMOTIONS)[true], ""),
+                "emotion": np.where(labelled, np.array(EMOTIONS)[labels], ""),
                 "votes": "",
                 "group": "",
                 "twin_in_train": False,
@@ -52,31 +52,31 @@ class Project:
         )[list(TABLE_COLUMNS)]
         self.logits = {}
         for network in NETWORKS:
-            said = generator.normal(size=(len(FOLDS), 2, 7)) * 2
-            said[np.arange(len(FOLDS)), :, true] += 4
-            self.logits[network] = said.astype(np.float32)
+            logits = generator.normal(size=(len(FOLDS), 2, 7)) * 2
+            logits[np.arange(len(FOLDS)), :, labels] += 4
+            self.logits[network] = logits.astype(np.float32)
 
     def run(self) -> tuple[str, str]:
-        """Return what the stage prints, and the message with which it ends, if any."""
+        """Return the output of the stage and the error message it ends with, "" if none."""
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
         self.table.to_csv(self.root / "table.csv", index=False)
         (self.root / "predictions").mkdir(exist_ok=True)
         write_reviews(self.root / "reviews.csv", self.reviews)
         for network, logits in self.logits.items():
             np.save(self.root / "predictions" / f"{network}.npy", logits)
-            facts = {
+            manifest = {
                 "network": network,
                 "weights_sha256": network * 2,
                 "views": ["plain", "flip"],
                 "emotions": EMOTIONS,
             }
-            (self.root / "predictions" / f"{network}.json").write_text(json.dumps(facts))
-        with redirect_stdout(io.StringIO()) as printed:
+            (self.root / "predictions" / f"{network}.json").write_text(json.dumps(manifest))
+        with redirect_stdout(io.StringIO()) as output:
             try:
                 run_stage(pseudo_label.main)
-            except SystemExit as end:
-                return printed.getvalue(), str(end.code)
-        return printed.getvalue(), ""
+            except SystemExit as error:
+                return output.getvalue(), str(error.code)
+        return output.getvalue(), ""
 
     def succeed(self) -> tuple[str, pd.DataFrame, dict[str, Any]]:
         printed, error = self.run()
@@ -98,7 +98,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(tmp_path)
 
 
-def test_the_files_say_the_same_of_every_face(project):
+def test_the_output_files_agree_on_every_face(project):
     printed, labels, summary = project.succeed()
     accepted, weights = np.load(project.out / "accepted.npy"), np.load(project.out / "weights.npy")
     probs = np.load(project.out / "probs.npy")
@@ -127,21 +127,21 @@ def test_the_files_say_the_same_of_every_face(project):
     assert f"accepted {accepted.sum()} of {pool.sum()} unlabelled faces" in printed
 
 
-def test_the_estimate_is_read_off_validation_at_the_same_thresholds(project):
+def test_the_estimate_comes_from_validation_at_the_same_thresholds(project):
     printed, _, summary = project.succeed()
     probs, valid = np.load(project.out / "probs.npy"), (project.table["fold"] == "valid").to_numpy()
     emotion = np.array(EMOTIONS)[probs.argmax(axis=1)]
-    taken = valid & (probs.max(axis=1) >= [summary["thresholds"][name] for name in emotion])
-    right = taken & (emotion == project.table["emotion"])
-    found = summary["estimate"]
-    for name, figures in found["per_emotion"].items():
-        assert figures["estimated_from"] == taken[emotion == name].sum()
-        if figures["estimated_from"]:
-            assert figures["estimated_precision"] == pytest.approx(right[taken & (emotion == name)].mean(), abs=1e-6)
-    assert f"an estimate from {found['estimated_from']} validation faces: " in printed
+    accepted = valid & (probs.max(axis=1) >= [summary["thresholds"][name] for name in emotion])
+    correct = accepted & (emotion == project.table["emotion"])
+    estimate = summary["estimate"]
+    for name, group in estimate["per_emotion"].items():
+        assert group["estimated_from"] == accepted[emotion == name].sum()
+        if group["estimated_from"]:
+            assert group["estimated_precision"] == pytest.approx(correct[accepted & (emotion == name)].mean(), abs=1e-6)
+    assert f"an estimate from {estimate['estimated_from']} validation faces: " in printed
 
 
-def test_a_pool_unlike_validation_is_warned_of(project):
+def test_a_pool_unlike_validation_gives_a_warning(project):
     printed, _, summary = project.succeed()
     assert not summary["shift"]["shifted"]
     assert "warning" not in printed
@@ -153,41 +153,41 @@ def test_a_pool_unlike_validation_is_warned_of(project):
     assert "warning: the pool is unlike validation" in printed
 
 
-def test_networks_vote_by_their_weights(project):
+def test_the_ensemble_weighs_its_networks(project):
     project.params["ensemble"] = {"improved_se": 0, "shallow": 2}
     _, _, summary = project.succeed()
-    weighed = np.load(project.out / "probs.npy")
+    weighted_probs = np.load(project.out / "probs.npy")
     assert summary["ensemble"] == {"improved_se": 0, "shallow": 2}
     project.params["ensemble"] = ["shallow"]
     project.succeed()
-    np.testing.assert_array_equal(np.load(project.out / "probs.npy"), weighed)
+    np.testing.assert_array_equal(np.load(project.out / "probs.npy"), weighted_probs)
 
 
 def test_a_second_run_writes_the_same_bytes(project):
     project.succeed()
-    before = {path.name: path.read_bytes() for path in project.out.iterdir()}
+    files = {path.name: path.read_bytes() for path in project.out.iterdir()}
     project.succeed()
-    assert {path.name: path.read_bytes() for path in project.out.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in project.out.iterdir()} == files
     assert list(project.out.parent.iterdir()) == [project.out]
 
 
 def test_the_labels_of_training_test_and_excluded_faces_change_nothing(project):
-    _, before, _ = project.succeed()
+    _, old, _ = project.succeed()
     project.table.loc[project.table["fold"].isin(["train", "test", "excluded"]), "emotion"] = "sad"
-    _, after, _ = project.succeed()
-    pd.testing.assert_frame_equal(before, after)
+    _, new, _ = project.succeed()
+    pd.testing.assert_frame_equal(old, new)
 
 
-def test_another_seed_cross_fits_validation_anew_and_changes_no_other_face(project):
+def test_another_seed_changes_only_the_cross_fitted_validation_faces(project):
     project.succeed()
-    before = np.load(project.out / "probs.npy")
+    old_probs = np.load(project.out / "probs.npy")
     project.params["seed"] += 1
     project.succeed()
-    changed = (np.load(project.out / "probs.npy") != before).any(axis=1)
-    assert set(project.table["fold"][changed]) == {"valid"}
+    is_changed = (np.load(project.out / "probs.npy") != old_probs).any(axis=1)
+    assert set(project.table["fold"][is_changed]) == {"valid"}
 
 
-def test_a_threshold_for_each_emotion_is_obeyed(project):
+def test_a_threshold_per_emotion_is_applied(project):
     project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = dict.fromkeys(EMOTIONS, 0.0) | {"happy": 1.0}
     _, labels, _ = project.succeed()
     assert labels["accepted"][labels["emotion"] != "happy"].all()
@@ -195,7 +195,7 @@ def test_a_threshold_for_each_emotion_is_obeyed(project):
 
 
 @pytest.mark.parametrize("policy", list(load_params(ROOT / "params.yaml").pseudo_label.policies.model_dump()))
-def test_every_policy_of_the_file_labels_by_the_thresholds_it_tells(project, policy):
+def test_every_policy_labels_by_the_thresholds_in_its_summary(project, policy):
     project.params["pseudo_label"] |= {"policy": policy, "alignment": "valid"}
     _, labels, summary = project.succeed()
     assert summary["policy"] == {"name": policy} | project.params["pseudo_label"]["policies"][policy]
@@ -204,18 +204,18 @@ def test_every_policy_of_the_file_labels_by_the_thresholds_it_tells(project, pol
     assert (labels["accepted"] == (labels["weight"] > 0)).all()
 
 
-def test_alignment_makes_the_pools_emotions_as_frequent_as_in_validation(project):
+def test_alignment_moves_the_class_frequencies_of_the_pool_towards_validation(project):
     pool, valid = project.table["fold"] == "unlabelled", project.table["fold"] == "valid"
-    wanted = project.table["emotion"][valid].value_counts(normalize=True).reindex(EMOTIONS, fill_value=0).to_numpy()
-    apart = []
+    prior = project.table["emotion"][valid].value_counts(normalize=True).reindex(EMOTIONS, fill_value=0).to_numpy()
+    distances = []
     for alignment in ("none", "valid"):
         project.params["pseudo_label"]["alignment"] = alignment
         project.succeed()
-        apart.append(np.abs(np.load(project.out / "probs.npy")[pool].mean(axis=0) - wanted).sum())
-    assert apart[1] < apart[0] / 2
+        distances.append(np.abs(np.load(project.out / "probs.npy")[pool].mean(axis=0) - prior).sum())
+    assert distances[1] < distances[0] / 2
 
 
-def test_only_what_every_view_agrees_on_is_accepted(project):
+def test_only_faces_on_which_all_views_agree_are_accepted(project):
     project.params["pseudo_label"] |= {"agreement": ["views"], "policy": "softmatch"}
     project.logits[NETWORKS[0]][:, 1] = np.roll(project.logits[NETWORKS[0]][:, 0], 1, axis=1)
     _, labels, _ = project.succeed()
@@ -223,7 +223,7 @@ def test_only_what_every_view_agrees_on_is_accepted(project):
     assert ((labels["reason"] == "accepted") == labels["accepted"]).all()
 
 
-def test_a_policy_that_accepts_nothing_writes_its_files_and_says_what_follows(project):
+def test_a_policy_that_accepts_nothing_writes_all_files_and_a_message(project):
     project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = 1.0
     printed, labels, summary = project.succeed()
     assert len(labels) == 40
@@ -233,7 +233,7 @@ def test_a_policy_that_accepts_nothing_writes_its_files_and_says_what_follows(pr
     assert "accepted none of 40" in printed
 
 
-def test_a_pool_without_faces_writes_a_header_and_says_what_follows(project):
+def test_an_empty_pool_writes_a_header_and_a_message(project):
     project.table.loc[project.table["fold"] == "unlabelled", "fold"] = "excluded"
     printed, labels, summary = project.succeed()
     assert len(labels) == 0
@@ -242,39 +242,39 @@ def test_a_pool_without_faces_writes_a_header_and_says_what_follows(project):
     assert "no unlabelled faces" in printed
 
 
-def test_ids_that_look_like_formulas_are_made_safe(project):
+def test_ids_that_look_like_formulas_are_escaped(project):
     project.table.loc[100, "id"] = '=HYPERLINK("x")'
     _, labels, _ = project.succeed()
     assert labels["id"][0] == '\'=HYPERLINK("x")'
 
 
-def test_without_validation_faces_it_stops_and_says_what_to_do(project):
+def test_missing_validation_faces_are_reported(project):
     project.table.loc[project.table["fold"] == "valid", "fold"] = "train"
     assert "unify.valid" in project.fail()
 
 
-def test_predictions_of_another_table_are_named_and_what_was_written_stays(project):
+def test_predictions_of_another_table_are_reported_and_old_outputs_stay(project):
     project.succeed()
-    before = (project.out / "labels.csv").read_bytes()
+    old_labels = (project.out / "labels.csv").read_bytes()
     project.logits["shallow"] = project.logits["shallow"][:-1]
     assert "predictions/shallow.npy: has shape (144, 2, 7)" in project.fail()
-    assert (project.out / "labels.csv").read_bytes() == before
+    assert (project.out / "labels.csv").read_bytes() == old_labels
     assert list(project.out.parent.iterdir()) == [project.out]
 
 
-def test_predictions_that_are_not_finite_are_named(project):
+def test_predictions_that_are_not_finite_are_reported(project):
     project.logits["improved_se"][110, 1, 3] = np.nan
     assert "predictions/improved_se.npy: row 110 is not finite" in project.fail()
 
 
-def test_a_network_without_predictions_is_named(project):
+def test_a_network_without_predictions_is_reported(project):
     del project.logits["shallow"]
     assert "predictions/shallow.npy: no such file" in project.fail()
 
 
-def test_faces_that_people_reviewed_are_learnt_as_they_say_and_leave_the_pool(project):
-    _, before, untouched = project.succeed()
-    at_first = {name: np.load(project.out / f"{name}.npy") for name in ("accepted", "probs", "weights")}
+def test_reviewed_faces_get_the_label_of_the_reviewer_and_leave_the_pool(project):
+    _, old_labels, old_summary = project.succeed()
+    old_arrays = {name: np.load(project.out / f"{name}.npy") for name in ("accepted", "probs", "weights")}
     project.reviews = {("faces", "100.png"): "sad", ("faces", "101.png"): "unusable", ("faces", "139.png"): "happy"}
     printed, labels, summary = project.succeed()
     accepted, reviewed = np.load(project.out / "accepted.npy"), np.load(project.out / "reviewed.npy")
@@ -285,20 +285,20 @@ def test_faces_that_people_reviewed_are_learnt_as_they_say_and_leave_the_pool(pr
     assert weights[reviewed].tolist() == [1, 0, 1]
     assert probs[100].tolist() == [float(emotion == "sad") for emotion in EMOTIONS]
     assert (accepted.dtype, weights.dtype, probs.dtype) == (bool, np.float32, np.float32)
-    for name, now in (("accepted", accepted), ("probs", probs), ("weights", weights)):
-        np.testing.assert_array_equal(now[~reviewed], at_first[name][~reviewed])
+    for name, array in (("accepted", accepted), ("probs", probs), ("weights", weights)):
+        np.testing.assert_array_equal(array[~reviewed], old_arrays[name][~reviewed])
 
     assert labels["reason"][[0, 1, 39]].tolist() == ["reviewed", "set aside in review", "reviewed"]
-    assert labels["emotion"][[0, 1, 39]].tolist() == ["sad", before["emotion"][1], "happy"]
-    assert labels["confidence"].tolist() == before["confidence"].tolist()
+    assert labels["emotion"][[0, 1, 39]].tolist() == ["sad", old_labels["emotion"][1], "happy"]
+    assert labels["confidence"].tolist() == old_labels["confidence"].tolist()
     assert (summary["reviewed"], summary["set_aside"]) == (3, 1)
-    assert (untouched["reviewed"], untouched["set_aside"]) == (0, 0)
-    assert summary["unlabelled"] == untouched["unlabelled"] - 3
+    assert (old_summary["reviewed"], old_summary["set_aside"]) == (0, 0)
+    assert summary["unlabelled"] == old_summary["unlabelled"] - 3
     assert summary["accepted"] == accepted[~reviewed].sum() == sum(summary["per_emotion"].values())
-    assert "people decided 3 more, and set 1 of them aside" in printed
+    assert "people reviewed 3 more and set 1 of them aside" in printed
 
 
-def test_policies_that_look_at_the_pool_do_not_look_at_reviewed_faces(project):
+def test_policies_ignore_reviewed_faces(project):
     project.params["pseudo_label"] |= {"policy": "top_k", "alignment": "uniform"}
     project.params["pseudo_label"]["policies"]["top_k"]["faces"] = 2
     project.reviews = {("faces", "105.png"): "sad"}
@@ -309,16 +309,16 @@ def test_policies_that_look_at_the_pool_do_not_look_at_reviewed_faces(project):
     pd.testing.assert_frame_equal(reviewed.drop(5).reset_index(drop=True), without)
 
 
-def test_reviews_that_no_face_answers_to_are_counted_and_change_nothing(project):
-    _, before, _ = project.succeed()
+def test_reviews_without_a_matching_face_are_counted_and_ignored(project):
+    _, old, _ = project.succeed()
     project.reviews = {("faces", "gone.png"): "sad", ("old", "100.png"): "sad", ("faces", "3.png"): "sad"}
-    printed, after, _ = project.succeed()
+    printed, new, _ = project.succeed()
     assert "note: 2 of 3 reviewed faces, such as faces/gone.png, are not in the table" in printed
     assert "note: 1 of 3 reviewed faces, such as faces/3.png, are not unlabelled" in printed
-    pd.testing.assert_frame_equal(before, after)
+    pd.testing.assert_frame_equal(old, new)
 
 
-def test_a_review_of_an_emotion_that_is_not_in_use_sets_the_face_aside_and_says_so(project):
+def test_a_review_with_an_unused_emotion_sets_the_face_aside_with_a_note(project):
     project.reviews = {("faces", "100.png"): "contempt"}
     printed, labels, _ = project.succeed()
     assert labels["reason"][0] == "set aside in review"

@@ -1,4 +1,4 @@
-"""What `retrain` hands to the training loop."""
+"""The stage `retrain`: its arguments to the training loop."""
 
 from pathlib import Path
 from typing import Any
@@ -15,32 +15,34 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("steps", [1.0, 2.5])
-def test_the_steps_follow_from_the_labelled_faces_alone(
+def test_the_number_of_steps_depends_only_on_labelled_faces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: float
 ) -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["retrain"] |= {"steps": steps, "start": "scratch"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     monkeypatch.chdir(tmp_path)
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
 
-    def examples(n: int) -> LabelledSet:
+    def make_set(n: int) -> LabelledSet:
         return LabelledSet(
             np.zeros((n, 16, 16), np.uint8), np.eye(7, dtype=np.float32)[[0] * n], np.ones(n, np.float32)
         )
 
-    def learn(network: object, train: LabelledSet, valid: LabelledSet, **options: Any) -> list[dict[str, float]]:
-        given.update(options, learnt=len(train))
+    def train_network(
+        network: object, train_set: LabelledSet, valid_set: LabelledSet, **options: Any
+    ) -> list[dict[str, float]]:
+        arguments.update(options, n=len(train_set))
         return [{"epoch": 1}]
 
-    monkeypatch.setattr(retrain, "read_labelled_sets", lambda *_: (examples(20), examples(5)))
-    monkeypatch.setattr(retrain, "read_pseudo_labelled_set", lambda *_: examples(30))
+    monkeypatch.setattr(retrain, "read_labelled_sets", lambda *_: (make_set(20), make_set(5)))
+    monkeypatch.setattr(retrain, "read_pseudo_labelled_set", lambda *_: make_set(30))
     monkeypatch.setattr(retrain, "read_unlabelled_pool", lambda *_: None)
     monkeypatch.setattr(retrain, "init_model", lambda *_: (nn.Identity(), None))
-    monkeypatch.setattr(retrain, "train_network", learn)
+    monkeypatch.setattr(retrain, "train_network", train_network)
     monkeypatch.setattr(retrain.weights, "save_model", lambda *_: None)
     paths = [part for name in ("faces", "table", "augmented", "pseudo-labels", "models") for part in (f"--{name}", "x")]
     network = next(iter(content["networks"]))
     monkeypatch.setattr("sys.argv", ["retrain", network, *paths, "--out", str(tmp_path / "out")])
     retrain.main()
-    assert (given["learnt"], given["epoch_faces"]) == (50, 20 * steps)
+    assert (arguments["n"], arguments["epoch_faces"]) == (50, 20 * steps)

@@ -1,4 +1,4 @@
-"""What a user reads when something is wrong: one line, which no file's name can turn into two."""
+"""Errors as users see them: one line, whatever the name of a file contains."""
 
 import errno
 import signal
@@ -10,19 +10,19 @@ import pytest
 from fer.runtime.errors import InputError, escape_unprintable, is_out_of_memory, run_main
 
 
-@pytest.mark.parametrize("hidden", ["\n", "\r", "\x1b[2J", "\x07", "\0", "\u202e", "\ud800"])
-def test_a_name_can_neither_break_the_line_nor_command_the_terminal(hidden: str) -> None:
+@pytest.mark.parametrize("char", ["\n", "\r", "\x1b[2J", "\x07", "\0", "\u202e", "\ud800"])
+def test_file_names_are_escaped_in_messages(char: str) -> None:
     def main() -> None:
-        raise InputError(f"a{hidden}b.png: no picture")
+        raise InputError(f"a{char}b.png: no image")
 
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit) as exit_info:
         run_main(main)
-    assert str(end.value).isprintable()
-    assert str(end.value).startswith("error: a\\")
+    assert str(exit_info.value).isprintable()
+    assert str(exit_info.value).startswith("error: a\\")
     assert escape_unprintable("gâteau 微笑.png") == "gâteau 微笑.png"
 
 
-def test_what_is_nested_too_deeply_is_no_traceback() -> None:
+def test_too_deep_nesting_is_reported_without_a_traceback() -> None:
     def main() -> None:
         main()
 
@@ -42,7 +42,7 @@ def test_what_is_nested_too_deeply_is_no_traceback() -> None:
         RuntimeError("can't start new thread"),
     ],
 )
-def test_too_little_memory_is_one_line_whoever_says_so(error: Exception) -> None:
+def test_lack_of_memory_is_recognised_in_errors_of_all_libraries(error: Exception) -> None:
     def main() -> None:
         raise error
 
@@ -52,11 +52,11 @@ def test_too_little_memory_is_one_line_whoever_says_so(error: Exception) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_one_line_also_where_a_library_makes_something_else_of_it(number: signal.Signals) -> None:
-    library = (
+def test_a_signal_ends_with_one_line_even_if_a_library_replaces_the_exit(number: signal.Signals) -> None:
+    script = (
         "import os, signal; from fer.runtime import errors; errors.install_signal_handlers()\n"
         f"try: os.kill(os.getpid(), {number:d}); signal.sigtimedwait([], 9)\n"
         "except SystemExit as exit: raise ValueError('of a library') from exit"
     )
-    done = subprocess.run([sys.executable, "-c", library], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "error: interrupted\n")
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (1, "error: interrupted\n")

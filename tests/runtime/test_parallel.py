@@ -1,4 +1,4 @@
-"""Work over several processes: order, bounds, and ends."""
+"""The parallel map: order of results, bounded memory, and the end of worker processes."""
 
 import os
 import signal
@@ -18,15 +18,15 @@ PROJECT = Path(__file__).parents[2]
 
 
 def square(number: int) -> int:
-    time.sleep((number % 3) / 100)  # so that they are not done in the order in which they were begun
+    time.sleep((number % 3) / 100)  # Calls end in another order than they start.
     return number * number
 
 
-def process_of(number: int) -> int:
+def current_pid(number: int) -> int:
     return os.getpid()
 
 
-def die(number: int) -> None:
+def kill_self(number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -40,48 +40,48 @@ def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, count: int) -> N
     assert list(ordered_map(square, range(count))) == [number * number for number in range(count)]
 
 
-def test_work_is_taken_only_when_there_is_room_for_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_are_read_only_when_there_is_room_for_their_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
-    taken = 0
+    n_read = 0
 
-    def works() -> Iterator[int]:
-        nonlocal taken
-        while taken < 100:
-            taken += 1
-            yield taken
+    def items() -> Iterator[int]:
+        nonlocal n_read
+        while n_read < 100:
+            n_read += 1
+            yield n_read
 
-    for done, _ in enumerate(ordered_map(process_of, works()), 1):
-        assert taken - done <= 2 * MAX_PENDING_PER_WORKER
+    for n_done, _ in enumerate(ordered_map(current_pid, items()), 1):
+        assert n_read - n_done <= 2 * MAX_PENDING_PER_WORKER
 
 
-def test_little_work_starts_no_process_and_much_starts_several(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_items_start_no_process_and_many_start_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
-    assert set(ordered_map(process_of, range(MIN_PARALLEL_ITEMS - 1))) == {os.getpid()}
-    assert os.getpid() not in set(ordered_map(process_of, range(40)))
+    assert set(ordered_map(current_pid, range(MIN_PARALLEL_ITEMS - 1))) == {os.getpid()}
+    assert os.getpid() not in set(ordered_map(current_pid, range(40)))
     monkeypatch.setenv("FER_NPROC", "1")
-    assert set(ordered_map(process_of, range(40))) == {os.getpid()}
+    assert set(ordered_map(current_pid, range(40))) == {os.getpid()}
 
 
-def test_a_process_that_dies_is_told_and_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
     with pytest.raises(InputError, match="a process died"):
-        list(ordered_map(die, range(40)))
+        list(ordered_map(kill_self, range(40)))
 
 
-def test_a_mistake_of_the_users_comes_through_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_errors_of_workers_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
     with pytest.raises(InputError, match=r"^0 is wrong$"):
         list(ordered_map(refuse, range(40)))
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
-def test_a_number_of_processes_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_invalid_number_of_processes_is_reported(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("FER_NPROC", value)
     with pytest.raises(InputError, match="FER_NPROC is"):
         worker_count()
 
 
-def test_no_process_outlives_one_that_is_killed(tmp_path: Path) -> None:
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "endless.py"
     script.write_text(
         "import os, time\nfrom pathlib import Path\nfrom fer.runtime.parallel import ordered_map\n"

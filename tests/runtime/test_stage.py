@@ -1,4 +1,4 @@
-"""A stage fails if what it reads is changed while it runs."""
+"""A stage fails if its inputs change while it runs."""
 
 import os
 import shutil
@@ -29,41 +29,37 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("dvc.yaml").write_text(STAGES)
     Path("params.yaml").write_text(PARAMS)
-    Path("given").mkdir()
-    Path("given/one").write_text("1")
+    Path("input").mkdir()
+    Path("input/one").write_text("1")
     monkeypatch.setenv("DVC_STAGE", "train@a")
-    monkeypatch.setattr(sys, "argv", ["train.py", "a", "--faces", "given", "--models", "models", "--out", "models/a"])
+    monkeypatch.setattr(sys, "argv", ["train.py", "a", "--faces", "input", "--models", "models", "--out", "models/a"])
     return tmp_path
 
 
-def rewrite(before: str, after: str) -> None:
-    Path("params.yaml").write_text(PARAMS.replace(before, after))
+def replace_param(old: str, new: str) -> None:
+    Path("params.yaml").write_text(PARAMS.replace(old, new))
 
 
 @pytest.mark.parametrize(
-    ("stage", "edit", "named"),
+    ("stage", "edit", "name"),
     [
-        (
-            "train@a",
-            lambda: Path("params.yaml").write_text(PARAMS.replace("seed: 0", "seed: 1")),
-            "seed in params.yaml",
-        ),
-        ("train@a", lambda: Path("params.yaml").write_text(PARAMS.replace("a: 1", "a: 2")), "networks in params.yaml"),
-        ("ingest@a", lambda: Path("params.yaml").write_text(PARAMS.replace("48", "64")), "ingest in params.yaml"),
-        ("train@a", lambda: Path("given/one").write_text("22"), "given"),
-        ("train@a", lambda: Path("given/two").write_text("1"), "given"),
-        ("train@a", lambda: Path("given/one").unlink(), "given"),
+        ("train@a", lambda: replace_param("seed: 0", "seed: 1"), "seed in params.yaml"),
+        ("train@a", lambda: replace_param("a: 1", "a: 2"), "networks in params.yaml"),
+        ("ingest@a", lambda: replace_param("48", "64"), "ingest in params.yaml"),
+        ("train@a", lambda: Path("input/one").write_text("22"), "input"),
+        ("train@a", lambda: Path("input/two").write_text("1"), "input"),
+        ("train@a", lambda: Path("input/one").unlink(), "input"),
     ],
 )
-def test_what_is_changed_meanwhile_is_named(
-    project: Path, monkeypatch: pytest.MonkeyPatch, stage: str, edit: Callable[[], object], named: str
+def test_a_changed_input_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, stage: str, edit: Callable[[], object], name: str
 ) -> None:
     monkeypatch.setenv("DVC_STAGE", stage)
-    with pytest.raises(InputError, match=f"^{named}: changed while this stage ran; run `dvc repro` again"):
+    with pytest.raises(InputError, match=f"^{name}: changed while this stage ran; run `dvc repro` again"):
         runtime_stage.fail_if_inputs_changed(edit)
 
 
-def test_what_the_stage_does_not_read_may_change(project: Path) -> None:
+def test_files_that_the_stage_does_not_read_may_change(project: Path) -> None:
     def edit() -> None:
         Path("params.yaml").write_text(PARAMS.replace("other: 1", "other: 2").replace("48", "64"))
         for name in ("a", "b"):
@@ -78,7 +74,7 @@ def test_without_dvc_parameters_may_change(project: Path, monkeypatch: pytest.Mo
     runtime_stage.fail_if_inputs_changed(lambda: Path("params.yaml").write_text("seed: 1\n"))
 
 
-def test_only_code_that_is_loaded_counts(tmp_path: Path) -> None:
+def test_only_loaded_code_is_compared(tmp_path: Path) -> None:
     shutil.copytree(runtime_stage.PROJECT_ROOT / "fer", tmp_path / "fer", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "pipeline").mkdir()
     for name in ("fer/used.py", "fer/unused.py", "pipeline/__init__.py"):
@@ -88,19 +84,19 @@ def test_only_code_that_is_loaded_counts(tmp_path: Path) -> None:
         "run_stage(lambda: Path(os.environ['EDITED']).write_text('x = 1'))\n"
     )
 
-    def done(edited: str) -> subprocess.CompletedProcess[str]:
+    def run(edited_file: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pipeline.stage"]
-        environment = os.environ | {"PYTHONPATH": str(tmp_path), "EDITED": edited}
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "EDITED": edited_file}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    assert done("fer/unused.py").stderr == ""
-    found = done("fer/used.py")
-    assert found.returncode == 1
-    assert found.stderr == "error: fer/used.py: changed while this stage ran; run `dvc repro` again\n"
+    assert run("fer/unused.py").stderr == ""
+    completed = run("fer/used.py")
+    assert completed.returncode == 1
+    assert completed.stderr == "error: fer/used.py: changed while this stage ran; run `dvc repro` again\n"
 
 
-def test_the_history_that_evaluate_writes_may_have_been_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_that_already_exists_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = tmp_path / "history.csv"
-    history.write_text("earlier")
+    history.write_text("old")
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "--history", str(history), "--out", str(tmp_path / "metrics")])
-    runtime_stage.fail_if_inputs_changed(lambda: history.write_text("written by it"))
+    runtime_stage.fail_if_inputs_changed(lambda: history.write_text("new"))

@@ -43,13 +43,15 @@ class ExtractionResult:
 ExtractionTask = tuple[Record | SkippedItem, bytes | None]
 
 
-def extract_faces(items: Iterable[Record | SkippedItem], settings: Ingest) -> Iterator[ExtractionResult]:
+def extract_faces(
+    items: Iterable[Record | SkippedItem], settings: Ingest, *, threads: bool = False
+) -> Iterator[ExtractionResult]:
     """The faces of each record, in order, on all cores. Memory holds a bounded number of pictures.
 
     Raises:
         InputError: the detector can't be had, or a process died over a picture.
     """
-    for looked in ordered_map(partial(_extract_chunk, rules=settings), _make_chunks(items)):
+    for looked in ordered_map(partial(_extract_chunk, rules=settings), _make_chunks(items), threads=threads):
         yield from looked
 
 

@@ -8,6 +8,7 @@ from fer.core.schema import Fraction, Name, PositiveNumber, Section
 
 
 class Ingest(Section):
+    section_key = "ingest"
     size: Annotated[int, Field(ge=16, le=512)]
     readers: dict[Name, str]
     max_dropped: Fraction

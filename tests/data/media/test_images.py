@@ -181,7 +181,7 @@ def test_appending_takes_no_more_memory_for_more_faces(tmp_path: Path) -> None:
 def test_an_appending_that_fails_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "faces.npy"
     path.write_bytes(b"older")
-    with pytest.raises(ValueError, match="a face is uint8"), open_face_writer(path, 48) as append:
+    with pytest.raises(ValueError, match="a face must be uint8"), open_face_writer(path, 48) as append:
         [append(face) for face in (RAMP, RAMP[:40, :40])]
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
@@ -247,7 +247,7 @@ def test_concatenated_faces_follow_one_another_in_one_file(tmp_path: Path) -> No
 def test_faces_of_two_sizes_are_not_concatenated(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 4, 4), np.uint8))
     np.save(tmp_path / "b.npy", np.zeros((2, 5, 5), np.uint8))
-    with pytest.raises(InputError, match=r"b\.npy: its faces have 5 pixels a side, but those in .*a\.npy have 4"):
+    with pytest.raises(InputError, match=r"b\.npy: its faces are 5 pixels wide, but those in .*a\.npy are 4"):
         concatenate_faces([tmp_path / "a.npy", tmp_path / "b.npy"], tmp_path / "all.npy")
 
 
