@@ -69,6 +69,6 @@ def test_what_the_page_shows_works(folder: Path, monkeypatch: pytest.MonkeyPatch
         assert call_fer(monkeypatch, *shlex.split(command)) is None
     assert len(list(Path("explained").iterdir())) == 4
     (program,) = re.findall("```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    names = {"picture": np.zeros((64, 64, 3), dtype=np.uint8)}
+    names = {"image": np.zeros((64, 64, 3), dtype=np.uint8)}
     exec(program, names)
     assert names["heat"].shape == (1, 16, 16)

@@ -201,8 +201,8 @@ def test_what_the_page_shows_works(folder: Path, package: Path, monkeypatch: pyt
                 call_fer(monkeypatch, *shlex.split(command.split("| fer" if "|" in command else "fer", 1)[1])) is None
             )
     assert len(rows(Path("found.csv"))) == 6
-    picture = np.zeros((64, 64, 3), np.uint8)
-    names = {"picture": picture, "pictures": lambda: iter([picture])}
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    names = {"image": pixels, "images": lambda: iter([pixels])}
     for program in re.findall("```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(program, names)
 
