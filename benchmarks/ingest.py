@@ -31,7 +31,7 @@ SIDES = (48, 224)  # FER-2013's and AffectNet's
 DISTINCT_IMAGES = 500
 
 
-def write_tree(root: Path, pictures: int, side: int) -> Path:
+def write_tree(root: Path, n_images: int, side: int) -> Path:
     """Write JPEG files of smooth noise, in folders of a thousand; return `root`."""
     generator = np.random.default_rng(0)
     contents = []
@@ -40,7 +40,7 @@ def write_tree(root: Path, pictures: int, side: int) -> Path:
         buffer = io.BytesIO()
         coarse.resize((side, side), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
         contents.append(buffer.getvalue())
-    for number in range(pictures):
+    for number in range(n_images):
         folder = root / f"{number // 1000:04}"
         if number % 1000 == 0:
             folder.mkdir(parents=True)
@@ -65,13 +65,13 @@ def ingest_with_fer(root: Path, out: Path) -> int:
     return len(open_faces(out / "faces.npy"))
 
 
-def measure_memory(pictures: int) -> dict[str, float]:
+def measure_memory(n_images: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        root = write_tree(Path(folder) / "tree", pictures, SIDES[0])
+        root = write_tree(Path(folder) / "tree", n_images, SIDES[0])
         command = [sys.executable, "-m", "benchmarks.ingest", "--only", str(root), "--out", str(Path(folder) / "out")]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     main_megabytes, worker_megabytes = map(float, output.split())
-    return {"pictures": pictures, "main_process": main_megabytes, "largest_other": worker_megabytes}
+    return {"pictures": n_images, "main_process": main_megabytes, "largest_other": worker_megabytes}
 
 
 def main() -> None:

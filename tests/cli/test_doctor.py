@@ -170,7 +170,7 @@ def test_every_damaged_file_of_the_cache_and_the_results_is_listed(project_with_
         content = path.read_bytes()
         path.write_bytes(content + b"x")
         problems = [text for severity, text in doctor.check_files() if severity == "problem"]
-        assert problems == [f"{path}: differs from what DVC recorded; delete it, then `dvc pull` or `dvc repro`"]
+        assert problems == [f"{path}: differs from what DVC recorded; delete it, then run `dvc pull` or `dvc repro`"]
         path.write_bytes(content)
 
 
