@@ -11,8 +11,8 @@ PAGE = Path(__file__).with_name("api.md")
 PACKAGES = ("fer", "fer.data", "fer.models", "fer.pseudo_labels")
 HEAD = """# Python API
 
-These names are public. Every other name may change without notice. Importing a package is fast: a name loads its module,
-and torch, when it is first used. Omitted arguments have the values of the shipped `params.yaml`.
+These names are public. Every other name may change without notice. Importing a package is fast: a name loads its
+module, and torch, when it is first used. Omitted arguments have the values of the shipped `params.yaml`.
 
 `docs/make_api.py` writes this page from the docstrings.
 """
@@ -61,7 +61,7 @@ def text(item: Any) -> str:
         elif in_section and (entry := re.match(r"    (\w+): (.*)", line)):
             lines.append(f"- `{entry[1]}`: {entry[2]}")
         elif in_section and line.startswith("    "):
-            lines.append(f"{'- ' if lines[-1].endswith('*\\n') else '  '}{line.strip()}")
+            lines.append(("- " if lines[-1].startswith("*") else "  ") + line.strip())
         else:
             lines.append(line)
     return "\n".join(lines)
