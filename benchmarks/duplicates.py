@@ -76,9 +76,7 @@ def measure_search(count: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument(
-        "--only", type=int, help=argparse.SUPPRESS
-    )  # one size in a new process, to measure its peak memory
+    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)  # for a process whose peak memory is measured
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.only:

@@ -80,9 +80,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--pictures", type=int, default=20_000)
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000])
-    parser.add_argument(
-        "--only", type=Path, help=argparse.SUPPRESS
-    )  # one run in a new process, to measure its peak memory
+    parser.add_argument("--only", type=Path, help=argparse.SUPPRESS)  # for a process whose peak memory is measured
     args = parser.parse_args()
     if args.only:
         ingest_with_fer(args.only, args.out)

@@ -31,7 +31,7 @@ from fer.params import load_params
 SIDE, CLASSES = 48, 7
 
 
-def build_linear_network() -> nn.Module:
+def build_network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, CLASSES))
 
@@ -39,21 +39,15 @@ def build_linear_network() -> nn.Module:
 def predict_in_slices(faces: Path, out: Path) -> None:
     params = load_params()
     predict = params.predict
-    predict_pool(
-        build_linear_network(), faces, out, {}, views=predict.views, batch=predict.batch, precision=params.precision
-    )
+    predict_pool(build_network(), faces, out, {}, views=predict.views, batch=predict.batch, precision=params.precision)
 
 
 def predict_at_once(faces: Path, out: Path) -> None:
     params = load_params()
     predict = params.predict
     pool = open_faces(faces)
-    np.save(
-        out,
-        predict_logits(
-            build_linear_network(), pool, views=predict.views, batch=predict.batch, precision=params.precision
-        ),
-    )
+    views, batch = predict.views, predict.batch
+    np.save(out, predict_logits(build_network(), pool, views=views, batch=batch, precision=params.precision))
 
 
 WAYS = {"slices": predict_in_slices, "at_once": predict_at_once}

@@ -78,10 +78,7 @@ def time_stage(folder: Path, stage: str, processes: int, threads: int) -> float:
 
 
 def process_layouts(processes: list[int], cores: int) -> dict[str, tuple[int, int]]:
-    """Return the numbers of processes and of threads of each, by name.
-
-    Each number of processes runs with the threads of the largest number of processes, and with all cores.
-    """
+    """Return the processes and the threads of each by name: with the fewest threads, and with all cores."""
     min_threads = max(1, cores // max(processes))
     pairs = [(count, threads) for count in processes for threads in (min_threads, max(1, cores // count))]
     return {
