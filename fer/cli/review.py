@@ -1,34 +1,31 @@
-"""`fer review`: the faces that people should look at -> a sheet to correct; corrected sheets -> `data/reviews.csv`."""
+"""`fer review`: write a sheet of faces for people to label, or import their answers into `data/reviews.csv`."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from fer.cli.arguments import int_at_least
-from fer.params import load_params
-
-DATA_FOLDER = Path("data")
-REVIEWS_FILE = DATA_FOLDER / "reviews.csv"
+from fer.cli import int_at_least
+from fer.cli.paths import DATA_FOLDER, REVIEWS_FILE, UNIFIED_FOLDER
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "review",
         help="let people correct the most doubtful and the most influential labels",
-        description="Write a sheet of unlabelled faces that were not reviewed yet: those whose two likeliest emotions "
-        "are closest, and those pseudo-labels that pull the most on the network that learnt them. With --read, check "
-        "corrected sheets and put their answers into data/reviews.csv, from which every round learns.",
+        description="Write a sheet of unlabelled faces without a review: the faces whose two likeliest emotions are "
+        "closest, and the pseudo-labels that influence the student most. With --read, check completed sheets and add "
+        "their answers to data/reviews.csv, which every round learns from.",
     )
-    parser.add_argument("--round", type=int, help="whose pseudo-labels to look at (default: the last)")
-    parser.add_argument("--faces", type=int_at_least(1), default=100, help="of each kind (default: %(default)s)")
+    parser.add_argument("--round", type=int, help="round of the pseudo-labels to review (default: the last)")
+    parser.add_argument("--faces", type=int_at_least(1), default=100, help="faces of each kind (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=DATA_FOLDER / "review", help="folder (default: %(default)s)")
     parser.add_argument(
         "--read",
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="corrections.csv of the page, faces.csv with corrections filled in, or Label Studio's export as JSON; "
-        "a later file replaces the answers of an earlier one",
+        help="corrections.csv saved from the page, a completed faces.csv, or a JSON export of Label Studio; answers of "
+        "later files replace earlier ones",
     )
     parser.set_defaults(call=review)
 
@@ -39,6 +36,7 @@ def review(args: argparse.Namespace) -> None:
 
 def write_review_questions(args: argparse.Namespace) -> None:
     """Write the review sheet of one round."""
+    from fer.params import load_params
     from fer.pseudo_labels.review.answers import read_reviews
     from fer.pseudo_labels.review.questions import choose_questions
     from fer.pseudo_labels.review.sheet import write_review_sheet
@@ -55,7 +53,7 @@ def write_review_questions(args: argparse.Namespace) -> None:
     fail_if_unread(args.out / "faces.csv", reviews)
     predictions = DATA_FOLDER / "predictions" / str(round_)
     sections = choose_questions(
-        DATA_FOLDER / "unified",
+        UNIFIED_FOLDER,
         DATA_FOLDER / "pseudo_labels" / str(round_),
         predictions,
         reviews,
@@ -75,7 +73,7 @@ def write_review_questions(args: argparse.Namespace) -> None:
 
 
 def fail_if_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
-    """Refuse to write over answers that were not read yet."""
+    """Raise an InputError if the file `sheet` has answers that are not in `reviews`: they would be overwritten."""
     from fer.pseudo_labels.review.answers import parse_answer
     from fer.pseudo_labels.review.corrections import CORRECTION_COLUMNS
     from fer.pseudo_labels.review.spreadsheets import read_spreadsheet
@@ -87,29 +85,28 @@ def fail_if_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
             row for row in rows if reviews.get((row["source"], row["id"])) != parse_answer(row["correction"])
         ]:
             raise InputError(
-                f"{sheet}: has {len(unread)} corrections that were not read; `fer review --read {sheet}` first, "
-                "or choose another --out"
+                f"{sheet}: has {len(unread)} corrections that were not read; run `fer review --read {sheet}` first, "
+                "or use another --out"
             )
 
 
 def import_reviews(files: list[Path]) -> None:
-    """Put the answers of all files into data/reviews.csv, or none."""
-
+    """Add the answers of all files to data/reviews.csv; change nothing if one file is wrong."""
     from fer.core.labels import read_table
+    from fer.params import load_params
     from fer.pseudo_labels.review.answers import match_reviews, read_reviews, write_reviews
     from fer.pseudo_labels.review.corrections import merge_reviews, read_corrections
 
-    emotions, table = load_params().emotions, read_table(DATA_FOLDER / "unified/table.csv")
-    reviews = before = read_reviews(REVIEWS_FILE)
+    emotions, table = load_params().emotions, read_table(UNIFIED_FOLDER / "table.csv")
+    reviews = earlier_reviews = read_reviews(REVIEWS_FILE)
     for file in files:
-        found = read_corrections(file, emotions, table)
-        reviews, changed = merge_reviews(reviews, found.reviews)
-        print(f"{file}: {len(found.reviews)} answers, {found.n_unanswered} faces without one")
-        if changed:
-            print(f"  {len(changed)} replace an earlier answer, such as: {changed[0]}")
+        corrections = read_corrections(file, emotions, table)
+        reviews, changes = merge_reviews(reviews, corrections.reviews)
+        print(f"{file}: {len(corrections.reviews)} answers, {corrections.n_unanswered} faces without an answer")
+        if changes:
+            print(f"  {len(changes)} replace an earlier answer, such as: {changes[0]}")
     for note in match_reviews(reviews, table, emotions).notes:
         print(f"note: {note}")
     write_reviews(REVIEWS_FILE, reviews)
-    print(
-        f"{REVIEWS_FILE}: {len(reviews)} faces, {len(reviews) - len(before)} of them new; commit it and run `dvc repro`"
-    )
+    n_new = len(reviews) - len(earlier_reviews)
+    print(f"{REVIEWS_FILE}: {len(reviews)} faces, {n_new} of them new; commit it and run `dvc repro`")
