@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import fer
@@ -15,6 +16,7 @@ from fer.data.media.issues import SkippedItem
 from fer.data.readers.params import Ingest
 from fer.models import build_model, list_models
 from fer.params import load_params
+from fer.pseudo_labels import collect_evidence, list_policies, make_policy, select, thresholds
 from fer.runtime import public_api
 from fer.runtime.errors import InputError
 
@@ -92,6 +94,24 @@ def test_a_network_is_built_by_its_name() -> None:
     assert "improved_se" in list_models()
     with pytest.raises(InputError, match="unknown network 'resnet9'; choose one of"):
         build_model("resnet9", n_classes=7, size=48)
+
+
+def test_pseudo_labels_are_selected_from_arrays() -> None:
+    probs = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], dtype=np.float32)
+    labels, fold = np.array([-1, -1, 1]), np.array(["unlabelled", "unlabelled", "valid"], dtype=object)
+    evidence = collect_evidence(probs, labels, fold)
+    policy = make_policy("fixed", threshold=0.7)
+    assert thresholds(evidence, policy, ["sad", "happy"]).tolist() == [0.7, 0.7]
+    assert select(evidence, policy, ["sad", "happy"]).accepted.tolist() == [True, False, False]
+
+
+def test_a_policy_has_the_shipped_options_unless_they_are_passed() -> None:
+    shipped = load_params(ROOT / "params.yaml").pseudo_label.policies
+    assert {name: make_policy(name) for name in list_policies()} == dict(shipped)
+    with pytest.raises(InputError, match="policy 'best' is unknown; choose from ada_cm, fixed"):
+        make_policy("best")
+    with pytest.raises(InputError, match="policy top_k: faces is 0; it should be greater"):
+        make_policy("top_k", faces=0)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

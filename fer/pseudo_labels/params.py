@@ -4,10 +4,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import create_model
+from pydantic import ValidationError, create_model
 
-from fer.core.schema import Section
+from fer.core.schema import Section, format_errors
 from fer.pseudo_labels.policy import Policy
+from fer.runtime.errors import InputError
 
 POLICIES: dict[str, type[Policy]] = {
     path.stem: import_module(f"fer.pseudo_labels.policies.{path.stem}").Options
@@ -18,6 +19,7 @@ _ROWS: dict[str, Any] = {name: (options, ...) for name, options in POLICIES.item
 
 
 class PseudoLabel(Section):
+    section_key = "pseudo_label"
     alignment: Literal["none", "valid", "uniform"]
     agreement: list[Literal["networks", "views"]]
     policy: Literal[*POLICIES]  # type: ignore[valid-type]
@@ -26,3 +28,26 @@ class PseudoLabel(Section):
     @property
     def active_policy(self) -> Policy:
         return getattr(self.policies, self.policy)
+
+
+def make_policy(name: str, **options: Any) -> Policy:
+    """Return a policy by its name.
+
+    Args:
+        options: Its parameters; the others have the values of the shipped params.yaml.
+
+    Raises:
+        InputError: There is no such policy, or a parameter is unknown or not allowed.
+    """
+    if name not in POLICIES:
+        raise InputError(f"policy {name!r} is unknown; choose from {', '.join(POLICIES)}")
+    content = getattr(PseudoLabel.default().policies, name).model_dump() | options
+    try:
+        return POLICIES[name].model_validate(content)
+    except ValidationError as error:
+        raise InputError(format_errors(error, content, Path(f"policy {name}"), POLICIES[name])) from error
+
+
+def list_policies() -> list[str]:
+    """Return the names of the policies."""
+    return list(POLICIES)

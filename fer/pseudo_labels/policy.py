@@ -63,11 +63,20 @@ def collect_evidence(
     ensemble_probs: Float[np.ndarray, "n classes"],
     labels: Int[np.ndarray, " n"],
     fold: Shaped[np.ndarray, " n"],
-    agreed: Bool[np.ndarray, " n"],
-    alignment: str,
+    agreed: Bool[np.ndarray, " n"] | None = None,
+    alignment: str = "none",
 ) -> Evidence:
-    """Return the evidence of an ensemble, with the pool's emotions as frequent as `alignment` has them."""
+    """Return the evidence that a policy decides from.
+
+    Args:
+        ensemble_probs: The teachers' calibrated probabilities of every face.
+        labels: The emotion's index of each face, read on validation faces only.
+        fold: "valid" marks the validation faces and "unlabelled" the pool.
+        agreed: The faces that may be accepted; by default all.
+        alignment: "valid" or "uniform" aligns the pool's distribution of emotions to validation's or to equal shares.
+    """
     valid, pool = fold == "valid", fold == "unlabelled"
+    agreed = np.ones(len(fold), dtype=bool) if agreed is None else agreed
     prior = target_prior(alignment, class_prior(labels[valid], ensemble_probs.shape[1]))
     probs = ensemble_probs if prior is None else align_distribution(ensemble_probs, pool, prior)
     return Evidence(probs, labels, valid, pool, agreed)
