@@ -154,7 +154,7 @@ def test_a_wrong_command_has_the_code_2_and_touches_nothing(
     [
         (["--model", "nowhere"], "nowhere: no package there"),
         (["--detector", "nowhere.onnx", "--faces", "detect"], "nowhere.onnx: no such file; a detector is haar"),
-        (["-o", "faces/0.png/a.csv"], "faces/0.png/a.csv: can't be written there"),
+        (["-o", "faces/0.png/a.csv"], "faces/0.png/a.csv: can't be written:"),
     ],
 )
 def test_what_can_not_be_done_is_one_line(
