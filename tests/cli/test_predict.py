@@ -158,7 +158,7 @@ def test_a_wrong_command_has_the_exit_code_2_and_changes_nothing(
     [
         (["--model", "nowhere"], "nowhere: no package there"),
         (["--detector", "nowhere.onnx", "--faces", "detect"], "nowhere.onnx: no such file; a detector is haar"),
-        (["-o", "faces/0.png/a.csv"], "faces/0.png/a.csv: can't be written there"),
+        (["-o", "faces/0.png/a.csv"], "faces/0.png/a.csv: can't be written:"),
     ],
 )
 def test_a_failure_is_reported_in_one_line(
