@@ -1,7 +1,7 @@
-"""Run the benchmarks on the CPU, all or those named, and write what was found into benchmarks/README.md.
+"""Run the benchmarks on the CPU and write their results into benchmarks/README.md.
 
-python -m benchmarks [NAME ...]         # or `make bench`
-python -m benchmarks --tables           # runs none, reads benchmarks/results
+python -m benchmarks [NAME ...]         # default: all, as `make bench` does
+python -m benchmarks --tables           # run none, read benchmarks/results
 """
 
 import argparse
@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.measuring import format_rows
 from fer.core.files import read_json
 
-HERE = Path(__file__).parent
-README, RESULTS_FOLDER = HERE / "README.md", HERE / "results"
+BENCHMARKS_FOLDER = Path(__file__).parent
+README, RESULTS_FOLDER = BENCHMARKS_FOLDER / "README.md", BENCHMARKS_FOLDER / "results"
 BENCHMARK_ARGUMENTS = {
     "training": [],
     "augmentation": [],
@@ -28,14 +28,14 @@ BENCHMARK_ARGUMENTS = {
 
 
 def format_section(name: str) -> str:
-    """The tables of a benchmark, under the command and the machine that gave them."""
-    found = read_json(RESULTS_FOLDER / f"{name}.json")
-    about = found["machine"]
-    lines = [f"    {found['command']}", "{device}, {cores} cores, {threads} threads, torch {torch}".format(**about)]
-    for title, rows in found["tables"].items():
+    """Return the tables of a benchmark, below its command and machine."""
+    results = read_json(RESULTS_FOLDER / f"{name}.json")
+    machine = "{device}, {cores} cores, {threads} threads, torch {torch}".format(**results["machine"])
+    lines = [f"    {results['command']}", machine]
+    for title, rows in results["tables"].items():
         lines += [f"**{title}**", format_rows(rows)]
     if (RESULTS_FOLDER / f"{name}.png").is_file():
-        lines.append(f"![{found['claim']}](results/{name}.png)")
+        lines.append(f"![{results['claim']}](results/{name}.png)")
     return "\n\n".join(lines)
 
 
@@ -46,28 +46,28 @@ def format_targets() -> str:
 
 
 def fill_page(page: str) -> str:
-    """The page with what stands in `RESULTS` between its marks."""
+    """Return the page with the results of `RESULTS_FOLDER` between its markers."""
 
-    def between(mark: re.Match[str]) -> str:
-        name = mark["name"]
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
         if name != "targets" and not (RESULTS_FOLDER / f"{name}.json").is_file():
-            return mark[0]
+            return match[0]
         return f"<!-- {name} -->\n\n{format_targets() if name == 'targets' else format_section(name)}\n\n<!-- end -->"
 
-    return re.sub(r"<!-- (?P<name>\w+) -->.*?<!-- end -->", between, page, flags=re.DOTALL)
+    return re.sub(r"<!-- (?P<name>\w+) -->.*?<!-- end -->", fill, page, flags=re.DOTALL)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARK_ARGUMENTS))
-    parser.add_argument("--tables", action="store_true", help="run none")
+    parser.add_argument("--tables", action="store_true", help="run no benchmark")
     args = parser.parse_args()
     if unknown := set(args.names) - BENCHMARK_ARGUMENTS.keys():
-        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(BENCHMARK_ARGUMENTS)}")
+        parser.error(f"{', '.join(sorted(unknown))}: no such benchmark; use {', '.join(BENCHMARK_ARGUMENTS)}")
     for name in [] if args.tables else args.names or BENCHMARK_ARGUMENTS:
         print(f"\n{name}", flush=True)
-        begun = [sys.executable, "-m", f"benchmarks.{name}", *BENCHMARK_ARGUMENTS[name], "--out", str(RESULTS_FOLDER)]
-        subprocess.run(begun, env=os.environ | {"FER_DEVICE": "cpu"}, check=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}", *BENCHMARK_ARGUMENTS[name], "--out", str(RESULTS_FOLDER)]
+        subprocess.run(command, env=os.environ | {"FER_DEVICE": "cpu"}, check=True)
     README.write_text(fill_page(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -1,9 +1,9 @@
-"""Time and memory of the search for identical and nearly identical faces, as their number grows.
+"""Time and memory of the search for exact and near duplicates, by the number of faces.
 
     python -m benchmarks.duplicates [--faces 10000 100000 1000000] [--out benchmarks/results]
 
-Faces are smooth random pictures around one mean, 48 x 48, in a memory-mapped file. One in a hundred is a copy of an
-earlier one, and one in a hundred an earlier one saved as a JPEG of quality 75 to 95 and a little brighter or darker.
+Faces are smooth random images around one mean, 48 x 48, in a memory-mapped file. One in a hundred is a copy of an
+earlier face, and one in a hundred is an earlier face saved as JPEG with quality 75 to 95 and other brightness.
 """
 
 import argparse
@@ -26,27 +26,27 @@ SIZE, COARSE_SIZE, CHUNK_FACES = 48, 12, 10_000
 
 
 def write_faces(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the (copies, originals) and of the (altered, originals), two rows each."""
-    random = np.random.default_rng(0)
+    """Write the faces; return the row numbers of (copies, originals) and of (altered faces, originals)."""
+    rng = np.random.default_rng(0)
     faces = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIZE, SIZE))
     spread = np.kron(np.eye(COARSE_SIZE, dtype=np.float32), np.ones((1, SIZE // COARSE_SIZE), dtype=np.float32))
     smooth = np.ones(9, dtype=np.float32) / 9
     spread = np.array([np.convolve(row, smooth, mode="same") for row in spread])
-    mean = random.normal(0, 40, (COARSE_SIZE, COARSE_SIZE)).astype(np.float32)
+    mean = rng.normal(0, 40, (COARSE_SIZE, COARSE_SIZE)).astype(np.float32)
     for start in range(0, count, CHUNK_FACES):
         n = min(CHUNK_FACES, count - start)
-        coarse = mean + random.normal(0, 30, (n, COARSE_SIZE, COARSE_SIZE)).astype(np.float32)
-        noise = random.normal(0, 4, (n, SIZE, SIZE)).astype(np.float32)
+        coarse = mean + rng.normal(0, 30, (n, COARSE_SIZE, COARSE_SIZE)).astype(np.float32)
+        noise = rng.normal(0, 4, (n, SIZE, SIZE)).astype(np.float32)
         faces[start : start + n] = (128 + spread.T @ coarse @ spread + noise).clip(0, 255)
-    late = random.permutation(np.arange(count // 2, count))[: count // 50]
-    early = random.permutation(count // 2)[: len(late)]
+    late = rng.permutation(np.arange(count // 2, count))[: count // 50]
+    early = rng.permutation(count // 2)[: len(late)]
     copies, altered = (np.stack(pair) for pair in zip(np.array_split(late, 2), np.array_split(early, 2), strict=True))
     faces[copies[0]] = faces[copies[1]]
     for row, original in altered.T:
-        factor = random.uniform(0.85, 1.15)
+        factor = rng.uniform(0.85, 1.15)
         buffer = io.BytesIO()
         brighter = (faces[original] * factor).clip(0, 255).astype(np.uint8)
-        Image.fromarray(brighter).save(buffer, "JPEG", quality=int(random.integers(75, 96)))
+        Image.fromarray(brighter).save(buffer, "JPEG", quality=int(rng.integers(75, 96)))
         faces[row] = np.asarray(Image.open(buffer))
     faces.flush()
     return copies, altered
@@ -58,17 +58,17 @@ def measure_search(count: int) -> dict[str, float]:
         copies, altered = write_faces(path, count)
         faces = np.load(path, mmap_mode="r")
         start = time.perf_counter()
-        identical = cluster_exact_duplicates(faces)
+        exact_clusters = cluster_exact_duplicates(faces)
         middle = time.perf_counter()
-        similar = cluster_near_duplicates(faces, identical)
+        near_clusters = cluster_near_duplicates(faces, exact_clusters)
         end = time.perf_counter()
     return {
         "faces": count,
         "identical_seconds": middle - start,
         "alike_seconds": end - middle,
-        "copies_found": float((identical[copies[0]] == identical[copies[1]]).mean()),
-        "altered_found": float((similar[altered[0]] == similar[altered[1]]).mean()),
-        "clusters_too_few": int(count - len(copies.T) - len(altered.T) - similar.max() - 1),
+        "copies_found": float((exact_clusters[copies[0]] == exact_clusters[copies[1]]).mean()),
+        "altered_found": float((near_clusters[altered[0]] == near_clusters[altered[1]]).mean()),
+        "clusters_too_few": int(count - len(copies.T) - len(altered.T) - near_clusters.max() - 1),
         "peak_megabytes": peak_megabytes(),
     }
 
@@ -76,18 +76,18 @@ def measure_search(count: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)  # one in a process of its own: its peak is its own
+    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)  # for a process whose peak memory is measured
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.only:
         print(json.dumps(measure_search(args.only)))
         return
-    from benchmarks import measuring  # with torch, which would count as memory above
+    from benchmarks import measuring  # it imports torch, which would add to the memory measured above
 
     command = [sys.executable, "-m", "benchmarks.duplicates", "--only"]
-    found = (subprocess.run([*command, str(count)], check=True, capture_output=True) for count in args.faces)
-    tables = {"a search of all faces": [json.loads(run.stdout) for run in found]}
-    measuring.write_results(args.out, "duplicates", "Identical and nearly identical faces", {}, tables)
+    runs = (subprocess.run([*command, str(count)], check=True, capture_output=True) for count in args.faces)
+    tables = {"search of all faces": [json.loads(run.stdout) for run in runs]}
+    measuring.write_results(args.out, "duplicates", "Search for exact and near duplicates", {}, tables)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""What the benchmarks share: ways measured in turn, their ratios, and how these are told.
+"""Shared code of the benchmarks: measure workloads in turn, compute their ratios, write the results.
 
-In every repeat each way runs once, all in one process; a ratio is of two rates of the same repeat. The first warms up.
+In every repeat each workload runs once, all in one process. A ratio is of two rates of the same repeat. The first
+repeat is a warm-up and does not count.
 """
 
 import argparse
@@ -28,64 +29,64 @@ from fer.reporting.plots.plots import GREY, INK, PALETTE, plot_file
 from fer.runtime.parallel import count_cores
 
 NETWORK, EXPECTED_PARAMETERS, SIZE = "improved_se", 5_232_071, 48
-Workload = Callable[[], int]  # does the work, and says how much it was: the number of faces, say
+Workload = Callable[[], int]  # returns the amount of work, such as the number of faces
 Row = dict[str, Any]
 
 
 def make_parser(description: str | None, repeats: int = 5) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=repeats)
-    parser.add_argument("--out", type=Path, help="a folder for figures (.json) and picture (.png)")
+    parser.add_argument("--out", type=Path, help="folder for the results (.json) and the plot (.png)")
     return parser
 
 
 def measure_rates(workloads: Mapping[str, Workload], repeats: int) -> dict[str, list[float]]:
-    """How much was done in a second: for each way a number for each repeat."""
-    found: dict[str, list[float]] = {name: [] for name in workloads}
+    """Return the amount of work per second of each workload, in each repeat."""
+    rates: dict[str, list[float]] = {name: [] for name in workloads}
     for repeat in range(repeats + 1):
         for name, work in workloads.items():
             start = time.perf_counter()
-            done = work()
+            amount = work()
             if default_device().type == "cuda":
                 torch.cuda.synchronize()
             if repeat:
-                found[name].append(done / (time.perf_counter() - start))
-    return found
+                rates[name].append(amount / (time.perf_counter() - start))
+    return rates
 
 
 def summarize_rates(rates: Mapping[str, Sequence[float]], baseline: str) -> list[Row]:
-    """Median, lowest and highest rate of each way, and the same of its ratio to `baseline`."""
+    """Return the median, lowest and highest rate of each workload, and of its ratio to the workload `baseline`."""
     rows = []
-    for name, each in rates.items():
-        ratios = [one / other for one, other in zip(each, rates[baseline], strict=True)]
-        row = {"way": name, "per_second": statistics.median(each), "lowest": min(each), "highest": max(each)}
+    for name, values in rates.items():
+        ratios = [rate / reference for rate, reference in zip(values, rates[baseline], strict=True)]
+        row = {"way": name, "per_second": statistics.median(values), "lowest": min(values), "highest": max(values)}
         row |= {"ratio": statistics.median(ratios), "lowest_ratio": min(ratios), "highest_ratio": max(ratios)}
         rows.append(row)
     return rows
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Of two ways, by their rates in each repeat."""
-    return statistics.median(one / other for one, other in zip(numerator, denominator, strict=True))
+    """Return the median over the repeats of the ratio of two workloads' rates."""
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
-def check_target(claim: str, measured: float, *, least: float = 0, most: float = math.inf) -> Row:
-    wanted = f"at least {least}" if least else f"at most {most}"
-    return {"target": claim, "wanted": wanted, "measured": measured, "met": least <= measured <= most}
+def check_target(target: str, measured: float, *, minimum: float = 0, maximum: float = math.inf) -> Row:
+    bound = f"at least {minimum}" if minimum else f"at most {maximum}"
+    return {"target": target, "wanted": bound, "measured": measured, "met": minimum <= measured <= maximum}
 
 
 def write_results(
     out: Path | None, name: str, claim: str, facts: Mapping[str, Any], tables: Mapping[str, list[Row]], *targets: Row
 ) -> None:
-    """Print the tables; with a folder `out`, write `name`.json there, and `name`.png of the tables that have ratios."""
+    """Print the tables; with a folder `out`, write `name`.json, and `name`.png of the tables that have ratios."""
     for title, rows in tables.items():
         print(f"\n{title}\n\n{format_rows(rows)}")
-    for one in targets:
-        print("\n{target}: {measured:.2f}, wanted {wanted}".format(**one))
+    for target in targets:
+        print("\n{target}: {measured:.2f}, wanted {wanted}".format(**target))
     if not out:
         return
-    place = sys.argv.index("--out")
-    command = shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:place], *sys.argv[place + 2 :]])
+    position = sys.argv.index("--out")
+    command = shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:position], *sys.argv[position + 2 :]])
     content = {"claim": claim, "command": command, "machine": describe_machine(), "facts": facts, "tables": tables}
     write_json(out / f"{name}.json", content | {"targets": targets})
     if with_ratios := {title: rows for title, rows in tables.items() if "ratio" in rows[0]}:
@@ -93,9 +94,9 @@ def write_results(
 
 
 def describe_machine() -> Row:
-    """What figures depend on, without the machine's name."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
+    """Return the properties of the machine that rates depend on, without its name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     facts = {"device": processor, "cores": count_cores(), "threads": torch.get_num_threads()}
     if default_device().type == "cuda":
@@ -106,14 +107,14 @@ def describe_machine() -> Row:
 
 
 def format_rows(rows: Sequence[Row]) -> str:
-    """A table with the keys as heads, numbers to three digits."""
-    left = [index for index, value in enumerate(rows[0].values()) if not isinstance(value, int | float)]
+    """Return a Markdown table with the keys as column heads and numbers to three digits."""
+    left_columns = [index for index, value in enumerate(rows[0].values()) if not isinstance(value, int | float)]
     head = [key.replace("_", " ") for key in rows[0]]
-    return markdown_table(head, [[_format_cell(value) for value in row.values()] for row in rows], left)
+    return markdown_table(head, [[_format_cell(value) for value in row.values()] for row in rows], left_columns)
 
 
 def draw_rates(path: Path, claim: str, tables: Mapping[str, list[Row]]) -> None:
-    """Bars of the rates, a panel for each table, with the ratio written at each."""
+    """Draw bars of the rates, labelled with their ratios, in one panel for each table."""
     heights = [len(rows) + 1.6 for rows in tables.values()]
     inches = 0.27 * sum(heights) / len(tables)
     with plot_file(path, claim, len(tables), 1, (6.8, inches), gridspec_kw={"height_ratios": heights}) as (_, panels):
@@ -122,27 +123,27 @@ def draw_rates(path: Path, claim: str, tables: Mapping[str, list[Row]]) -> None:
 
 
 def build_network(seed: int) -> nn.Module:
-    """The network of the benchmarks, on the device, with weights drawn from `seed`."""
-    chosen = load_params()
-    facts = weights.ModelConfig(
-        network=NETWORK, emotions=tuple(chosen.emotions), size=SIZE, dropout=chosen.train.dropout, input_px=None
+    """Return the network of the benchmarks on the default device, with weights drawn from `seed`."""
+    params = load_params()
+    config = weights.ModelConfig(
+        network=NETWORK, emotions=tuple(params.emotions), size=SIZE, dropout=params.train.dropout, input_px=None
     )
     torch.manual_seed(seed)
-    network = weights.build_model(facts)
-    found = weights.count_parameters(network)[0]
-    assert found == EXPECTED_PARAMETERS, f"{NETWORK} has {found} parameters, not {EXPECTED_PARAMETERS}: another network"
+    network = config.build()
+    count = weights.count_parameters(network)[0]
+    assert count == EXPECTED_PARAMETERS, f"{NETWORK} has {count} parameters, not {EXPECTED_PARAMETERS}: another network"
     return network.to(default_device())
 
 
 def _draw_bars(panel: Axes, title: str, rows: Sequence[Row]) -> None:
-    places = range(len(rows), 0, -1)
+    positions = range(len(rows), 0, -1)
     colours = [PALETTE[0] if row["way"].startswith("ours") else GREY for row in rows]
-    panel.barh(places, [row["per_second"] for row in rows], color=colours, height=0.66)
-    for place, row in zip(places, rows, strict=True):
-        panel.hlines(place, row["lowest"], row["highest"], color=INK, linewidth=1)
-        words = f"{_format_cell(row['per_second'])}  (× {row['ratio']:.2f})"
-        panel.annotate(words, (row["highest"], place), (5, 0), textcoords="offset points", va="center")
-    panel.set_yticks(list(places), [row["way"] for row in rows])
+    panel.barh(positions, [row["per_second"] for row in rows], color=colours, height=0.66)
+    for y, row in zip(positions, rows, strict=True):
+        panel.hlines(y, row["lowest"], row["highest"], color=INK, linewidth=1)
+        label = f"{_format_cell(row['per_second'])}  (× {row['ratio']:.2f})"
+        panel.annotate(label, (row["highest"], y), (5, 0), textcoords="offset points", va="center")
+    panel.set_yticks(list(positions), [row["way"] for row in rows])
     panel.set(title=title, xlim=(0, 1.35 * max(row["highest"] for row in rows)))
     panel.xaxis.set_major_formatter("{x:,.0f}")
     panel.grid(visible=False, axis="y")

@@ -1,11 +1,11 @@
-"""Training and prediction by several processes: the stages as users start them, with FER_NPROC.
+"""Training and prediction by several processes: the stages as users run them, with FER_NPROC.
 
     python -m benchmarks.ranks [--processes 1 2] [--stages train predict] [--repeats 3] [--out benchmarks/results]
 
-Each stage is run on few faces and on many. The rate is that of the faces between, in the seconds between, so that
-start-up is not in it; it is told apart. The processes share the cores: two of a thread each, say, against one of a
-thread and one of two. Prediction shares out slices of 16,384 faces: for that it is by the smallest network, and the
-faces have 24 pixels.
+Each stage runs on few faces and on many. The rate is the difference of faces over the difference of seconds, so it
+does not include the start-up, which has its own column. The processes share the cores: two processes of one thread,
+say, against one process of one or two threads. Prediction distributes slices of 16,384 faces, so it uses the smallest
+network and faces of 24 pixels.
 """
 
 import os
@@ -38,27 +38,27 @@ STAGES = {
 
 
 def write_project(folder: Path, stage: str, count: int) -> Path:
-    """What a stage reads of so many faces, and params.yaml for one epoch."""
+    """Write the inputs of a stage with `count` faces, and params.yaml for one epoch; return `folder`."""
     folder.mkdir()
-    chosen = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    chosen["train"] |= {"epochs": 1, "batch": BATCH}
-    chosen["predict"] |= {"views": ["plain"]}
-    (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False), encoding="utf-8")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["train"] |= {"epochs": 1, "batch": BATCH}
+    params["predict"] |= {"views": ["plain"]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
     network, size = STAGES[stage]["network"], STAGES[stage]["pixels"]
-    pixels, label = draw_faces(DISTINCT_FACES, 0, size)
-    rows = np.arange(count + 1) % DISTINCT_FACES  # the last one validates
+    pixels, labels = draw_faces(DISTINCT_FACES, 0, size)
+    rows = np.arange(count + 1) % DISTINCT_FACES  # the last face is for validation
     np.save(folder / "faces.npy", pixels[rows])
     table = pd.DataFrame("", index=range(len(rows)), columns=list(TABLE_COLUMNS))
-    table["emotion"], table["fold"] = [EMOTIONS[code] for code in label[rows]], ["train"] * count + ["valid"]
+    table["emotion"], table["fold"] = [EMOTIONS[code] for code in labels[rows]], ["train"] * count + ["valid"]
     table.to_csv(folder / "table.csv", index=False)
     for name in ("augmented", "model"):
         (folder / name).mkdir()
     np.save(folder / "augmented" / "faces.npy", pixels[:0])
-    np.save(folder / "augmented" / "parents.npy", label[:0])
+    np.save(folder / "augmented" / "parents.npy", labels[:0])
     torch.manual_seed(0)
-    facts = weights.ModelConfig(network=network, emotions=EMOTIONS[:7], size=size, dropout=0.0, input_px=None)
-    weights.save_model(weights.build_model(facts), facts, folder / "model")
+    config = weights.ModelConfig(network=network, emotions=EMOTIONS[:7], size=size, dropout=0.0, input_px=None)
+    weights.save_model(config.build(), config, folder / "model")
     return folder
 
 
@@ -71,16 +71,16 @@ def stage_arguments(stage: str) -> list[str]:
 
 def time_stage(folder: Path, stage: str, processes: int, threads: int) -> float:
     environment = os.environ | {"FER_NPROC": str(processes), "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    begun = [sys.executable, "-m", f"pipeline.{stage}", *stage_arguments(stage)]
+    command = [sys.executable, "-m", f"pipeline.{stage}", *stage_arguments(stage)]
     start = time.perf_counter()
-    subprocess.run(begun, cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def process_layouts(processes: list[int], cores: int) -> dict[str, tuple[int, int]]:
-    """Processes, and threads of each, by name: with what each has if the most share the cores, and with all cores."""
-    least = max(1, cores // max(processes))
-    pairs = [(count, threads) for count in processes for threads in (least, max(1, cores // count))]
+    """Return the processes and the threads of each by name: with the fewest threads, and with all cores."""
+    min_threads = max(1, cores // max(processes))
+    pairs = [(count, threads) for count in processes for threads in (min_threads, max(1, cores // count))]
     return {
         f"ours, {count} process{'es' * (count > 1)}, {count * threads} thread{'s' * (count * threads > 1)}": (
             count,
@@ -95,14 +95,14 @@ def measure_stage(stage: str, processes: list[int], repeats: int) -> list[measur
     rates: dict[str, list[float]] = {}
     start_up: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        few, many = (
+        small, large = (
             write_project(Path(folder) / name, stage, n) for name, n in (("few", START_UP_FACES), ("many", count))
         )
         for _ in range(repeats):
-            for name, shared in process_layouts(processes, count_cores()).items():
-                least, most = time_stage(few, stage, *shared), time_stage(many, stage, *shared)
-                rates.setdefault(name, []).append((count - START_UP_FACES) / (most - least))
-                start_up.setdefault(name, []).append(least - START_UP_FACES / rates[name][-1])
+            for name, layout in process_layouts(processes, count_cores()).items():
+                seconds, large_seconds = time_stage(small, stage, *layout), time_stage(large, stage, *layout)
+                rates.setdefault(name, []).append((count - START_UP_FACES) / (large_seconds - seconds))
+                start_up.setdefault(name, []).append(seconds - START_UP_FACES / rates[name][-1])
     rows = measuring.summarize_rates(rates, next(iter(rates)))
     return [row | {"start_up_seconds": statistics.median(start_up[row["way"]])} for row in rows]
 
@@ -117,7 +117,7 @@ def main() -> None:
         for stage in args.stages
     }
     facts = {"stages": STAGES, "faces_at_start_up": START_UP_FACES, "batch": BATCH}
-    measuring.write_results(args.out, "ranks", "Several processes at one piece of work", facts, tables)
+    measuring.write_results(args.out, "ranks", "Several processes in one stage", facts, tables)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def main() -> None:
     for note in reviews.notes:
         print(f"note: {note}")
     print(f"round {args.round}: {selection.format_selection(pseudo_labels, emotions)}")
-    if message := selection.format_fallbacks(thresholds, options.active_policy, emotions):
+    if message := options.active_policy.format_note(thresholds, emotions):
         print(f"round {args.round}: {message}")
     for line in estimates.format_estimate(estimate, shift):
         print(f"round {args.round}: {line}")

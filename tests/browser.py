@@ -1,4 +1,4 @@
-"""A headless Chromium, told what to do by the DevTools protocol through its pipe: it needs no driver and no package."""
+"""A headless Chromium, controlled by the DevTools protocol through a pipe; it needs no driver and no package."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ import pytest
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_FLAGS = (
     "--headless=new",
-    "--no-sandbox",  # root has none
+    "--no-sandbox",  # the sandbox does not work for root
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--no-first-run",
@@ -26,39 +26,41 @@ CHROMIUM_FLAGS = (
 )
 CONTRAST_SCRIPT = """
 element => {
-  const style = each => getComputedStyle(each);
-  const parts = colour => colour.match(/[0-9.]+/g).map(Number);
-  let behind = element;
-  while (parts(style(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+  const style = node => getComputedStyle(node);
+  const channels = colour => colour.match(/[0-9.]+/g).map(Number);
+  let background = element;
+  while (channels(style(background).backgroundColor)[3] === 0) background = background.parentElement;
   const linear = c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
   const luminance = ([r, g, b]) =>
     0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255) + 0.05;
-  const both = [style(element).color, style(behind).backgroundColor].map(parts).map(luminance);
-  return Math.max(...both) / Math.min(...both);
+  const colours = [style(element).color, style(background).backgroundColor];
+  const luminances = colours.map(channels).map(luminance);
+  return Math.max(...luminances) / Math.min(...luminances);
 }"""
 
 
 class BrowserPage:
-    """A page that is open in the browser."""
+    """A page in the browser."""
 
     def __init__(self, commands: IO[bytes], answers: IO[bytes]) -> None:
         self._commands, self._answers = commands, answers
-        self._number, self._session = 0, ""
+        self._last_id, self._session = 0, ""
         target = self("Target.createTarget", url="about:blank")["targetId"]
         self._session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.console: list[str] = []  # in the console: errors, what the policy forbids
-        for domain in ("BrowserPage", "Runtime", "Log", "DOM"):
+        self.console: list[str] = []  # errors and violations of the content security policy
+        for domain in ("Page", "Runtime", "Log", "DOM"):
             self(f"{domain}.enable")
 
     def __call__(self, method: str, **params: Any) -> Any:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": params}
-        self._commands.write(
-            json.dumps(message | ({"sessionId": self._session} if self._session else {})).encode() + b"\0"
-        )
+        """Send a command and return its result."""
+        self._last_id += 1
+        command = {"id": self._last_id, "method": method, "params": params}
+        if self._session:
+            command["sessionId"] = self._session
+        self._commands.write(json.dumps(command).encode() + b"\0")
         while True:
             answer = self._read()
-            if answer.get("id") == self._number:
+            if answer.get("id") == self._last_id:
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
             if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
@@ -72,8 +74,8 @@ class BrowserPage:
         return json.loads(text)
 
     def evaluate(self, script: str) -> Any:
-        """The value of a script's last expression; a promise is waited for."""
-        found = self(
+        """Return the value of a script's last expression; wait for it if it is a promise."""
+        answer = self(
             "Runtime.evaluate",
             expression=script,
             awaitPromise=True,
@@ -81,8 +83,8 @@ class BrowserPage:
             userGesture=True,
             replMode=True,
         )
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
     def open(self, url: str) -> None:
         for address in ("about:blank", url):
@@ -90,10 +92,10 @@ class BrowserPage:
             self.wait_until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(address)})")
 
     def wait_until(self, condition: str, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while not self.evaluate(condition):
-            assert time.monotonic() < end, (
-                f"{condition} has not come true; the page says: {self.evaluate('document.body.innerText')}"
+            assert time.monotonic() < deadline, (
+                f"{condition} is still false; the text of the page: {self.evaluate('document.body.innerText')}"
             )
             time.sleep(0.05)
 
@@ -102,26 +104,26 @@ class BrowserPage:
 
     def texts(self, selector: str) -> list[str]:
         return list(
-            self.evaluate(f"[...document.querySelectorAll({json.dumps(selector)})].map(each => each.innerText)")
+            self.evaluate(f"[...document.querySelectorAll({json.dumps(selector)})].map(node => node.innerText)")
         )
 
     def click(self, selector: str) -> None:
         self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
     def drop(self, selector: str, file: Path) -> None:
-        """Drag a file over the element and drop it there, as a hand with a mouse does."""
-        at = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-        x, y = self.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({at})")
+        """Drag a file over the element and drop it there, as with a mouse."""
+        rect = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        x, y = self.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({rect})")
         data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
     def contrast(self, selector: str) -> float:
-        """How much an element's text stands out from what is behind it, as WCAG 2 defines it; 4.5 is legible."""
+        """Return the contrast ratio of an element's text and background as in WCAG 2, which requires at least 4.5."""
         return float(self.evaluate(f"({CONTRAST_SCRIPT})(document.querySelector({json.dumps(selector)}))"))
 
     def set_viewport(self, width: int, height: int, dark: bool = False, phone: bool = False) -> None:
-        """Show the page at this size, in pixels, in light or dark."""
+        """Set the size of the page in pixels and its colour scheme."""
         self(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -138,21 +140,21 @@ class BrowserPage:
 
 @contextmanager
 def open_chromium(folder: Path, *flags: str) -> Iterator[BrowserPage]:
-    """A page in a browser that keeps its things in `folder`. Without a browser the test is skipped, in words."""
+    """Open a page in a browser with its profile in `folder`; skip the test if no browser is installed."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip("Chromium is not installed (apt-get install chromium)")
-    (reads, commands), (answers, writes) = os.pipe(), os.pipe()
-    # the browser reads commands from its file 3 and writes answers to its file 4
-    line = f'exec "$@" 3<&{reads} 4>&{writes}'
+    (browser_input, commands), (answers, browser_output) = os.pipe(), os.pipe()
+    # Chromium reads commands from file descriptor 3 and writes answers to file descriptor 4.
+    shell_command = f'exec "$@" 3<&{browser_input} 4>&{browser_output}'
     browser = subprocess.Popen(
-        ["bash", "-c", line, "bash", program, *CHROMIUM_FLAGS, f"--user-data-dir={folder}", *flags],
-        pass_fds=(reads, writes),
+        ["bash", "-c", shell_command, "bash", program, *CHROMIUM_FLAGS, f"--user-data-dir={folder}", *flags],
+        pass_fds=(browser_input, browser_output),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(reads)
-    os.close(writes)
+    os.close(browser_input)
+    os.close(browser_output)
     with os.fdopen(commands, "wb", buffering=0) as to_browser, os.fdopen(answers, "rb") as from_browser, browser:
         try:
             yield BrowserPage(to_browser, from_browser)

@@ -1,4 +1,4 @@
-"""A package of a small network that was never trained, for tests that use one."""
+"""A package with a small untrained network, for tests that load a package."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ EMOTIONS = ("angry", "happy")
 
 
 def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float, float] = (0.0, 2.0)) -> Path:
-    """Write a package of two emotions at 16 pixels, of which by default only the first is ever accepted."""
-    facts = weights.ModelConfig(network="simple_cnn", emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
-    trained = folder.with_name(f"{folder.name}-trained")
-    (trained / "simple_cnn").mkdir(parents=True)
+    """Write a package with two emotions and faces of 16 pixels; by default only the first emotion is accepted."""
+    config = weights.ModelConfig(network="simple_cnn", emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
+    weights_folder = folder.with_name(f"{folder.name}-trained")
+    (weights_folder / "simple_cnn").mkdir(parents=True)
     torch.manual_seed(0)
-    weights.save_model(weights.build_model(facts), facts, trained / "simple_cnn")
-    about = bundle.PackageManifest(
+    weights.save_model(config.build(), config, weights_folder / "simple_cnn")
+    manifest = bundle.PackageManifest(
         round=1,
         emotions=EMOTIONS,
         size=16,
@@ -27,8 +27,8 @@ def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float,
         vote={"simple_cnn": 1.0},
         temperatures={"simple_cnn": 1.0},
         thresholds=dict(zip(EMOTIONS, thresholds, strict=True)),
-        weights_sha256={"simple_cnn": weights.hash_weights(trained / "simple_cnn")},
+        weights_sha256={"simple_cnn": weights.hash_weights(weights_folder / "simple_cnn")},
     )
     folder.mkdir()
-    bundle.save_package(about, trained, folder)
+    bundle.save_package(manifest, weights_folder, folder)
     return folder

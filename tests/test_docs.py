@@ -1,6 +1,6 @@
-"""What the pages say can be done: every command parses, and every parameter, file and heading that is named is there.
+"""The documentation is correct: every command parses, and every parameter, file and heading that a page names exists.
 
-The pages' examples are run in the tests of what they show (`tests/cli`, `test_models.py`); here nothing is.
+No command runs here. The tests of the features run the examples (`tests/cli`, `test_models.py`).
 """
 
 import argparse
@@ -34,38 +34,38 @@ from fer.experiments import search
 from fer.experiments.arms import METHODS
 from fer.nn.names import NETWORKS
 from fer.params import Params, load_params
-from fer.pseudo_labels.params import Policies
+from fer.pseudo_labels.params import POLICIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md", *ROOT.glob("docs/*.md"))
 }
-ELSEWHERE = ("srun", "scontrol")  # programs that only a cluster has
+CLUSTER_PROGRAMS = ("srun", "scontrol")  # found only on a cluster
 BUILTINS = ("export", "set")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SEPARATORS = ";&|()\n"
 
 
-def blocks(page: str) -> Iterator[str]:
-    """The shell's part of each block of code: of one with prompts what follows these, of output nothing."""
+def command_blocks(page: str) -> Iterator[str]:
+    """Yield the shell commands of each code block: the lines after prompts, if there are prompts, and no output."""
     indented = re.findall(r"(?:^ {4}.*\n)+", FENCED.sub("", page), re.MULTILINE)
     for block in map(dedent, indented):
-        prompted = re.findall(r"^\$ ((?:\\\n|[^\n\"]|\"[^\"]*\")*)", block, re.MULTILINE)
-        text = uncommented("\n".join(prompted) if prompted else block).strip()
+        prompt_lines = re.findall(r"^\$ ((?:\\\n|[^\n\"]|\"[^\"]*\")*)", block, re.MULTILINE)
+        text = strip_comments("\n".join(prompt_lines) if prompt_lines else block).strip()
         first = re.sub(r"^(\w+=\S+ )+", "", text).split()[0]
         if is_program(first):
             yield text
-        elif meant := get_close_matches(first, CHECKS):
-            raise AssertionError(f"{first}: is {meant[0]} meant?")
+        elif matches := get_close_matches(first, CHECKS):
+            raise AssertionError(f"{first} is no program; did you mean {matches[0]}?")
 
 
-def uncommented(text: str) -> str:
+def strip_comments(text: str) -> str:
     return re.sub(r"(^|\s)#.*", r"\1", text, flags=re.MULTILINE)
 
 
 def simple_commands(text: str) -> list[list[str]]:
-    """The words of each command, without variables that are set before it."""
+    """Return the words of each command, without variables that are set before it."""
     lexer = shlex.shlex(text.replace("\\\n", " "), posix=True, punctuation_chars=SEPARATORS)
     lexer.whitespace, lexer.commenters, lexer.whitespace_split = " \t", "", True
     commands: list[list[str]] = [[]]
@@ -78,11 +78,15 @@ def simple_commands(text: str) -> list[list[str]]:
 
 
 def is_program(word: str) -> bool:
-    return word in (*CHECKS, *BUILTINS, *ELSEWHERE) or shutil.which(word) is not None or word.startswith(".venv/bin/")
+    return (
+        word in (*CHECKS, *BUILTINS, *CLUSTER_PROGRAMS)
+        or shutil.which(word) is not None
+        or word.startswith(".venv/bin/")
+    )
 
 
-def spans(page: str) -> Iterator[list[str]]:
-    """Commands of two words or more that stand in a line of text."""
+def inline_commands(page: str) -> Iterator[list[str]]:
+    """Yield the commands of two or more words in lines of text."""
     for span in re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", FENCED.sub("", page)):
         words = re.split(r"\s+", span)
         if words[0] in CHECKS and words[1:] and "…" not in span:
@@ -93,42 +97,42 @@ class Parsed(Exception):  # noqa: N818
     pass
 
 
-def arguments(program: Callable[[], object], words: Sequence[str]) -> argparse.Namespace:
-    """What `program` makes of its command line, which is all that it does."""
-    found, told = argparse.Namespace(), io.StringIO()
+def parse_arguments(program: Callable[[], object], words: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line of `program`, which is stopped after parsing it."""
+    namespace, output = argparse.Namespace(), io.StringIO()
     parse = argparse.ArgumentParser.parse_args
 
     def stop(parser: argparse.ArgumentParser) -> None:
-        parse(parser, namespace=found)
+        parse(parser, namespace=namespace)
         raise Parsed
 
     with patch.object(argparse.ArgumentParser, "parse_args", stop), patch.object(sys, "argv", list(words)):
         try:
-            with redirect_stderr(told):
+            with redirect_stderr(output):
                 program()
         except Parsed:
-            return found
+            return namespace
         except SystemExit as end:
             if end.code:
-                raise AssertionError(told.getvalue()) from end
-    return found
+                raise AssertionError(output.getvalue()) from end
+    return namespace
 
 
 def check_fer(words: Sequence[str], tmp_path: Path) -> None:
-    given = vars(arguments(cli.main, words))
-    assert set(given.get("networks", ())) <= set(NETWORKS)
-    assert set(given.get("arms", ())) <= set(METHODS)
-    if keys := given.get("keys"):
-        asked = search.parse_search_space(keys)
-        points = search.draw_points(asked, given["random"], 0) if given["random"] else search.grid_points(asked)
-        search.params_at_points(yaml.safe_load((ROOT / "params.yaml").read_text()), points, given["rounds"])
+    options = vars(parse_arguments(cli.main, words))
+    assert set(options.get("networks", ())) <= set(NETWORKS)
+    assert set(options.get("arms", ())) <= set(METHODS)
+    if keys := options.get("keys"):
+        space = search.parse_search_space(keys)
+        points = search.draw_points(space, options["random"], 0) if options["random"] else search.grid_points(space)
+        search.params_at_points(yaml.safe_load((ROOT / "params.yaml").read_text()), points, options["rounds"])
 
 
 def check_dvc(words: Sequence[str], tmp_path: Path) -> None:
-    given = vars(dvc_arguments(list(words[1:])))
-    for target in given.get("targets") or ():
-        assert target.partition("@")[0] in stages() or is_there(target), f"no stage or file {target}"
-    for changes in get_hydra_sweeps({"params.yaml": given.get("set_param") or []}):
+    options = vars(dvc_arguments(list(words[1:])))
+    for target in options.get("targets") or ():
+        assert target.partition("@")[0] in read_stages() or exists_or_is_made(target), f"no stage or file {target}"
+    for changes in get_hydra_sweeps({"params.yaml": options.get("set_param") or []}):
         shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
         apply_overrides(tmp_path / "params.yaml", changes["params.yaml"])
         load_params(tmp_path / "params.yaml")
@@ -143,11 +147,11 @@ def check_python(words: Sequence[str], tmp_path: Path) -> None:
     if "-c" in words:
         compile(words[words.index("-c") + 1], "a page", "exec")
     else:
-        name, *rest = words[words.index("-m") + 1 :]
+        name, *module_arguments = words[words.index("-m") + 1 :]
         module = importlib.import_module(name)
         if hasattr(module, "__path__"):  # a package
             module = importlib.import_module(f"{name}.__main__")
-        arguments(module.main, [name, *rest])
+        parse_arguments(module.main, [name, *module_arguments])
 
 
 def check_pip(words: Sequence[str], tmp_path: Path) -> None:
@@ -166,33 +170,35 @@ CHECKS = {
 
 
 @cache
-def stages() -> dict[str, object]:
+def read_stages() -> dict[str, object]:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-def is_there(path: str) -> bool:
-    """In the repository, or made by a run or a command: then git ignores its folder by name, and code has its name."""
+def exists_or_is_made(path: str) -> bool:
+    """Return whether a path is in the repository, or git ignores its folder and the code names the file."""
     if any(ROOT.glob(path.rstrip("/"))):
         return True
-    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line.startswith("/data/")]
-    place = Path(path)
-    inside = [above for above in (place, *place.parents) if any(fnmatch(above.as_posix(), line) for line in ignored)]
-    written = re.fullmatch(r"[a-z_]+\.\w+", place.name) and inside[-1:] != [place] and "raw" not in place.parts
-    if any(line.startswith(f"{place}/") for line in ignored):
+    patterns = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line.startswith("/data/")]
+    file = Path(path)
+    ignored = [parent for parent in (file, *file.parents) if any(fnmatch(parent.as_posix(), line) for line in patterns)]
+    needs_code = re.fullmatch(r"[a-z_]+\.\w+", file.name) and ignored[-1:] != [file] and "raw" not in file.parts
+    if any(line.startswith(f"{file}/") for line in patterns):
         return True
-    return bool(inside) and (not written or place.name in sources() or place.stem in NETWORKS)
+    return bool(ignored) and (not needs_code or file.name in source_text() or file.stem in NETWORKS)
 
 
 @cache
-def sources() -> str:
+def source_text() -> str:
     return "".join(file.read_text() for folder in ("fer", "pipeline") for file in (ROOT / folder).rglob("*.py"))
 
 
-COMMANDS = [(page, words) for page, text in PAGES.items() for block in blocks(text) for words in simple_commands(block)]
+COMMANDS = [
+    (page, words) for page, text in PAGES.items() for block in command_blocks(text) for words in simple_commands(block)
+]
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=lambda value: "".join(value)[:40])
-def test_every_command_of_a_block_is_known(page: str, words: list[str], tmp_path: Path) -> None:
+def test_every_command_of_a_code_block_parses(page: str, words: list[str], tmp_path: Path) -> None:
     assert is_program(words[0]), f"{page}: {words[0]} is no program"
     if words[0] in CHECKS:
         CHECKS[words[0]](words, tmp_path)
@@ -201,104 +207,104 @@ def test_every_command_of_a_block_is_known(page: str, words: list[str], tmp_path
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_in_a_line_is_known(page: str, tmp_path: Path) -> None:
-    for words in spans(PAGES[page]):
+def test_every_command_in_a_line_of_text_parses(page: str, tmp_path: Path) -> None:
+    for words in inline_commands(PAGES[page]):
         if words[0] in ("fer", "dvc"):
-            assert {word for word in words if word.startswith("-")} <= options_of(words), " ".join(words)
+            assert {word for word in words if word.startswith("-")} <= list_options(words), " ".join(words)
         else:
             CHECKS[words[0]](words, tmp_path)
 
 
-def options_of(words: Sequence[str]) -> set[str]:
-    """Those of a command that is named, not shown, so that its arguments may be missing."""
-    names, told = list(takewhile(re.compile("[a-z]+$").match, words)), io.StringIO()
-    with redirect_stdout(told), patch.object(sys, "argv", [*names, "--help"]), pytest.raises(SystemExit) as end:
+def list_options(words: Sequence[str]) -> set[str]:
+    """Return the options of a command that a text names without all its arguments."""
+    names, output = list(takewhile(re.compile("[a-z]+$").match, words)), io.StringIO()
+    with redirect_stdout(output), patch.object(sys, "argv", [*names, "--help"]), pytest.raises(SystemExit) as end:
         {"fer": cli.main, "dvc": dvc_arguments}[words[0]]()
     assert end.value.code in (None, 0), " ".join(words)
-    return set(re.findall(r"(?<!\w)--?\w[\w-]*", told.getvalue()))
+    return set(re.findall(r"(?<!\w)--?\w[\w-]*", output.getvalue()))
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_block_is_what_it_says(page: str) -> None:
-    for block in blocks(PAGES[page]):
-        done = subprocess.run(["sh", "-n"], input=block, capture_output=True, text=True, check=False)
-        assert not done.returncode, f"{block}\n{done.stderr}"
+def test_every_code_block_has_valid_syntax(page: str) -> None:
+    for block in command_blocks(PAGES[page]):
+        process = subprocess.run(["sh", "-n"], input=block, capture_output=True, text=True, check=False)
+        assert not process.returncode, f"{block}\n{process.stderr}"
     for language, text in FENCED.findall(PAGES[page]):
         if language == "yaml":
-            shown = merge_dicts(yaml.safe_load((ROOT / "params.yaml").read_text()), yaml.safe_load(text))
-            Params.model_validate(shown)
+            images = merge_dicts(yaml.safe_load((ROOT / "params.yaml").read_text()), yaml.safe_load(text))
+            Params.model_validate(images)
         else:
             assert language in ("python", ""), f"{page}: a block of {language}"
             assert not language or compile(text, page, "exec")
 
 
-def slugs(page: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+def heading_anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)", FENCED.sub("", page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_somewhere(page: str) -> None:
+def test_every_link_has_a_target(page: str) -> None:
     for target in re.findall(r"(?:\]\(|src=\")([^)\s\"]+)", PAGES[page]):
         if not target.startswith("https://"):
             path, _, heading = target.partition("#")
-            place = (ROOT / page).parent / path if path else ROOT / page
-            assert place.exists(), f"{page}: {target}"
-            assert not heading or heading in slugs(place.read_text(encoding="utf-8")), f"{page}: {target}"
+            resolved = (ROOT / page).parent / path if path else ROOT / page
+            assert resolved.exists(), f"{page}: {target}"
+            assert not heading or heading in heading_anchors(resolved.read_text(encoding="utf-8")), f"{page}: {target}"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_file_of_the_project_that_is_named_is_there_or_is_made(page: str) -> None:
-    named = re.findall(r"(?<![\w~/.@-])((?:data|metrics|docs|fer|pipeline|tests|benchmarks)/[\w./*-]+)", PAGES[page])
-    missing = sorted({path for path in named if not is_there(path.rstrip("."))})
+def test_every_file_of_the_project_exists_or_is_made(page: str) -> None:
+    paths = re.findall(r"(?<![\w~/.@-])((?:data|metrics|docs|fer|pipeline|tests|benchmarks)/[\w./*-]+)", PAGES[page])
+    missing = sorted({path for path in paths if not exists_or_is_made(path.rstrip("."))})
     assert not missing, f"{page} names {', '.join(missing)}"
 
 
-def pictures(page: str) -> list[tuple[str, str]]:
-    """Words and path of each."""
+def find_images(page: str) -> list[tuple[str, str]]:
+    """Return the alternative text and the path of each image."""
     html = re.findall(r"<img ([^>]*)>", PAGES[page])
     return [
         *re.findall(r"!\[(.*?)\]\((.*?)\)", PAGES[page]),
-        *(("".join(re.findall('alt="(.*?)"', each)), "".join(re.findall('src="(.*?)"', each))) for each in html),
+        *(("".join(re.findall('alt="(.*?)"', tag)), "".join(re.findall('src="(.*?)"', tag))) for tag in html),
     ]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_picture_is_told_in_words(page: str) -> None:
-    assert all(len(words) > 15 for words, _ in pictures(page))
+def test_every_image_has_an_alternative_text(page: str) -> None:
+    assert all(len(words) > 15 for words, _ in find_images(page))
 
 
-def test_the_pictures_of_the_readme_load_at_once() -> None:
-    shown = pictures("README.md")
-    assert len(shown) >= 4
-    assert sum((ROOT / path).stat().st_size for _, path in shown) < 1_000_000
+def test_the_images_of_the_readme_are_small() -> None:
+    images = find_images("README.md")
+    assert len(images) >= 4
+    assert sum((ROOT / path).stat().st_size for _, path in images) < 1_000_000
 
 
-def rows(page: str, heading: str) -> list[str]:
-    """The first words in backticks of the rows of the table below a heading."""
+def table_keys(page: str, heading: str) -> list[str]:
+    """Return the name in backticks that starts each row of the table below a heading."""
     table = PAGES[page].split(heading, 1)[1]
     return re.findall(r"^\| `(\w+)` \|", table.partition("\n## ")[0], re.MULTILINE)
 
 
-def test_the_table_of_layouts_has_every_reader_in_the_order_of_trying() -> None:
-    assert rows("docs/own_data.md", "## Which form") == [
+def test_the_table_of_layouts_has_every_reader_in_order() -> None:
+    assert table_keys("docs/own_data.md", "## Which form") == [
         get_reader_name(reader) for reader in (*READERS, *EXPLICIT_READERS)
     ]
 
 
 def test_the_table_of_policies_has_every_policy() -> None:
-    assert sorted(rows("docs/thresholds.md", "## Policies")) == sorted(Policies.model_fields)
+    assert sorted(table_keys("docs/thresholds.md", "## Policies")) == sorted(POLICIES)
 
 
 def test_the_table_of_networks_has_every_network_and_its_parameters() -> None:
-    assert sorted(rows("docs/networks.md", "## Which one")) == sorted(NETWORKS)
+    assert sorted(table_keys("docs/networks.md", "## Which one")) == sorted(NETWORKS)
     for name, count in re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", PAGES["docs/networks.md"], re.MULTILINE):
         assert f"{count}" in (ROOT / f"fer/models/{name}.py").read_text(), f"{name} has not {count} parameters"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "problem"),
+    ("command", "problem"),
     [
         ("fer predict a.jpg --anotate copies", "unrecognized arguments"),
         ("fer predikt a.jpg", "invalid choice"),
@@ -316,13 +322,13 @@ def test_the_table_of_networks_has_every_network_and_its_parameters() -> None:
         ("pip install '.[trasnfer]'", "trasnfer"),
     ],
 )
-def test_a_command_that_is_wrong_is_noticed(wrong: str, problem: str, tmp_path: Path) -> None:
-    (words,) = simple_commands(wrong)
+def test_a_wrong_command_is_noticed(command: str, problem: str, tmp_path: Path) -> None:
+    (words,) = simple_commands(command)
     with pytest.raises(Exception, match=problem):
         CHECKS[words[0]](words, tmp_path)
 
 
 @pytest.mark.parametrize("path", ["data/explained/nothing.png", "data/explaned/ways.png", "metrics/sumary.json"])
-def test_a_file_that_no_code_makes_is_noticed(path: str) -> None:
-    assert not is_there(path)
-    assert is_there("data/explained/ways.png")
+def test_a_file_that_no_code_writes_is_noticed(path: str) -> None:
+    assert not exists_or_is_made(path)
+    assert exists_or_is_made("data/explained/ways.png")

@@ -60,6 +60,6 @@ def test_an_incomplete_video_is_an_error(tmp_path: Path, size: int) -> None:
             for number, frame in enumerate(noise):
                 annotate(ImageResult(ImageInput("x.avi", frame, "x.avi", number, number / 25, 25.0), "no_face", "", ()))
 
-    with file_size_limit(size), pytest.raises(OSError, match="not written whole; is the disk full"):
+    with file_size_limit(size), pytest.raises(OSError, match="not written completely; check for a full disk"):
         write()
     assert list(tmp_path.iterdir()) == []

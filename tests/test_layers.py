@@ -59,7 +59,7 @@ def wrong_imports(module: str, source: str) -> list[str]:
     """Return the imports of `module` that point up or sideways."""
     outer, inner = package_names(module)
     imports = []
-    for name in imported_modules(source):
+    for name in imported_modules(source) - {"fer.__version__"}:
         imported_outer, imported_inner = package_names(name)
         if name.split(".")[0] != "fer":
             points_down = False

@@ -90,7 +90,7 @@ def test_a_network_is_built_by_its_name() -> None:
     network = build_model("se_resnet9", n_classes=7, size=48).eval()
     assert network(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
     assert "improved_se" in list_models()
-    with pytest.raises(InputError, match="'resnet9' is unknown"):
+    with pytest.raises(InputError, match="unknown network 'resnet9'; choose one of"):
         build_model("resnet9", n_classes=7, size=48)
 
 

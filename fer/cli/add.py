@@ -1,4 +1,4 @@
-"""`fer add`: a dataset, photographs or videos, in whatever form they came -> a source of the pipeline."""
+"""`fer add`: make a dataset, photos or videos a source of the pipeline."""
 
 import argparse
 import os
@@ -15,28 +15,26 @@ from fer.data.ingest.add_source import (
     default_source_name,
     dvc_file,
     format_bytes,
-    format_native_sizes,
     import_files,
     link_or_copy,
     total_bytes,
 )
-from fer.experiments.dvc_experiments import run_dvc
-from fer.params import load_params
+from fer.experiments.dvc import run_dvc
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "add",
-        help="add a dataset, photographs or videos as a source",
-        description="Recognise what PATH holds, print what is in it, put it into data/raw and into params.yaml, and "
-        "let DVC version it.",
+        help="add a dataset, photos or videos as a source",
+        description="Detect the layout of PATH, print a report, copy the files into data/raw, version them with DVC "
+        "and list the source in params.yaml.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="a folder, an archive, a csv, a video")
-    parser.add_argument("--name", help="of the source (default: from the path)")
-    parser.add_argument("--reader", help="how to read it, where its layout is not recognised")
-    parser.add_argument("--first", action="store_true", help="before the other sources: its labels are preferred")
-    parser.add_argument("--replace", action="store_true", help="instead of the other sources")
+    parser.add_argument("path", type=Path, metavar="PATH", help="a folder, an archive, a CSV file or a video")
+    parser.add_argument("--name", help="name of the source (default: from PATH)")
+    parser.add_argument("--reader", help="reader to use if the layout is not recognised")
+    parser.add_argument("--first", action="store_true", help="list the source first: its labels take precedence")
+    parser.add_argument("--replace", action="store_true", help="remove the other sources from params.yaml")
     parser.add_argument("--move", action="store_true", help="move the files into data/raw (default: copy them)")
     parser.set_defaults(call=add)
     if {"-h", "--help"} & set(sys.argv) and "add" in sys.argv:  # the readers take half a second to import
@@ -56,81 +54,81 @@ def add(args: argparse.Namespace) -> None:
     from fer.core.files import atomic_write
     from fer.data.ingest.detect import READERS, detect_layout, find_reader
     from fer.data.ingest.ingest import ingest
+    from fer.data.ingest.report import format_native_sizes
+    from fer.params import load_params
     from fer.runtime.errors import InputError
 
     if not args.path.exists():
         raise InputError(f"{args.path}: no such file or folder")
-    chosen = load_params(PARAMS_FILE)
-    place = args.path.resolve()
-    name = default_source_name(place) if args.name is None else args.name
+    params = load_params(PARAMS_FILE)
+    src = args.path.resolve()
+    name = default_source_name(src) if args.name is None else args.name
     if not re.fullmatch(SOURCE_NAME, name):
-        raise InputError(f"--name {name}: allowed are letters, digits, _ and -, the first a letter or digit")
-    home = RAW_FOLDER / name
-    stays = place == home.resolve()
-    if RAW_FOLDER.resolve().is_relative_to(place):
-        raise InputError(f"{args.path}: holds the project itself; name a folder inside it, or one elsewhere")
-    for taken in (home, dvc_file(home)):
-        if os.path.lexists(taken) and not stays:
-            raise InputError(f"{taken} is there already; choose another --name, or `fer remove {name}` first")
-    size = total_bytes(place)
+        raise InputError(f"--name {name}: use letters, digits, _ and -, beginning with a letter or digit")
+    dst = RAW_FOLDER / name
+    in_place = src == dst.resolve()
+    if RAW_FOLDER.resolve().is_relative_to(src):
+        raise InputError(f"{args.path}: contains the project itself; name a folder inside the project, or elsewhere")
+    for path in (dst, dvc_file(dst)):
+        if os.path.lexists(path) and not in_place:
+            raise InputError(f"{path} exists already; choose another --name, or run `fer remove {name}` first")
+    size = total_bytes(src)
     RAW_FOLDER.mkdir(parents=True, exist_ok=True)
-    is_linked = args.move and place.stat().st_dev == RAW_FOLDER.stat().st_dev
-    if not (stays or is_linked) and size > shutil.disk_usage(RAW_FOLDER).free:
-        raise InputError(f"{place}: a copy needs {size / 1e9:.1f} GB, more than is free; --move it within one disk")
+    is_linked = args.move and src.stat().st_dev == RAW_FOLDER.stat().st_dev
+    if not (in_place or is_linked) and size > shutil.disk_usage(RAW_FOLDER).free:
+        raise InputError(f"{src}: a copy needs {size / 1e9:.1f} GB, more than is free; use --move from the same disk")
 
     with tempfile.TemporaryDirectory(dir=RAW_FOLDER, prefix=".adding-") as folder:
-        root, out = place, Path(folder, "out")
+        root, out = src, Path(folder, "out")
         out.mkdir()
-        if place.is_file():  # readers read folders
+        if src.is_file():  # readers read folders
             root = Path(folder, name)
             root.mkdir()
-            link_or_copy(place, root / place.name, args.move)
-        named = args.reader or chosen.ingest.readers.get(name)
-        rules = chosen.ingest.model_copy(update={"max_dropped": 1.0})
+            link_or_copy(src, root / src.name, args.move)
+        reader_name = args.reader or params.ingest.readers.get(name)
+        lenient_params = params.ingest.model_copy(update={"max_dropped": 1.0})
         try:
-            reader, found = detect_layout(root, [find_reader(named)] if named else READERS)
-            report = ingest(name, reader, found, rules, out)
-        except InputError as error:  # the user knows nothing of a folder that is gone
+            reader, files = detect_layout(root, [find_reader(reader_name)] if reader_name else READERS)
+            report = ingest(name, reader, files, lenient_params, out)
+        except InputError as error:  # the temporary folder would mean nothing to the user
             raise InputError(str(error).replace(str(root), str(args.path))) from error
-        disk = (
-            f"{format_bytes(size)} in {home}, as much in DVC's cache, {format_bytes(total_bytes(out))} in data/sources"
-        )
-        native = format_native_sizes(reader, found, chosen.ingest)
-        print(*format_source_report(report, getattr(reader, "PIXELS", None), native, disk), sep="\n")
-        lost = sum(told["count"] for told in report["dropped"].values())
-        if lost > chosen.ingest.max_dropped * (report["faces"] + lost):
-            share = lost / (report["faces"] + lost)
-            print(f"warning: {share:.1%} can't be used, more than ingest.max_dropped allows: `dvc repro` will stop")
-        if beyond := [e for e in report["emotions"] if e not in (*chosen.emotions, "unlabelled")]:
-            print(f"note: {', '.join(beyond)} is not in `emotions` of params.yaml; such faces will be excluded")
+        disk_use = f"{format_bytes(size)} in {dst} and in DVC's cache, {format_bytes(total_bytes(out))} in data/sources"
+        native_sizes = format_native_sizes(reader, files, params.ingest)
+        print(*format_source_report(report, getattr(reader, "PIXELS", None), native_sizes, disk_use), sep="\n")
+        n_dropped = sum(row["count"] for row in report["dropped"].values())
+        if n_dropped > params.ingest.max_dropped * (report["faces"] + n_dropped):
+            share = n_dropped / (report["faces"] + n_dropped)
+            print(f"warning: {share:.1%} can't be used, more than ingest.max_dropped allows; `dvc repro` will stop")
+        if excluded := [e for e in report["emotions"] if e not in (*params.emotions, "unlabelled")]:
+            print(f"note: {', '.join(excluded)} is not in `emotions` of params.yaml; these faces will be excluded")
 
-        text = insert_source(PARAMS_FILE.read_bytes().decode(), name, args, chosen)
+        text = insert_source(PARAMS_FILE.read_bytes().decode(), name, args, params)
         with atomic_write(PARAMS_FILE) as part:
             part.write_bytes(text.encode())
             sources = load_params(part).sources
-            with import_files(root, home, args.move):
-                if not (stays and name.startswith("sample_")):  # those are versioned as what `sample` draws
-                    run_dvc("add", str(home))
-    if args.move and not stays:
-        place.unlink() if place.is_file() else shutil.rmtree(place)
-    if name in chosen.sources:
-        print(f"{name} was a source already; its files are versioned as they are now")
+            with import_files(root, dst, args.move):
+                if not (in_place and name.startswith("sample_")):  # DVC versions these as outputs of `sample`
+                    run_dvc("add", str(dst))
+    if args.move and not in_place:
+        src.unlink() if src.is_file() else shutil.rmtree(src)
+    if name in params.sources:
+        print(f"{name} was a source already; DVC now versions its current files")
     else:
-        print(f"added {name}: {home}, versioned by DVC, and its name in params.yaml; now run `dvc repro`")
-    drawn = [source for source in sources if source.startswith("sample_")]
-    if drawn and name not in drawn:
-        print(f"note: drawn faces ({', '.join(drawn)}) are still sources; `fer remove` them, or add with --replace")
+        print(f"added {name}: {dst}, versioned by DVC and listed in params.yaml; now run `dvc repro`")
+    drawn_sources = [source for source in sources if source.startswith("sample_")]
+    if drawn_sources and name not in drawn_sources:
+        print(f"note: drawn faces ({', '.join(drawn_sources)}) are still sources; remove them, or use --replace")
 
 
-def insert_source(text: str, name: str, args: argparse.Namespace, chosen: Any) -> str:
-    """Return the text of params.yaml with the source in it."""
+def insert_source(text: str, name: str, args: argparse.Namespace, params: Any) -> str:
+    """Return the text of params.yaml with the source `name` and its reader added."""
     from fer.params.edit import with_values
 
-    sources = [] if args.replace else chosen.sources
+    sources = [] if args.replace else params.sources
     if args.first or name not in sources:
-        others = [source for source in sources if source != name]
-        sources = [name, *others] if args.first else [*others, name]
-    readers = chosen.ingest.readers | ({name: args.reader} if args.reader else {})
+        remaining = [source for source in sources if source != name]
+        sources = [name, *remaining] if args.first else [*remaining, name]
+    readers = params.ingest.readers | ({name: args.reader} if args.reader else {})
     readers = {source: reader for source, reader in readers.items() if source in sources}
     return with_values(text, {"sources": sources, "ingest.readers": readers})
 
@@ -138,19 +136,19 @@ def insert_source(text: str, name: str, args: argparse.Namespace, chosen: Any) -
 def format_source_report(
     report: Mapping[str, Any], published_stats: tuple[float, float] | None, native_sizes: str, disk_use: str
 ) -> Iterator[str]:
-    """What was found, for people."""
+    """Yield the lines of a source's report; `published_stats` are the owner's grey mean and standard deviation."""
     folds = list(report["folds"])
     yield f"{report['source']}: {report['faces']:,} faces, read as {report['reader']}"
     yield f"  terms       {report['terms']}"
-    yield f"  pictures    {report['pictures']:,}, {report['pictures_with_a_face']:,} of them with a face; {native_sizes}"
-    owners = f"; the owner's have {published_stats[0]} and {published_stats[1]}" if published_stats else ""
-    yield f"  grey        mean {report['mean']:.1f}, standard deviation {report['std']:.1f}{owners}"
+    yield f"  images      {report['pictures']:,}, {report['pictures_with_a_face']:,} with a face; {native_sizes}"
+    published = f"; published: {published_stats[0]} and {published_stats[1]}" if published_stats else ""
+    yield f"  grey        mean {report['mean']:.1f}, standard deviation {report['std']:.1f}{published}"
     yield f"  disk        {disk_use}"
     yield f"  {'faces':12}" + "".join(f"{'no fold' if fold == 'none' else fold:>12}" for fold in folds)
-    for emotion, of_folds in report["emotions"].items():
-        yield f"  {emotion:12}" + "".join(f"{of_folds.get(fold, 0):>12,}" for fold in folds)
-    for kind, words in (("dropped", "can't be used"), ("left_out", "left out")):
-        for reason, told in report[kind].items():
-            yield f"  {words}: {told['count']:,} {reason}, such as {told['examples'][0]}"
+    for emotion, counts in report["emotions"].items():
+        yield f"  {emotion:12}" + "".join(f"{counts.get(fold, 0):>12,}" for fold in folds)
+    for key, words in (("dropped", "can't be used"), ("left_out", "left out")):
+        for reason, row in report[key].items():
+            yield f"  {words}: {row['count']:,} {reason}, such as {row['examples'][0]}"
     for note in report["notes"]:
         yield f"  note: {note}"

@@ -1,8 +1,10 @@
-"""`fer export`: a package -> one ONNX file."""
+"""`fer export`: write a package as one ONNX file."""
 
 import argparse
 from pathlib import Path
 from typing import Any
+
+from fer.cli.paths import PACKAGE_FOLDER
 
 
 def add_to(commands: Any) -> None:
@@ -10,12 +12,10 @@ def add_to(commands: Any) -> None:
         "export",
         help="write the packaged networks as ONNX",
         description="Write the packaged networks as one ONNX file, from grey faces (uint8, n × size × size) to "
-        "calibrated probabilities and logits. Emotions, thresholds and all that the package says are in its metadata.",
+        "calibrated probabilities and logits. Its metadata hold the package's manifest, with emotions and thresholds.",
     )
-    parser.add_argument("--model", type=Path, default=Path("data/package"), help="a package (default: %(default)s)")
-    parser.add_argument(
-        "-o", "--out", type=Path, default=Path("model.onnx"), help="file to write (default: %(default)s)"
-    )
+    parser.add_argument("--model", type=Path, default=PACKAGE_FOLDER, help="package folder (default: %(default)s)")
+    parser.add_argument("-o", "--out", type=Path, default=Path("model.onnx"), help="file (default: %(default)s)")
     parser.set_defaults(call=export)
 
 
@@ -27,10 +27,10 @@ def export(args: argparse.Namespace) -> None:
 
     package = bundle.load_package(args.model, torch.device("cpu"))
     difference = onnx.export_onnx(package, args.out)
-    about = package.manifest
     if difference is None:
-        checked = "not checked: onnxruntime is not installed"
+        check = "not checked: onnxruntime is not installed"
     else:
-        checked = f"ONNX Runtime's logits are torch's within {difference:.1e}"
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, opset {onnx.OPSET}; {checked}")
-    print(f"faces: uint8 (n, {about.size}, {about.size}) -> probabilities: {', '.join(about.emotions)}")
+        check = f"logits of ONNX Runtime and torch differ by at most {difference:.1e}"
+    manifest = package.manifest
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, opset {onnx.OPSET}; {check}")
+    print(f"faces: uint8 (n, {manifest.size}, {manifest.size}) -> probabilities: {', '.join(manifest.emotions)}")

@@ -1,4 +1,4 @@
-"""`fer landmarks`: pictures of faces -> a CSV of their landmarks and the distances between them."""
+"""`fer landmarks`: write the landmarks of faces, and the distances between them, to a CSV file."""
 
 import argparse
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "landmarks",
         help="find the 68 landmarks of faces and the distances between them",
-        description="Find the 68 landmarks on pictures, each a face that fills it, and eight distances between them. "
-        "Writes a CSV, a row for each picture; one that can't be read has the reason as its status. x_0 and y_0 are "
-        "the first landmark in shares of the side of the picture's centre square, from its left and its top.",
+        description="Find the 68 landmarks in images, each filled by one face, and eight distances between them. "
+        "Writes a CSV file with a row for each image; the status of an unreadable image is the reason. x_0 and y_0 are "
+        "the first landmark as fractions of the side of the image's centre square, from its left and its top.",
     )
     parser.add_argument(
         "pictures",
         nargs="+",
         type=Path,
-        metavar="PICTURE",
-        help="image files, folders of them, or faces.npy of the pipeline, whose faces come in their own order",
+        metavar="IMAGE",
+        help="image files, folders of images, or a faces.npy of the pipeline, whose faces keep their order",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write")
-    parser.add_argument("--draw", type=Path, metavar="DIR", help="folder for drawings, each named by its row (from 0)")
+    parser.add_argument("--draw", type=Path, metavar="DIR", help="folder for drawings, each named by its row, from 0")
     parser.set_defaults(call=landmarks)
 
 
@@ -41,32 +41,32 @@ def landmarks(args: argparse.Namespace) -> None:
 
     paths = list(list_image_files(args.pictures))
     total = sum(len(open_faces(path)) if path.suffix == ".npy" else 1 for path in paths)
-    coordinates = [f"{axis}_{k}" for k in range(68) for axis in "xy"]
+    coordinate_names = [f"{axis}_{k}" for k in range(68) for axis in "xy"]
     rows: list[tuple[str, str]] = []
-    features = np.full((total, len(DISTANCE_NAMES) + len(coordinates)), np.nan)
+    features = np.full((total, len(DISTANCE_NAMES) + len(coordinate_names)), np.nan)
     for source, face in tqdm(_read_face_images(paths), total=total, unit="face", disable=None):
         if isinstance(face, str):
             rows.append((source, face))
             continue
-        found, size = find_landmarks(face), len(face)
-        features[len(rows)] = [*measure_distances(found), *((found + 0.5) / size).ravel()]
+        points, size = find_landmarks(face), len(face)
+        features[len(rows)] = [*measure_distances(points), *((points + 0.5) / size).ravel()]
         if args.draw:
             args.draw.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(draw_landmarks(found, size)).save(args.draw / f"{len(rows):06}.png")
+            Image.fromarray(draw_landmarks(points, size)).save(args.draw / f"{len(rows):06}.png")
         rows.append((source, "ok"))
     table = pd.DataFrame(rows, columns=["source", "status"])
     table["source"] = escape_formulas(table["source"])
-    write_csv(args.out, table.join(pd.DataFrame(features, columns=[*DISTANCE_NAMES, *coordinates])))
+    write_csv(args.out, table.join(pd.DataFrame(features, columns=[*DISTANCE_NAMES, *coordinate_names])))
 
 
 def list_image_files(paths: list[Path]) -> Iterator[Path]:
-    """The files among `paths` and all files in the folders among them, sorted."""
+    """Yield each file of `paths`, and the sorted files of each folder."""
     for path in paths:
         yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def _read_face_images(paths: list[Path]) -> Iterator[tuple[str, "np.ndarray | str"]]:
-    """The name of each face, and its pixels or why there are none."""
+    """Yield the name of each face, and its pixels or the reason why there are none."""
     from fer.core.store import open_faces
     from fer.data.media.images import UndecodableError, decode_face
     from fer.serving.landmarks import MODEL_INPUT_PX

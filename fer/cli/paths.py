@@ -1,13 +1,14 @@
-"""Paths of the project that several commands use."""
+"""Paths of the project that the commands use, relative to its folder."""
 
 from pathlib import Path
 
-RAW_FOLDER, PARAMS_FILE = Path("data/raw"), Path("params.yaml")
-
-
+PARAMS_FILE = Path("params.yaml")
 SUMMARY_FILE = Path("metrics/summary.json")
 
-
-ROUND_FOLDERS = tuple(
-    Path("data") / name for name in ("models", "predictions", "pseudo_labels")
-)  # a folder for each round
+DATA_FOLDER = Path("data")
+RAW_FOLDER = DATA_FOLDER / "raw"
+SOURCES_FOLDER = DATA_FOLDER / "sources"
+UNIFIED_FOLDER = DATA_FOLDER / "unified"
+PACKAGE_FOLDER = DATA_FOLDER / "package"
+REVIEWS_FILE = DATA_FOLDER / "reviews.csv"
+ROUND_FOLDERS = tuple(DATA_FOLDER / name for name in ("models", "predictions", "pseudo_labels"))  # one folder a round

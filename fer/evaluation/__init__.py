@@ -1,1 +1,1 @@
-"""Predictions and pseudo-labels compared with the truth."""
+"""Compare predictions and pseudo-labels with the truth."""

@@ -1,4 +1,4 @@
-"""The audit of the pseudo-labels beyond the hidden truth: the estimate, the shift, class balance, near-duplicates."""
+"""Extend the audit of pseudo-labels by the estimated precision, the shift, the class balance and duplicates."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from fer.core.files import read_json
 from fer.core.labels import encode_labels
 from fer.predictions.confidence import class_prior
 
-TRAIN_DUPLICATE_REASON = "same picture as a train face"  # the reason that `unify` gives
+TRAIN_DUPLICATE_REASON = "same picture as a train face"  # of the stage `unify`
 
 
 def read_estimates(folder: Path, rounds: Sequence[int]) -> dict[int, Any]:
-    """What `pseudo_label` wrote into `folder` / round of the estimate and the shift, by round."""
+    """Return "estimate" and "shift" by round, from the summaries in `folder` / round."""
     summaries = {round_: read_json(folder / str(round_) / "summary.json") for round_ in rounds}
     return {round_: {key: summary[key] for key in ("estimate", "shift")} for round_, summary in summaries.items()}
 
@@ -27,32 +27,34 @@ def complete_audits(
     report: Mapping[str, Any],
     emotions: Sequence[str],
 ) -> dict[int, Any]:
-    """`evaluation.audits` with the rest of the audit, by round.
+    """Return the audits of `audit_rounds` with the estimates of `read_estimates` and further entries, by round.
 
-    Beside the true precision stands the estimated one; beside each emotion's count its share of the labelled training
-    faces, and of these and the accepted ones together. Unlabelled faces that are nearly the same picture as a labelled
-    training face would be no gain; `unify` leaves them out of the pool, and here they are counted.
+    These are each emotion's share of the training labels without and with the accepted faces, and the number of
+    unlabelled faces that `unify` excluded as duplicates of training faces, from its `report`.
     """
     labelled = encode_labels(table.loc[table["fold"] == "train", "emotion"], emotions)
-    before = class_prior(labelled, len(emotions))
-    left_out = report["excluded"].get(TRAIN_DUPLICATE_REASON, 0)
-    found = {}
+    labelled_prior = class_prior(labelled, len(emotions))
+    n_duplicates = report["excluded"].get(TRAIN_DUPLICATE_REASON, 0)
+    completed = {}
     for round_, audit in audits.items():
         estimate, shift = estimates[round_]["estimate"], estimates[round_]["shift"]
         per_emotion = audit.get("per_emotion", {emotion: {} for emotion in emotions})
         accepted = np.array([per_emotion[emotion].get("accepted", 0) for emotion in emotions])
-        after = (before * len(labelled) + accepted) / (len(labelled) + accepted.sum())
-        each = {
+        extended_prior = (labelled_prior * len(labelled) + accepted) / (len(labelled) + accepted.sum())
+        per_emotion = {
             emotion: per_emotion[emotion]
             | estimate["per_emotion"][emotion]
-            | {"share_of_labelled": float(one), "share_with_pseudo_labels": float(other)}
-            for emotion, one, other in zip(emotions, before, after, strict=True)
+            | {
+                "share_of_labelled": float(labelled_prior[code]),
+                "share_with_pseudo_labels": float(extended_prior[code]),
+            }
+            for code, emotion in enumerate(emotions)
         }
-        found[round_] = (
+        completed[round_] = (
             {key: value for key, value in audit.items() if key != "per_emotion"}
-            | {"left_out_as_pictures_of_training_faces": left_out}
+            | {"left_out_as_pictures_of_training_faces": n_duplicates}
             | estimate
             | ({"shift": shift} if shift else {})
-            | {"per_emotion": each}
+            | {"per_emotion": per_emotion}
         )
-    return found
+    return completed

@@ -1,7 +1,7 @@
-"""What `evaluate` reports: the figures of every round and network, the audit of the pseudo-labels, the verdict.
+"""The results of the stage `evaluate`: metrics of every round and network, audits of pseudo-labels, comparisons.
 
-Dictionaries become JSON, their keys are round, network, fold; tables become CSV. The ensemble is the vote of a round's
-networks, and stands beside them even where there is one.
+Dictionaries, keyed by round, network and fold, are written as JSON, tables as CSV. Every round has an ensemble, even of
+one network.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,44 +24,44 @@ from fer.runtime.errors import InputError
 LEARNING_CURVE_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 COVERAGE_COLUMNS = ("round", "threshold", "coverage", "accepted", "precision", "low", "high")
 SUMMARY_KEYS = ("accuracy", "macro_f1", "ece")
-LEAK_P_VALUE = 1e-4  # the chance at which a better accuracy on the test fold than on the validation fold is told
-MIN_TEST_FACES = 30  # test faces that may all be recognised
+LEAK_P_VALUE = 1e-4  # below it, a test accuracy above the validation accuracy is reported
+MIN_TEST_FACES = 30  # below it, a test accuracy of 100 % is not reported
 
 
 @dataclass(frozen=True)
 class HeldOutFaces:
-    """The faces that networks are measured on: the validation and the test fold."""
+    """The faces of the validation and the test fold."""
 
     rows: Int[np.ndarray, " n"]  # of the table
     labels: Int[np.ndarray, " n"]
     sources: Shaped[np.ndarray, " n"]
-    test: Bool[np.ndarray, " n"]  # the others are of the validation fold
+    test: Bool[np.ndarray, " n"]  # otherwise of the validation fold
     twin_in_train: Bool[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
 class RoundPredictions:
-    """What one round's networks say of the measured faces."""
+    """The predictions of one round's networks for the held-out faces."""
 
     calibrated: CalibratedEnsemble
-    uncalibrated: dict[str, Float[np.ndarray, "n classes"]]  # by network, and their vote: at a temperature of 1
-    single_crop: CalibratedEnsemble | None  # without averaging over views, where the plain view is among them
+    uncalibrated: dict[str, Float[np.ndarray, "n classes"]]  # of each network and the ensemble, at temperature 1
+    single_crop: CalibratedEnsemble | None  # of the plain view; None if it was not predicted
 
 
 @dataclass(frozen=True)
 class RoundPseudoLabels:
-    """What was decided of the unlabelled faces for one round, and what they are in truth."""
+    """The decisions of one round on the unlabelled faces without a review, and their true emotions."""
 
     rows: Int[np.ndarray, " n"]  # of the table
     probs: Float[np.ndarray, "n classes"]
     accepted: Bool[np.ndarray, " n"]
-    truth: Int[np.ndarray, " n"]  # -1 where it isn't known
-    thresholds: Mapping[str, float]  # of each emotion
-    review_counts: dict[str, int]  # faces that were reviewed, and set aside; none of them is among the above
+    truth: Int[np.ndarray, " n"]  # -1 where unknown
+    thresholds: Mapping[str, float]  # by emotion
+    review_counts: dict[str, int]  # reviewed faces, and those of them that were set aside
 
 
 def select_held_out(table: pd.DataFrame, emotions: Sequence[str]) -> HeldOutFaces:
-    """The measured faces of `table`, in its order."""
+    """Return the held-out faces of `table`, in its order."""
     faces = table[table["fold"].isin(["valid", "test"])]
     return HeldOutFaces(
         rows=faces.index.to_numpy(),
@@ -75,17 +75,14 @@ def select_held_out(table: pd.DataFrame, emotions: Sequence[str]) -> HeldOutFace
 def calibrate_round(
     stored_logits: Mapping[str, StoredLogits], faces: HeldOutFaces, seed: int, weights: Mapping[str, float]
 ) -> RoundPredictions:
-    """The calibrated answers of the networks that `stored_logits` names, and their vote by `weights`.
-
-    Only the measured faces' logits are read.
-    """
-    logits = {network: prediction.logits[faces.rows] for network, prediction in stored_logits.items()}
+    """Calibrate the networks and their ensemble with `weights`; only the logits of held-out faces are read."""
+    logits = {name: stored.logits[faces.rows] for name, stored in stored_logits.items()}
     plain = {
-        network: logits[network][:, [prediction.views.index("plain")]]
-        for network, prediction in stored_logits.items()
-        if "plain" in prediction.views
+        name: logits[name][:, [stored.views.index("plain")]]
+        for name, stored in stored_logits.items()
+        if "plain" in stored.views
     }
-    uncalibrated = {network: compute_probs(of_network, 1.0) for network, of_network in logits.items()}
+    uncalibrated = {name: compute_probs(network_logits, 1.0) for name, network_logits in logits.items()}
     return RoundPredictions(
         calibrated=calibrate_ensemble(logits, faces.labels, ~faces.test, seed, weights),
         single_crop=calibrate_ensemble(plain, faces.labels, ~faces.test, seed, weights) if plain else None,
@@ -96,12 +93,12 @@ def calibrate_round(
 def read_pseudo_labels(
     folder: Path, table: pd.DataFrame, truth: pd.Series, emotions: Sequence[str]
 ) -> RoundPseudoLabels:
-    """What `pseudo_label` wrote into `folder` of the unlabelled faces; those that people reviewed are only counted.
+    """Read the pseudo-labels of unlabelled faces from `folder`; faces that people reviewed are only counted.
 
-    A true emotion outside of `emotions` is known: whatever such a face was taken for is wrong.
+    A true emotion that is not in `emotions` counts as known, so every prediction of such a face is wrong.
 
     Raises:
-        InputError: the truth or an array of the folder has not the table's rows.
+        InputError: The truth or an array in the folder has another number of rows than the table.
     """
     accepted, reviewed, probs = (
         read_array(folder / f"{name}.npy", mmap=True) for name in ("accepted", "reviewed", "probs")
@@ -114,30 +111,30 @@ def read_pseudo_labels(
     }
     for name, (shape, expected) in shapes.items():
         if shape != expected:
-            again = "label again with `dvc repro`"
             raise InputError(
-                f"{folder / name}.npy: has shape {shape}, but of this table should have {expected}; {again}"
+                f"{folder / name}.npy: has shape {shape}, but {expected} is needed for this table; run `dvc repro`"
             )
     if len(truth) != len(table):
-        raise InputError(f"the truth has {len(truth)} rows and the table {len(table)}; unify again with `dvc repro`")
+        raise InputError(f"the truth has {len(truth)} rows, but the table has {len(table)}; run `dvc repro`")
     pool = np.flatnonzero((table["fold"] == "unlabelled") & ~reviewed)
     summary = read_json(folder / "summary.json")
-    others = sorted(set(truth) - {"", *emotions})
+    other_emotions = sorted(set(truth) - {"", *emotions})
     return RoundPseudoLabels(
         rows=pool,
         probs=probs[pool],
         accepted=accepted[pool],
-        truth=encode_labels(truth.iloc[pool], [*emotions, *others]),
+        truth=encode_labels(truth.iloc[pool], [*emotions, *other_emotions]),
         thresholds=summary["thresholds"],
         review_counts={key: summary[key] for key in ("reviewed", "set_aside")},
     )
 
 
 def read_learning_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) -> pd.DataFrame:
-    """The learning curves in `folder` / round / network, with the columns round, network and `CURVE`.
+    """Return the learning curves in `folder` / round / network, with the columns round, network and
+    `LEARNING_CURVE_COLUMNS`.
 
     Raises:
-        InputError: a curve is missing, or a column of it.
+        InputError: A curve or one of its columns is missing.
     """
     parts = []
     for round_ in rounds:
@@ -155,90 +152,92 @@ def read_learning_curves(folder: Path, rounds: Sequence[int], networks: Iterable
 def evaluate_rounds(
     predictions: Mapping[int, RoundPredictions], faces: HeldOutFaces, emotions: Sequence[str], bins: int
 ) -> dict[int, Any]:
-    """`metrics.summary` by round, by network and ensemble, by fold: valid, test, test_without_twins, test_by_source.
+    """Return metrics by round, by network and ensemble, by fold: valid, test, test_without_twins, test_by_source.
 
-    Their ece is that after calibration. Beside them stand the one before, and the accuracy on single_crop: what the
-    plain view alone gives, before any averaging over views.
+    All are of calibrated predictions. "ece_before_calibration" is the calibration error at temperature 1, "single_crop"
+    the accuracy of the plain view without averaging over views.
     """
     folds = {"valid": ~faces.test, "test": faces.test}
 
-    def of(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
-        def summary(mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
+    def evaluate_folds(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
+        def evaluate(mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
             return metrics.compute_metrics(probs[mask], faces.labels[mask], emotions, bins)
 
         return {
-            **{fold: summary(mask) for fold, mask in folds.items()},
-            "test_without_twins": summary(faces.test & ~faces.twin_in_train),
+            **{fold: evaluate(mask) for fold, mask in folds.items()},
+            "test_without_twins": evaluate(faces.test & ~faces.twin_in_train),
             "test_by_source": {
-                source: summary(faces.test & (faces.sources == source))
+                source: evaluate(faces.test & (faces.sources == source))
                 for source in dict.fromkeys(faces.sources[faces.test])
             },
         }
 
-    def plain(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
-        right = probs.argmax(axis=1) == faces.labels
-        return {"single_crop": {fold: right[mask].mean() for fold, mask in folds.items() if mask.any()}}
+    def single_crop_accuracy(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
+        correct = probs.argmax(axis=1) == faces.labels
+        return {"single_crop": {fold: correct[mask].mean() for fold, mask in folds.items() if mask.any()}}
 
-    def before(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
-        error = {
+    def error_before_calibration(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
+        errors = {
             fold: metrics.expected_calibration_error(probs[mask], faces.labels[mask], bins)
             for fold, mask in folds.items()
             if mask.any()
         }
-        return {"ece_before_calibration": error}
+        return {"ece_before_calibration": errors}
 
-    found: dict[int, Any] = {}
-    for round_, answer in predictions.items():
-        found[round_] = {
-            network: {"temperature": answer.calibrated.temperatures[network]} | of(probs)
-            for network, probs in answer.calibrated.probs.items()
-        } | {ENSEMBLE: of(answer.calibrated.ensemble_probs)}
-        for network, probs in answer.uncalibrated.items():
-            found[round_][network] |= before(probs)
-        if answer.single_crop:
-            for network, probs in (answer.single_crop.probs | {ENSEMBLE: answer.single_crop.ensemble_probs}).items():
-                found[round_][network] |= plain(probs)
-    return found
+    metrics_by_round: dict[int, Any] = {}
+    for round_, prediction in predictions.items():
+        calibrated, single_crop = prediction.calibrated, prediction.single_crop
+        by_network = {
+            name: {"temperature": calibrated.temperatures[name]} | evaluate_folds(probs)
+            for name, probs in calibrated.probs.items()
+        } | {ENSEMBLE: evaluate_folds(calibrated.ensemble_probs)}
+        for name, probs in prediction.uncalibrated.items():
+            by_network[name] |= error_before_calibration(probs)
+        if single_crop:
+            for name, probs in (single_crop.probs | {ENSEMBLE: single_crop.ensemble_probs}).items():
+                by_network[name] |= single_crop_accuracy(probs)
+        metrics_by_round[round_] = by_network
+    return metrics_by_round
 
 
 def audit_rounds(pseudo_labels: Mapping[int, RoundPseudoLabels], emotions: Sequence[str]) -> dict[int, Any]:
-    """`metrics.audit` by round, with each emotion's share of the accepted faces."""
-    found = {}
+    """Return `audit_pseudo_labels` by round, with each emotion's share of the accepted faces."""
+    audits = {}
     for round_, labels in pseudo_labels.items():
         audit = metrics.audit_pseudo_labels(labels.probs, labels.accepted, labels.truth, emotions)
         accepted = int(labels.accepted.sum())
-        for of_emotion in audit.get("per_emotion", {}).values() if accepted else ():
-            of_emotion["share_of_accepted"] = of_emotion["accepted"] / accepted
+        for emotion_audit in audit.get("per_emotion", {}).values() if accepted else ():
+            emotion_audit["share_of_accepted"] = emotion_audit["accepted"] / accepted
         counts = {"unlabelled": audit.pop("n"), "truth_known": int((labels.truth >= 0).sum()), "accepted": accepted}
-        found[round_] = counts | audit | labels.review_counts
-    return found
+        audits[round_] = counts | audit | labels.review_counts
+    return audits
 
 
 def compare_rounds(predictions: Mapping[int, RoundPredictions], faces: HeldOutFaces) -> dict[int, Any]:
-    """Of each later round: how its ensemble compares with that of round 0 on the test fold, and a sentence on it."""
-    right = {
-        round_: (answer.calibrated.ensemble_probs.argmax(axis=1) == faces.labels)[faces.test]
-        for round_, answer in predictions.items()
+    """Compare the ensemble of each later round with that of round 0 on the test fold; "verdict" is a sentence on it."""
+    correct = {
+        round_: (prediction.calibrated.ensemble_probs.argmax(axis=1) == faces.labels)[faces.test]
+        for round_, prediction in predictions.items()
     }
-    compared = {round_: metrics.compare_accuracy(right[0], right[round_]) for round_ in right if round_ != 0}
+    comparisons = {round_: metrics.compare_accuracy(correct[0], correct[round_]) for round_ in correct if round_ != 0}
     return {
         round_: {"against": 0} | comparison | {"verdict": metrics.summarize_gain(comparison)}
-        for round_, comparison in compared.items()
+        for round_, comparison in comparisons.items()
     }
 
 
 def summary_metrics(
     metrics_by_round: Mapping[int, Any], audits: Mapping[int, Any], comparisons: Mapping[int, Any]
 ) -> dict[int, dict[str, Any]]:
-    """The few figures to compare between experiments, by round: of the ensemble, as fractions; undefined ones left out.
+    """Return the main metrics of the ensemble by round, as fractions; undefined ones are left out.
 
-    Takes what `figures`, `audits` and `verdicts` return.
+    The arguments are the results of `evaluate_rounds`, `audit_rounds` or `complete_audits`, and `compare_rounds`.
     """
 
-    def present(figure: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
-        return {key: figure[own] for key, own in keys.items() if own in figure}
+    def select_keys(values: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
+        return {key: values[original] for key, original in keys.items() if original in values}
 
-    of_labels = {
+    audit_keys = {
         "pseudo_labels": "accepted",
         "pseudo_label_coverage": "coverage",
         "pseudo_label_precision": "precision",
@@ -247,11 +246,11 @@ def summary_metrics(
     summary = {}
     for round_, networks in metrics_by_round.items():
         folds = networks[ENSEMBLE]
-        gain = present(comparisons.get(round_, {}), {key: key for key in ("difference", "low", "high")})
+        gain = select_keys(comparisons.get(round_, {}), {key: key for key in ("difference", "low", "high")})
         summary[round_] = (
-            present(folds["test"], {f"test_{key}": key for key in SUMMARY_KEYS})
-            | present(folds["valid"], {f"valid_{key}": key for key in ("accuracy", "macro_f1")})
-            | present(audits.get(round_, {}), of_labels)
+            select_keys(folds["test"], {f"test_{key}": key for key in SUMMARY_KEYS})
+            | select_keys(folds["valid"], {f"valid_{key}": key for key in ("accuracy", "macro_f1")})
+            | select_keys(audits.get(round_, {}), audit_keys)
             | ({"gain_over_round_0": gain} if gain else {})
         )
     return summary
@@ -260,66 +259,68 @@ def summary_metrics(
 def sanity_warnings(
     predictions: Mapping[int, RoundPredictions], faces: HeldOutFaces, emotions: Sequence[str]
 ) -> list[str]:
-    """In words: what is too good to be true of the ensembles, source by source, and emotions that a fold lacks."""
-    found = []
+    """Return a warning for each source on which a test accuracy is suspiciously high, and for each missing emotion."""
+    warnings = []
     for fold, mask in (("valid", ~faces.test), ("test", faces.test)):
         counts = np.bincount(faces.labels[mask], minlength=len(emotions))
         if absent := [emotion for emotion, count in zip(emotions, counts, strict=True) if mask.any() and not count]:
             names = ", ".join(absent)
-            found.append(f"no {fold} face is labelled {names}: figures there are missing; add a source that has some")
-    leak = "are identical or nearly identical pictures, or takes of one person, in training and test?"
-    for round_, answer in predictions.items():
-        right = answer.calibrated.ensemble_probs.argmax(axis=1) == faces.labels
+            warnings.append(
+                f"no {fold} face is labelled {names}, so their metrics are missing; add a source with such faces"
+            )
+    question = "are there near-duplicate images, or images of the same person, in training and test?"
+    for round_, prediction in predictions.items():
+        correct = prediction.calibrated.ensemble_probs.argmax(axis=1) == faces.labels
         for source in dict.fromkeys(faces.sources):
-            of_source = faces.sources == source
-            test, valid = right[of_source & faces.test], right[of_source & ~faces.test]
-            begin = f"round {round_}, {source}: "
+            in_source = faces.sources == source
+            test, valid = correct[in_source & faces.test], correct[in_source & ~faces.test]
+            place = f"round {round_}, {source}"
             if len(test) >= MIN_TEST_FACES and test.all():
-                found.append(f"{begin}every one of {len(test)} test faces is recognised; {leak}")
+                warnings.append(f"{place}: all {len(test)} test faces are recognised; {question}")
                 continue
-            found_right = np.array([[each.sum(), (~each).sum()] for each in (test, valid)])
-            p_value = float(fisher_exact(found_right, alternative="greater").pvalue)
+            contingency = np.array([[fold.sum(), (~fold).sum()] for fold in (test, valid)])
+            p_value = float(fisher_exact(contingency, alternative="greater").pvalue)
             if p_value < LEAK_P_VALUE:
-                found.append(
-                    f"{begin}{test.mean():.1%} of {len(test)} test faces are recognised and {valid.mean():.1%} of "
-                    f"{len(valid)} validation faces, more than chance explains (p = {p_value:.1g}); {leak}"
+                warnings.append(
+                    f"{place}: {test.mean():.1%} of {len(test)} test faces are recognised, but {valid.mean():.1%} of "
+                    f"{len(valid)} validation faces, more than chance explains (p = {p_value:.1g}); {question}"
                 )
-    return found
+    return warnings
 
 
 def confusion_table(
     predictions: Mapping[int, RoundPredictions], faces: HeldOutFaces, emotions: Sequence[str]
 ) -> pd.DataFrame:
-    """What each test face is and what the ensemble takes it for, by round. Columns: round, actual, predicted."""
+    """Return the actual and predicted emotion of each test face by round. Columns: round, actual, predicted."""
     names, test = np.array(emotions, dtype=object), faces.test
     return pd.concat(
         pd.DataFrame(
             {
                 "round": round_,
                 "actual": names[faces.labels[test]],
-                "predicted": names[answer.calibrated.ensemble_probs[test].argmax(axis=1)],
+                "predicted": names[prediction.calibrated.ensemble_probs[test].argmax(axis=1)],
             }
         )
-        for round_, answer in predictions.items()
+        for round_, prediction in predictions.items()
     )
 
 
 def reliability_table(predictions: Mapping[int, RoundPredictions], faces: HeldOutFaces, bins: int) -> pd.DataFrame:
-    """`metrics.reliability` of the ensemble on the test fold, by round, before and after calibration."""
+    """Return the reliability of the ensemble on the test fold, by round, before and after calibration."""
     return pd.concat(
         metrics.reliability_bins(probs[faces.test], faces.labels[faces.test], bins).assign(
             round=round_, calibration=calibration
         )
-        for round_, answer in predictions.items()
+        for round_, prediction in predictions.items()
         for calibration, probs in (
-            ("before", answer.uncalibrated[ENSEMBLE]),
-            ("after", answer.calibrated.ensemble_probs),
+            ("before", prediction.uncalibrated[ENSEMBLE]),
+            ("after", prediction.calibrated.ensemble_probs),
         )
     )[["round", "calibration", "low", "high", "confidence", "accuracy", "n"]]
 
 
 def coverage_table(pseudo_labels: Mapping[int, RoundPseudoLabels]) -> pd.DataFrame:
-    """`metrics.coverage_curve` by round, and the number of faces accepted."""
+    """Return `metrics.coverage_curve` by round, with the number of accepted faces."""
     parts = []
     for round_, labels in pseudo_labels.items():
         if n := len(labels.probs):

@@ -1,4 +1,4 @@
-"""What became of each unlabelled face, but those that people reviewed: which rounds accepted it, did it flip?"""
+"""The history of each unlabelled face without a review: the rounds that accepted it, and changes of its emotion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from fer.evaluation.evaluate import RoundPseudoLabels
 
 @dataclass(frozen=True)
 class History:
-    """What was decided of the pool's faces for each round that learnt from pseudo-labels, in order."""
+    """The decisions on the faces of the pool, by round in ascending order."""
 
     rounds: tuple[int, ...]
-    emotion: Int[np.ndarray, "rounds n"]  # what a face was taken for, accepted or not
+    emotion: Int[np.ndarray, "rounds n"]  # predicted, whether accepted or not
     accepted: Bool[np.ndarray, "rounds n"]
-    truth: Int[np.ndarray, " n"]  # -1 where it isn't known; for counts, never told of a face
+    truth: Int[np.ndarray, " n"]  # -1 where unknown; used for counts only, so no output reveals the truth of a face
 
     @property
     def flipped(self) -> Bool[np.ndarray, "rounds n"]:
-        """Where a face is taken for another emotion than in the round before; nowhere in the first."""
+        """Whether a face is predicted as another emotion than in the round before; False in the first round."""
         flipped = self.emotion != _previous_round(self.emotion)
         flipped[:1] = False
         return flipped
 
     @property
-    def kept(self) -> Bool[np.ndarray, "rounds n"]:
-        """Where a face is accepted and was in the round before, perhaps as another emotion."""
+    def still_accepted(self) -> Bool[np.ndarray, "rounds n"]:
+        """Whether a face is accepted in this round and the round before, perhaps as another emotion."""
         return self.accepted & _previous_round(self.accepted)
 
     @property
     def dropped(self) -> Bool[np.ndarray, "rounds n"]:
-        """Where a face was accepted in the round before and is no more."""
+        """Whether a face was accepted in the round before but not in this one."""
         return ~self.accepted & _previous_round(self.accepted)
 
 
 def build_history(pseudo_labels: Mapping[int, RoundPseudoLabels], n: int) -> History:
-    """The history of the `n` faces of the pool, from what was `pseudo_labels` for each round."""
+    """Return the history of the `n` faces of the pool from the pseudo-labels of each round."""
     emotion = [labels.probs.argmax(axis=1) for labels in pseudo_labels.values()]
     accepted = [labels.accepted for labels in pseudo_labels.values()]
     return History(
@@ -51,18 +51,18 @@ def build_history(pseudo_labels: Mapping[int, RoundPseudoLabels], n: int) -> His
 
 
 def history_table(history: History, pool: pd.DataFrame, emotions: Sequence[str]) -> pd.DataFrame:
-    """A row for each face of the `pool`, the unlabelled rows of the table: id, source and, of each round, its decision.
+    """Return one row for each face of `pool`, the unlabelled rows of the table.
 
-    Those columns are emotion_1, accepted_1 and so on. After them the first and the last round that accepted the face,
-    missing where none did, and how many times its emotion flipped and it was dropped.
+    Columns: id, source, emotion_1, accepted_1 and so on for each round, the first and the last round that accepted the
+    face (missing if none did), flips (changes of the emotion) and drops (times that it was no longer accepted).
     """
     names = np.array(emotions, dtype=object)
     columns = {"id": escape_formulas(pool["id"]).to_numpy(), "source": pool["source"].to_numpy()}
     for row, round_ in enumerate(history.rounds):
         columns |= {f"emotion_{round_}": names[history.emotion[row]], f"accepted_{round_}": history.accepted[row]}
-    number, never = np.array(history.rounds, dtype=np.int64)[:, None], np.iinfo(np.int64).max
-    first = np.where(history.accepted, number, never).min(axis=0, initial=never)
-    last = np.where(history.accepted, number, 0).max(axis=0, initial=0)
+    rounds, never = np.array(history.rounds, dtype=np.int64)[:, None], np.iinfo(np.int64).max
+    first = np.where(history.accepted, rounds, never).min(axis=0, initial=never)
+    last = np.where(history.accepted, rounds, 0).max(axis=0, initial=0)
     return pd.DataFrame(columns).assign(
         first_round=pd.Series(first, dtype="Int64").where(first < never),
         last_round=pd.Series(last, dtype="Int64").where(first < never),
@@ -72,28 +72,28 @@ def history_table(history: History, pool: pd.DataFrame, emotions: Sequence[str])
 
 
 def count_changes(history: History) -> dict[int, dict[str, int]]:
-    """Of each round: how many faces are accepted newly, kept or dropped since the round before, and how many flipped.
+    """Count for each round the faces that are new, kept or dropped since the round before, and the flipped ones.
 
-    Flips are counted among all faces of the pool, accepted or not. Where the truth is known, also how many were from
-    wrong to right and from right to wrong; the others were wrong before and after.
+    Flips are counted over the whole pool, accepted or not. Flips with known truth are also counted from wrong to right
+    and from right to wrong; the remaining ones are from wrong to wrong.
     """
-    known, right = history.truth >= 0, history.emotion == history.truth
-    was_right, flipped = _previous_round(right), history.flipped
-    counts = {
-        "new": history.accepted & ~history.kept,
-        "kept": history.kept,
+    is_known, correct = history.truth >= 0, history.emotion == history.truth
+    flipped = history.flipped
+    masks = {
+        "new": history.accepted & ~history.still_accepted,
+        "kept": history.still_accepted,
         "dropped": history.dropped,
         "flipped": flipped,
-        "flipped_known": flipped & known,
-        "wrong_to_right": flipped & right,
-        "right_to_wrong": flipped & was_right,
+        "flipped_known": flipped & is_known,
+        "wrong_to_right": flipped & correct,
+        "right_to_wrong": flipped & _previous_round(correct),
     }
     return {
-        round_: {name: int(where[row].sum()) for name, where in counts.items()}
+        round_: {name: int(mask[row].sum()) for name, mask in masks.items()}
         for row, round_ in enumerate(history.rounds)
     }
 
 
 def _previous_round(values: Shaped[np.ndarray, "rounds n"]) -> Shaped[np.ndarray, "rounds n"]:
-    """What `values` has of the round before: nothing before the first."""
+    """Return the values of the round before; zeros for the first round."""
     return np.concatenate([np.zeros_like(values[:1]), values[:-1]])

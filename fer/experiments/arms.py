@@ -1,4 +1,4 @@
-"""The arms of `fer benchmark ssl`: what a student is given to learn of the pool."""
+"""The methods (arms) of `fer benchmark ssl`: the targets that a student learns for the unlabelled pool."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,28 +7,29 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from fer.predictions.confidence import class_prior
-from fer.pseudo_labels.params import Fixed, Policies, PseudoLabel
+from fer.pseudo_labels.params import POLICIES, PseudoLabel
+from fer.pseudo_labels.policies import fixed
 from fer.pseudo_labels.policy import Evidence
 from fer.pseudo_labels.selection import select
 from fer.training.params import Retrain
 
 NO_POOL, RANDOM_LABELS, TRUE_LABELS = CONTROLS = "no_pool", "random_labels", "true_labels"
-FIXED_95 = "fixed_95"  # one emotion each, from a confidence of .95 on: plain pseudo-labels (Lee 2013)
+FIXED_95 = "fixed_95"  # hard labels with a confidence of 0.95 or more: plain pseudo-labels (Lee 2013)
 ONLINE_PREFIX = "online_"
 METHODS = (
     *CONTROLS,
     FIXED_95,
-    *Policies.model_fields,
+    *POLICIES,
     *(f"{ONLINE_PREFIX}{policy}" for policy in ("fixmatch", "freematch", "softmatch")),
 )
 
 
 @dataclass(frozen=True)
 class PseudoTargets:
-    """What the faces of the pool are to be taken for, and how much each counts; the faces as in the evidence."""
+    """Targets and loss weights of the faces of an `Evidence`, in its order."""
 
     targets: Float[np.ndarray, "n classes"]
-    weights: Float[np.ndarray, " n"]  # 0 where a face is not learnt from
+    weights: Float[np.ndarray, " n"]  # 0: the student does not learn this face
 
 
 def make_targets(
@@ -40,20 +41,25 @@ def make_targets(
     emotions: Sequence[str],
     seed: int,
 ) -> PseudoTargets:
-    """What `method` makes of the pool. `truth`, an emotion's index or another number, is read by `TRUE` alone."""
+    """Return the pseudo-targets of `method`.
+
+    Args:
+        truth: The true emotion's index, or a number out of range if it is unknown. Only `TRUE_LABELS` reads it.
+        seed: The seed of `RANDOM_LABELS`.
+    """
     n, classes = evidence.probs.shape
     one_hot = np.eye(classes, dtype=np.float32)
-    nothing = np.zeros(n, dtype=np.float32)
     if method == NO_POOL or method.startswith(ONLINE_PREFIX):
-        return PseudoTargets(one_hot[np.zeros(n, dtype=np.int64)], nothing)
+        return PseudoTargets(one_hot[np.zeros(n, dtype=np.int64)], np.zeros(n, dtype=np.float32))
     if method == TRUE_LABELS:
-        known = (truth >= 0) & (truth < classes)
-        return PseudoTargets(one_hot[truth.clip(0, classes - 1)], (evidence.pool & known).astype(np.float32))
+        is_known = (truth >= 0) & (truth < classes)
+        return PseudoTargets(one_hot[truth.clip(0, classes - 1)], (evidence.pool & is_known).astype(np.float32))
     if method == RANDOM_LABELS:
-        drawn = np.random.default_rng(seed).choice(classes, n, p=class_prior(evidence.labels[evidence.valid], classes))
-        return PseudoTargets(one_hot[drawn], evidence.pool.astype(np.float32))
-    policy = Fixed(threshold=0.95) if method == FIXED_95 else getattr(pseudo_label.policies, method)
+        prior = class_prior(evidence.labels[evidence.valid], classes)
+        labels = np.random.default_rng(seed).choice(classes, n, p=prior)
+        return PseudoTargets(one_hot[labels], evidence.pool.astype(np.float32))
+    policy = fixed.Options(threshold=0.95) if method == FIXED_95 else getattr(pseudo_label.policies, method)
     selection = select(evidence, policy, emotions)
-    hard = method == FIXED_95 or retrain.labels == "hard"
-    targets = one_hot[evidence.probs.argmax(axis=1)] if hard else evidence.probs
+    is_hard = method == FIXED_95 or retrain.labels == "hard"
+    targets = one_hot[evidence.probs.argmax(axis=1)] if is_hard else evidence.probs
     return PseudoTargets(targets, selection.weight * np.float32(retrain.weight))

@@ -1,9 +1,11 @@
-"""Do pseudo-labels help? For a number of labels and a seed: a teacher, and students that all train for as many steps.
+"""Trials of `fer benchmark ssl`: for a label budget and a seed, a teacher and one student for each method.
 
-Students differ in what they are given of the pool alone; `fer.experiments.arms` says in what.
+All networks train for the same number of steps. Students differ only in what they learn from the pool; see
+`fer.experiments.arms`.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,19 +32,19 @@ from fer.training.examples import LabelledSet, UnlabelledPool
 from fer.training.loop import init_model, train_network
 from fer.training.params import Online, Recipe
 
-STUDENT_SEED_OFFSET = 1000  # more than the teacher's; else a student from scratch without the pool would be the teacher
+STUDENT_SEED_OFFSET = 1000  # with the teacher's seed, a student from scratch without the pool would be the teacher
 
 
 @dataclass(frozen=True)
 class BenchmarkData:
-    """All faces; of those beyond a budget, and of those whose label was hidden, the label counts as truth.
+    """All faces with their labels or, in the pool, their truth.
 
-    Training faces that are nearly the same picture and have the same label may part: one labelled, one in the pool.
+    A budget may separate near duplicates of the training fold: one labelled, one in the pool.
     """
 
     pixels: UInt8[np.ndarray, "n size size"]
-    labels: Int[np.ndarray, " n"]  # -1 where none is known, and beyond the emotions where it is none of them
-    train: Int[np.ndarray, " a"]  # rows
+    labels: Int[np.ndarray, " n"]  # -1: unknown; len(emotions) or more: not one of the emotions
+    train: Int[np.ndarray, " a"]  # row numbers, as in the fields below
     pool: Int[np.ndarray, " b"]
     valid: Int[np.ndarray, " c"]
     test: Int[np.ndarray, " d"]
@@ -51,10 +53,10 @@ class BenchmarkData:
 
 @dataclass(frozen=True)
 class Trial:
-    """One number of labels and one seed, and how networks are trained in it."""
+    """One label budget and one seed, with the recipe of its networks."""
 
     data: BenchmarkData
-    budget: int | None  # labels of each emotion; None: all
+    budget: int | None  # labels kept of each emotion; None: all
     seed: int
     network: str
     recipe: Recipe
@@ -62,14 +64,14 @@ class Trial:
     params: Params
 
     def fingerprint_inputs(self, method: str) -> dict[str, Any]:
-        """All that the result of `method` follows from, but the code."""
-        chosen = self.params
-        rules: dict[str, Any] = {}
+        """Return everything that the result of `method` depends on, except the code."""
+        params = self.params
+        method_params: dict[str, Any] = {}
         if method != TEACHER:
-            rules["start"] = chosen.retrain.start
+            method_params["start"] = params.retrain.start
         if method not in (TEACHER, *CONTROLS, FIXED_95):
-            rules |= {"labels": chosen.retrain.labels, "weight": chosen.retrain.weight}
-            rules |= (
+            method_params |= {"labels": params.retrain.labels, "weight": params.retrain.weight}
+            method_params |= (
                 self.online_params(method).model_dump()
                 if method.startswith(ONLINE_PREFIX)
                 else self.policy_params(method)
@@ -81,12 +83,12 @@ class Trial:
             "network": self.network,
             "epoch_faces": self.epoch_faces,
             "recipe": self.recipe.model_dump(),
-            "transforms": chosen.transforms.model_dump(),
-            "emotions": chosen.emotions,
-            "precision": chosen.precision,
-            "views": view_names(chosen.predict.views),
+            "transforms": params.transforms.model_dump(),
+            "emotions": params.emotions,
+            "precision": params.precision,
+            "views": view_names(params.predict.views),
             "faces_sha256": self.data.sha256,
-            "rules": rules,
+            "rules": method_params,
         }
 
     def run_name(self, method: str) -> str:
@@ -96,49 +98,52 @@ class Trial:
         return self.params.retrain.online.model_copy(update={"policy": method.removeprefix(ONLINE_PREFIX)})
 
     def policy_params(self, method: str) -> dict[str, Any]:
-        rules = self.params.pseudo_label
-        policy = getattr(rules.policies, method).model_dump()
-        return {"alignment": rules.alignment, "agreement": rules.agreement} | policy
+        params = self.params.pseudo_label
+        policy = getattr(params.policies, method).model_dump()
+        return {"alignment": params.alignment, "agreement": params.agreement} | policy
 
     @cached_property
     def labelled_rows(self) -> Int[np.ndarray, " a"]:
-        """Rows of the training faces that keep their label; with one seed, a smaller budget keeps a part of them."""
-        return self.data.train[~self._hidden]
+        """Rows of the training faces that keep their label; with one seed, a smaller budget keeps a subset of them."""
+        return self.data.train[~self._is_hidden]
 
     @cached_property
     def predicted_rows(self) -> Int[np.ndarray, " n"]:
-        """Of the faces that the teacher is asked about: validation, test and pool."""
-        return np.concatenate([self.data.valid, self.data.test, self.data.pool, self.data.train[self._hidden]])
+        """Rows of the faces that the teacher predicts: validation, test and pool."""
+        return np.concatenate([self.data.valid, self.data.test, self.data.pool, self.data.train[self._is_hidden]])
 
     @cached_property
     def fold(self) -> Shaped[np.ndarray, " n"]:
-        """Of `rows`, as the table would have it."""
+        """Folds of `predicted_rows`."""
         counts = len(self.data.valid), len(self.data.test)
         names = np.array(["valid", "test", "unlabelled"], dtype=object)
         return np.repeat(names, [*counts, len(self.predicted_rows) - sum(counts)])
 
     @cached_property
-    def _hidden(self) -> Bool[np.ndarray, " a"]:
-        label = self.data.labels[self.data.train]
-        everyone, random = np.ones(len(label), dtype=bool), np.random.default_rng(self.seed)
-        return ~everyone if self.budget is None else beyond_budget(everyone, label, self.budget, random)
+    def _is_hidden(self) -> Bool[np.ndarray, " a"]:
+        labels = self.data.labels[self.data.train]
+        if self.budget is None:
+            return np.zeros(len(labels), dtype=bool)
+        mask, rng = np.ones(len(labels), dtype=bool), np.random.default_rng(self.seed)
+        return beyond_budget(mask, labels, self.budget, rng)
 
 
 def read_benchmark_data(unified: Path, params: Params) -> BenchmarkData:
-    """The faces in `unified`, folds as they are there.
+    """Return the faces in the folder `unified`, with its folds.
 
     Raises:
-        InputError: a fold has no faces.
+        InputError: A fold has no faces.
     """
     table, truth = read_table(unified / "table.csv"), read_truth(unified / "truth.csv")
     fold = table["fold"].to_numpy(dtype=object)
-    told = table["emotion"].mask(fold == "unlabelled", truth)
-    labels = encode_labels(told, [*params.emotions, *sorted(set(told[fold == "unlabelled"]) - {"", *params.emotions})])
+    names = table["emotion"].mask(fold == "unlabelled", truth)
+    other_names = sorted(set(names[fold == "unlabelled"]) - {"", *params.emotions})
+    labels = encode_labels(names, [*params.emotions, *other_names])
     rows = {name: np.flatnonzero(fold == name) for name in ("train", "unlabelled", "valid", "test")}
     for name in ("train", "valid", "test"):
         if not len(rows[name]):
             raise InputError(
-                f"{unified / 'table.csv'}: the fold {name} has no faces; add labelled ones, then `dvc repro unify`"
+                f"{unified / 'table.csv'}: the fold {name} has no faces; add labels, then `dvc repro unify`"
             )
     pixels = open_faces(unified / "faces.npy")
     digest = hashlib.sha256(pixels.tobytes())
@@ -150,75 +155,78 @@ def read_benchmark_data(unified: Path, params: Params) -> BenchmarkData:
 
 
 def train_teacher(trial: Trial, folder: Path) -> Float[np.ndarray, "n views classes"]:
-    """What the teacher says of `trial.rows`; it is trained if it was not before.
+    """Return the teacher's logits of `trial.predicted_rows`, from `folder` or else by training the teacher.
 
     Raises:
-        InputError: the budget hides no label, or there is no pool.
+        InputError: The budget hides no label, or there is no pool.
     """
     counts = np.bincount(trial.data.labels[trial.data.train])
     if trial.budget is not None and trial.budget >= counts.max():
         raise InputError(
-            f"{trial.budget} labels of each emotion: no emotion has more than {counts.max()}; take fewer, or all"
+            f"--budgets {trial.budget}: no emotion has more than {counts.max()} labels; use a smaller number, or all"
         )
     if not (trial.fold == "unlabelled").any():
-        raise InputError(
-            f"{format_budget(trial.budget)}: there are no unlabelled faces; take fewer labels, or add some"
-        )
+        raise InputError(f"{format_budget(trial.budget)}: there are no unlabelled faces; add some, or lower the budget")
 
-    def make() -> RunResult:
-        network, facts = _build_model(trial, trial.seed)
+    def train() -> RunResult:
+        network, config = _build_model(trial, trial.seed)
         curve = _train(trial, network, _labelled_set(trial), None, trial.seed, TEACHER)
         (folder / TEACHER).mkdir(parents=True, exist_ok=True)
-        nn_weights.save_model(network, facts, folder / TEACHER)
+        nn_weights.save_model(network, config, folder / TEACHER)
         return _predict_logits(trial, network, trial.predicted_rows), {"valid_accuracy": curve}
 
-    return cached_result(folder / f"{TEACHER}.json", trial.fingerprint_inputs(TEACHER), make, trial.run_name(TEACHER))[
-        0
-    ]
+    return _cached_logits(trial, TEACHER, folder, train)
 
 
 def student_targets(trial: Trial, teacher_logits: Float[np.ndarray, "n views classes"], method: str) -> PseudoTargets:
-    """What the student of `method` is given of `trial.rows`, by what the `teacher_logits` says of them."""
-    truth, valid, rules = trial.data.labels[trial.predicted_rows], trial.fold == "valid", trial.params.pseudo_label
-    labels, logits_of, weights = np.where(valid, truth, -1), {TEACHER: teacher_logits}, {TEACHER: 1.0}
-    voted = calibrate_ensemble(logits_of, labels, valid, trial.seed, weights)
+    """Return the targets that the student of `method` learns for `trial.predicted_rows`."""
+    truth, valid, params = trial.data.labels[trial.predicted_rows], trial.fold == "valid", trial.params.pseudo_label
+    labels, logits, weights = np.where(valid, truth, -1), {TEACHER: teacher_logits}, {TEACHER: 1.0}
+    calibrated = calibrate_ensemble(logits, labels, valid, trial.seed, weights)
     if method in (*CONTROLS, FIXED_95):
-        said = collect_evidence(voted.ensemble_probs, labels, trial.fold, np.ones(len(truth), dtype=bool), "none")
+        agreement, alignment = np.ones(len(truth), dtype=bool), "none"
     else:
-        agreed = find_agreement(logits_of, voted, weights, rules.agreement)
-        said = collect_evidence(voted.ensemble_probs, labels, trial.fold, agreed, rules.alignment)
-    return make_targets(method, said, truth, rules, trial.params.retrain, trial.params.emotions, trial.seed)
+        agreement, alignment = find_agreement(logits, calibrated, weights, params.agreement), params.alignment
+    evidence = collect_evidence(calibrated.ensemble_probs, labels, trial.fold, agreement, alignment)
+    return make_targets(method, evidence, truth, params, trial.params.retrain, trial.params.emotions, trial.seed)
 
 
 def evaluate_method(
     trial: Trial, method: str, teacher_logits: Float[np.ndarray, "n views classes"], folder: Path
 ) -> MethodResult:
-    """How the student of `method` does, or the teacher itself; a student is trained if it was not before.
+    """Return the result of the teacher or of the student of `method`, from `folder` or else by training the student.
 
     Raises:
-        InputError: the teacher's weights, where the student begins with them, are not there.
+        InputError: The student starts from the teacher's weights, which are missing.
     """
-    measured = trial.fold != "unlabelled"
+    held_out = trial.fold != "unlabelled"
     if method == TEACHER:
-        return _score_predictions(trial, teacher_logits[measured], None)
-    given, seed = student_targets(trial, teacher_logits, method), trial.seed + STUDENT_SEED_OFFSET
+        return _score_predictions(trial, teacher_logits[held_out], None)
+    pseudo_targets, seed = student_targets(trial, teacher_logits, method), trial.seed + STUDENT_SEED_OFFSET
 
-    def make() -> RunResult:
+    def train() -> RunResult:
         network, _ = _build_model(trial, seed)
         if trial.params.retrain.start == "teacher":
             if not (folder / TEACHER / "weights.safetensors").is_file():
                 raise damaged_result_error(folder / f"{TEACHER}.json")
             nn_weights.load_weights(network, folder / TEACHER)
-        learnt = given.weights > 0
-        more = LabelledSet(
-            trial.data.pixels[trial.predicted_rows[learnt]], given.targets[learnt], given.weights[learnt]
+        mask = pseudo_targets.weights > 0
+        pseudo_labelled_set = LabelledSet(
+            trial.data.pixels[trial.predicted_rows[mask]], pseudo_targets.targets[mask], pseudo_targets.weights[mask]
         )
         unlabelled = _unlabelled_pool(trial, method) if method.startswith(ONLINE_PREFIX) else None
-        curve = _train(trial, network, _labelled_set(trial) + more, unlabelled, seed, method)
-        return _predict_logits(trial, network, trial.predicted_rows[measured]), {"valid_accuracy": curve}
+        curve = _train(trial, network, _labelled_set(trial) + pseudo_labelled_set, unlabelled, seed, method)
+        return _predict_logits(trial, network, trial.predicted_rows[held_out]), {"valid_accuracy": curve}
 
-    said, _ = cached_result(folder / f"{method}.json", trial.fingerprint_inputs(method), make, trial.run_name(method))
-    return _score_predictions(trial, said, given)
+    logits = _cached_logits(trial, method, folder, train)
+    return _score_predictions(trial, logits, pseudo_targets)
+
+
+def _cached_logits(
+    trial: Trial, method: str, folder: Path, train: Callable[[], RunResult]
+) -> Float[np.ndarray, "m views classes"]:
+    path = folder / f"{method}.json"
+    return cached_result(path, trial.fingerprint_inputs(method), train, trial.run_name(method))[0]
 
 
 def _build_model(trial: Trial, seed: int) -> tuple[nn.Module, nn_weights.ModelConfig]:
@@ -232,17 +240,17 @@ def _labelled_set(trial: Trial, fold: str = "train") -> LabelledSet:
     return LabelledSet(trial.data.pixels[rows], targets, np.ones(len(rows), dtype=np.float32))
 
 
-def _unlabelled_pool(trial: Trial, arm: str) -> UnlabelledPool:
-    rules, emotions = trial.online_params(arm), len(trial.params.emotions)
-    wanted = target_prior(rules.alignment, class_prior(trial.data.labels[trial.data.valid], emotions))
-    pool = trial.data.pixels[trial.predicted_rows[trial.fold == "unlabelled"]]
-    return UnlabelledPool(pool, rules, trial.params.retrain.labels, emotions, wanted)
+def _unlabelled_pool(trial: Trial, method: str) -> UnlabelledPool:
+    params, classes = trial.online_params(method), len(trial.params.emotions)
+    prior = target_prior(params.alignment, class_prior(trial.data.labels[trial.data.valid], classes))
+    pixels = trial.data.pixels[trial.predicted_rows[trial.fold == "unlabelled"]]
+    return UnlabelledPool(pixels, params, trial.params.retrain.labels, classes, prior)
 
 
 def _train(
-    trial: Trial, network: nn.Module, train: LabelledSet, unlabelled: UnlabelledPool | None, seed: int, arm: str
+    trial: Trial, network: nn.Module, train: LabelledSet, unlabelled: UnlabelledPool | None, seed: int, method: str
 ) -> list[float]:
-    """Train `network`; the validation accuracy after each epoch."""
+    """Train `network` in place and return the validation accuracy after each epoch."""
     curve = train_network(
         to_device(network),
         train,
@@ -251,7 +259,7 @@ def _train(
         transforms=trial.params.transforms,
         seed=seed,
         precision=trial.params.precision,
-        name=trial.run_name(arm),
+        name=trial.run_name(method),
         epoch_faces=trial.epoch_faces,
         unlabelled=unlabelled,
     )
@@ -267,15 +275,18 @@ def _predict_logits(
 
 
 def _score_predictions(
-    trial: Trial, said: Float[np.ndarray, "m views classes"], given: PseudoTargets | None
+    trial: Trial, logits: Float[np.ndarray, "m views classes"], pseudo_targets: PseudoTargets | None
 ) -> MethodResult:
-    measured, valid = trial.fold != "unlabelled", trial.fold == "valid"
-    truth = trial.data.labels[trial.predicted_rows]
-    voted = calibrate_ensemble(
-        {TEACHER: said}, truth[measured], valid[measured], trial.seed, {TEACHER: 1.0}
-    ).ensemble_probs
-    right = voted.argmax(axis=1) == truth[measured]
-    learnt = np.zeros(len(truth), dtype=bool) if given is None else given.weights > 0
-    known = learnt & (truth >= 0)
-    precision = None if given is None or not known.any() else (given.targets.argmax(axis=1) == truth)[known].mean()
-    return MethodResult(right[valid[measured]], right[~valid[measured]], int(learnt.sum()), precision)
+    """Compare logits of the held-out faces, and the pseudo-targets, with the truth."""
+    held_out, truth = trial.fold != "unlabelled", trial.data.labels[trial.predicted_rows]
+    labels, valid = truth[held_out], (trial.fold == "valid")[held_out]
+    calibrated = calibrate_ensemble({TEACHER: logits}, labels, valid, trial.seed, {TEACHER: 1.0})
+    is_correct = calibrated.ensemble_probs.argmax(axis=1) == labels
+    n_pseudo_labels = 0
+    precision: float | None = None
+    if pseudo_targets:
+        mask = pseudo_targets.weights > 0
+        n_pseudo_labels, mask = int(mask.sum()), mask & (truth >= 0)
+        if mask.any():
+            precision = (pseudo_targets.targets.argmax(axis=1) == truth)[mask].mean()
+    return MethodResult(is_correct[valid], is_correct[~valid], n_pseudo_labels, precision)

@@ -1,4 +1,4 @@
-"""Results that take long: kept beside all that they follow from, and made again only where that has changed."""
+"""A cache of training results, which are recomputed only if their inputs have changed."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,40 +11,40 @@ from jaxtyping import Float
 from fer.core.files import atomic_write, read_array, write_array
 from fer.runtime.errors import InputError
 
-RunResult = tuple[Float[np.ndarray, "..."], dict[str, Any]]  # an array, and what is to be told beside it
+RunResult = tuple[Float[np.ndarray, "..."], dict[str, Any]]  # logits, and metadata for the JSON file
 
 
 def cached_result(
     path: Path, fingerprint_inputs: Mapping[str, Any], compute: Callable[[], RunResult], name: str
 ) -> RunResult:
-    """What `compute` gives; read from the JSON file `path` and the .npy beside it where the same `fingerprint_inputs` gave them.
+    """Return the result of `compute`, from the JSON file `path` and the .npy file beside it if the inputs are the same.
 
     Raises:
-        InputError: the files are damaged, or one is missing.
+        InputError: A file is damaged or missing.
     """
-    answers = path.with_suffix(".npy")
-    earlier = _read_result(path, answers) if path.is_file() else None
-    if earlier:
-        run_with, said, told = earlier
-        if run_with == fingerprint_inputs:
-            return said, told
-        other = [key for key, value in fingerprint_inputs.items() if run_with.get(key) != value]
-        print(f"{name}: {path} was run with other {', '.join(other)}; running it again")
-        path.unlink()  # it says that the answers are complete
-    said, told = compute()
-    with atomic_write(answers) as part:
-        write_array(part, said)
-    with atomic_write(path) as part:  # every digit, as what it was run with is compared
-        part.write_text(json.dumps({"run_with": fingerprint_inputs} | told, indent=2) + "\n", encoding="utf-8")
-    return said, told
+    array_path = path.with_suffix(".npy")
+    stored = _read_result(path, array_path) if path.is_file() else None
+    if stored:
+        stored_inputs, array, metadata = stored
+        if stored_inputs == fingerprint_inputs:
+            return array, metadata
+        changed = [key for key, value in fingerprint_inputs.items() if stored_inputs.get(key) != value]
+        print(f"{name}: {path} was run with other {', '.join(changed)}; running it again")
+        path.unlink()  # an existing JSON file means that the array beside it is complete
+    array, metadata = compute()
+    with atomic_write(array_path) as part:
+        write_array(part, array)
+    with atomic_write(path) as part:  # with all digits: the inputs are compared later
+        part.write_text(json.dumps({"run_with": fingerprint_inputs} | metadata, indent=2) + "\n", encoding="utf-8")
+    return array, metadata
 
 
-def _read_result(about: Path, answers: Path) -> tuple[dict[str, Any], Float[np.ndarray, "..."], dict[str, Any]]:
+def _read_result(path: Path, array_path: Path) -> tuple[dict[str, Any], Float[np.ndarray, "..."], dict[str, Any]]:
     try:
-        content = dict(json.loads(about.read_text(encoding="utf-8")))
-        return dict(content.pop("run_with")), read_array(answers), content
+        metadata = dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(metadata.pop("run_with")), read_array(array_path), metadata
     except (InputError, OSError, ValueError, TypeError, KeyError) as error:
-        raise damaged_result_error(about) from error
+        raise damaged_result_error(path) from error
 
 
 def damaged_result_error(path: Path) -> InputError:

@@ -1,4 +1,4 @@
-"""Networks trained alike: on the same faces, for the same number of batches, and what each of them costs."""
+"""Training jobs of `fer compare`: networks trained on the same faces, and the cost of each."""
 
 import hashlib
 import io
@@ -27,24 +27,24 @@ from fer.training.examples import LabelledSet, read_labelled_sets
 from fer.training.loop import count_steps, init_model, train_network, train_phase
 from fer.training.params import Recipe
 
-FIXED_STEPS_EPOCHS = 4  # where the steps are given: enough to choose the best one
+FIXED_STEPS_EPOCHS = 4  # if --steps is given: enough to choose the best epoch
 MIN_TIMED_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class ComparisonData:
-    """The faces that networks learn from and are measured on."""
+    """Training, validation and held-out faces of a comparison."""
 
     train: LabelledSet
     valid: LabelledSet
     held_out: HeldOutFaces
-    held_out_pixels: UInt8[np.ndarray, "n size size"]  # of the measured faces
-    sha256: str  # of all this
+    held_out_pixels: UInt8[np.ndarray, "n size size"]
+    sha256: str  # of all faces and labels above
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A network to be trained from a seed."""
+    """A network and the seed and recipe of its training."""
 
     network: str
     seed: int
@@ -58,7 +58,7 @@ class TrainingJob:
         return sum(count_steps(self.epoch_faces, phase) for phase in self.recipe.phases())
 
     def fingerprint_inputs(self) -> dict[str, Any]:
-        """All that its result follows from, but the code."""
+        """Return everything that the result depends on, except the code."""
         return {
             "network": self.network,
             "seed": self.seed,
@@ -75,79 +75,82 @@ class TrainingJob:
 
 
 def read_comparison_data(unified: Path, params: Params, targets: str, n_train: int | None) -> ComparisonData:
-    """The faces in `unified`; of those for training, `n_train` drawn with the seed of `params`, and no augmented copies.
+    """Return the faces in the folder `unified`, without augmented copies.
+
+    Args:
+        targets: Kind of training targets, as in `train.targets` of params.yaml.
+        n_train: Number of training faces, drawn with the seed of `params`; None: all.
 
     Raises:
-        InputError: there are fewer training faces than `n_train`, or a fold has none.
+        InputError: There are fewer training faces than `n_train`, or a fold has no faces.
     """
     faces, table = unified / "faces.npy", unified / "table.csv"
     train, valid = read_labelled_sets(faces, table, None, params.emotions, targets)
-    shown = select_held_out(read_table(table), params.emotions)
-    for fold, n in (("train", len(train)), ("valid", len(valid)), ("test", shown.test.sum())):
+    held_out = select_held_out(read_table(table), params.emotions)
+    for fold, n in (("train", len(train)), ("valid", len(valid)), ("test", held_out.test.sum())):
         if not n:
-            raise InputError(f"{table}: the fold {fold} has no faces; add labelled ones, then `dvc repro unify`")
+            raise InputError(f"{table}: the fold {fold} has no faces; add labels, then `dvc repro unify`")
     if n_train:
         if n_train > len(train):
-            raise InputError(f"--faces is {n_train}, but {table} has {len(train)} training faces; ask for fewer")
+            raise InputError(f"--faces is {n_train}, but {table} has {len(train)} training faces; use a smaller number")
         train = _take_rows(train, np.sort(np.random.default_rng(params.seed).permutation(len(train))[:n_train]))
-    pixels = open_faces(faces)[shown.rows]
+    pixels = open_faces(faces)[held_out.rows]
     digest = hashlib.sha256()
-    for array in (train.pixels, train.targets, pixels, shown.labels, shown.test):
+    for array in (train.pixels, train.targets, pixels, held_out.labels, held_out.test):
         digest.update(array.tobytes())
-    return ComparisonData(train, valid, shown, pixels, digest.hexdigest())
+    return ComparisonData(train, valid, held_out, pixels, digest.hexdigest())
 
 
 def fit_steps(recipe: Recipe, steps: int, name: str) -> tuple[Recipe, int]:
-    """`recipe` with about `EPOCHS` epochs, each phase its part, and the faces in one, so that all make `steps` batches.
+    """Return `recipe` with about `FIXED_STEPS_EPOCHS` epochs, and the faces of an epoch that make `steps` batches.
 
     Raises:
-        InputError: no whole number of faces does.
+        InputError: No whole number of faces makes `steps` batches.
     """
     phases = [phase.epochs for phase in recipe.phases()]
-    epochs = [max(1, round(min(FIXED_STEPS_EPOCHS, steps) * part / sum(phases))) for part in phases]
+    epochs = [max(1, round(min(FIXED_STEPS_EPOCHS, steps) * n / sum(phases))) for n in phases]
     changes: dict[str, Any] = {"epochs": sum(epochs), "patience": None}
     if recipe.transfer:
-        shorter = [
-            phase.model_copy(update={"epochs": n}) for phase, n in zip(recipe.transfer.phases, epochs, strict=True)
-        ]
-        changes["transfer"] = recipe.transfer.model_copy(update={"phases": shorter})
+        pairs = zip(recipe.transfer.phases, epochs, strict=True)
+        short_phases = [phase.model_copy(update={"epochs": n}) for phase, n in pairs]
+        changes["transfer"] = recipe.transfer.model_copy(update={"phases": short_phases})
     short, epoch_faces = recipe.model_copy(update=changes), round(steps * recipe.batch / sum(epochs))
     if sum(count_steps(epoch_faces, phase) for phase in short.phases()) != steps:
-        raise InputError(f"--steps is {steps}, which the epochs of {name} can't make; take a multiple of {sum(epochs)}")
+        raise InputError(f"--steps is {steps}, which the epochs of {name} can't make; use a multiple of {sum(epochs)}")
     return short, epoch_faces
 
 
 def run_job(job: TrainingJob, folder: Path, bins: int) -> JobResult:
-    """What the trained network says, from `folder` where it was run before with the same things; else it is trained.
+    """Return the result of `job`, from `folder` or else by training the network.
 
     Raises:
-        InputError: the network can't be made, or its loss is no longer a number.
+        InputError: The network can't be built, or its loss is not finite.
     """
-    name, faces = f"{job.network}, seed {job.seed}", job.data.held_out
+    name, held_out = f"{job.network}, seed {job.seed}", job.data.held_out
 
-    def make() -> RunResult:
-        said, cost = _train_and_predict(job, name)
-        found = measure_ensemble({job.network: finished(said, cost)}, faces, job.params.emotions, bins)
-        return said, {"cost": asdict(cost), "figures": found}
+    def train() -> RunResult:
+        logits, cost = _train_and_predict(job, name)
+        metrics = measure_ensemble({job.network: make_result(logits, cost)}, held_out, job.params.emotions, bins)
+        return logits, {"cost": asdict(cost), "figures": metrics}
 
-    def finished(said: Float[np.ndarray, "n views classes"], cost: Cost) -> JobResult:
+    def make_result(logits: Float[np.ndarray, "n views classes"], cost: Cost) -> JobResult:
         views = view_names(job.params.predict.views)
-        plain = said[:, [views.index("plain")]] if "plain" in views else None
-        single_crop = None if plain is None else calibrate_logits(plain, faces, job.seed)
-        return JobResult(calibrate_logits(said, faces, job.seed), single_crop, cost)
+        plain = logits[:, [views.index("plain")]] if "plain" in views else None
+        single_crop = None if plain is None else calibrate_logits(plain, held_out, job.seed)
+        return JobResult(calibrate_logits(logits, held_out, job.seed), single_crop, cost)
 
-    about = folder / f"{job.seed}.json"
-    said, told = cached_result(about, job.fingerprint_inputs(), make, name)
+    path = folder / f"{job.seed}.json"
+    logits, metadata = cached_result(path, job.fingerprint_inputs(), train, name)
     try:
-        cost, found = Cost(**told["cost"]), told["figures"]
+        cost, metrics = Cost(**metadata["cost"]), metadata["figures"]
     except (TypeError, KeyError) as error:
-        raise damaged_result_error(about) from error
-    print(f"{name}: {found['valid_accuracy']:.1%} on validation faces, {found['test_accuracy']:.1%} on test faces")
-    return finished(said, cost)
+        raise damaged_result_error(path) from error
+    print(f"{name}: {metrics['valid_accuracy']:.1%} on validation faces, {metrics['test_accuracy']:.1%} on test faces")
+    return make_result(logits, cost)
 
 
 def count_macs(network: nn.Module, size: int) -> int:
-    """Multiply-accumulates of the convolutions and matrix products for one face."""
+    """Return the multiply-accumulates of the convolutions and matrix products for one face."""
     network.eval()
     face = torch.zeros(1, size, size, device=next(network.parameters()).device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -156,19 +159,19 @@ def count_macs(network: nn.Module, size: int) -> int:
 
 
 def measure_throughput(network: nn.Module, job: TrainingJob) -> float:
-    """Faces learnt from in a second, in the last phase of the recipe; what `network` learns is of no use."""
-    last = job.recipe.phases()[-1].model_copy(update={"epochs": 1})
-    if last.transfer:
-        weights.set_trainable_layers(network, last.transfer.phases[0].layers)
+    """Return the training faces per second in the last phase of the recipe; `network` is changed."""
+    phase = job.recipe.phases()[-1].model_copy(update={"epochs": 1})
+    if phase.transfer:
+        weights.set_trainable_layers(network, phase.transfer.phases[0].layers)
 
-    def seconds(steps: int) -> float:
+    def time_steps(steps: int) -> float:
         start = time.perf_counter()
         with redirect_stdout(io.StringIO()):
             train_phase(
                 network,
                 job.data.train,
-                _take_rows(job.data.valid, np.arange(1)),  # validation is not to be timed
-                recipe=last,
+                _take_rows(job.data.valid, np.arange(1)),  # so that validation takes no time
+                recipe=phase,
                 transforms=job.params.transforms,
                 steps=steps,
                 seed=job.seed,
@@ -177,49 +180,44 @@ def measure_throughput(network: nn.Module, job: TrainingJob) -> float:
             )
         return time.perf_counter() - start
 
-    steps, taken = 1, 0.0
-    seconds(steps)  # the first batches are slower
-    while taken < MIN_TIMED_SECONDS:
+    steps, seconds = 1, 0.0
+    time_steps(steps)  # the first batches are slower
+    while seconds < MIN_TIMED_SECONDS:
         steps *= 4
-        taken = seconds(steps)
-    return steps * last.batch / taken
+        seconds = time_steps(steps)
+    return steps * phase.batch / seconds
 
 
-def _train_and_predict(task: TrainingJob, name: str) -> tuple[Float[np.ndarray, "n views classes"], Cost]:
-    """What the trained network says of the measured faces, and what it cost."""
-    chosen, material, recipe = task.params, task.data, task.recipe
+def _train_and_predict(job: TrainingJob, name: str) -> tuple[Float[np.ndarray, "n views classes"], Cost]:
+    """Train the network and return its logits of the held-out faces, and its cost."""
+    params, data, recipe = job.params, job.data, job.recipe
 
-    def fresh() -> nn.Module:
-        return to_device(init_model(task.network, recipe, chosen.emotions, material.train.size, task.seed)[0])
+    def make_network() -> nn.Module:
+        return to_device(init_model(job.network, recipe, params.emotions, data.train.size, job.seed)[0])
 
-    network = fresh()
+    network = make_network()
     cost = Cost(
         parameters=weights.count_parameters(network)[0],
-        macs=count_macs(network, material.train.size),
-        steps=task.steps,
-        train_faces_per_second=measure_throughput(network, task),
+        macs=count_macs(network, data.train.size),
+        steps=job.steps,
+        train_faces_per_second=measure_throughput(network, job),
     )
-    network = fresh()
+    network = make_network()
     train_network(
         network,
-        material.train,
-        material.valid,
+        data.train,
+        data.valid,
         recipe=recipe,
-        transforms=chosen.transforms,
-        seed=task.seed,
-        precision=chosen.precision,
+        transforms=params.transforms,
+        seed=job.seed,
+        precision=params.precision,
         name=name,
-        epoch_faces=task.epoch_faces,
+        epoch_faces=job.epoch_faces,
     )
-    said = predict_logits(
-        network,
-        material.held_out_pixels,
-        views=chosen.predict.views,
-        batch=chosen.predict.batch,
-        precision=chosen.precision,
-    )
-    return said, cost
+    views, batch = params.predict.views, params.predict.batch
+    logits = predict_logits(network, data.held_out_pixels, views=views, batch=batch, precision=params.precision)
+    return logits, cost
 
 
-def _take_rows(examples: LabelledSet, rows: Int[np.ndarray, " m"]) -> LabelledSet:
-    return LabelledSet(examples.pixels[rows], examples.targets[rows], examples.weights[rows])
+def _take_rows(labelled_set: LabelledSet, rows: Int[np.ndarray, " m"]) -> LabelledSet:
+    return LabelledSet(labelled_set.pixels[rows], labelled_set.targets[rows], labelled_set.weights[rows])

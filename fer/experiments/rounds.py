@@ -1,4 +1,4 @@
-"""Rounds after round 0, each taught by the one before: as `params.yaml` writes them, and when one more is no use."""
+"""Sequences of rounds, in which each round is the teacher of the next: their params, and the best number of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +9,9 @@ VALID_METRICS = ("valid_accuracy", "valid_macro_f1")
 
 
 def sequential_rounds(count: int) -> dict[str, Any]:
-    """The content of `rounds` in `params.yaml` with `count` rounds after round 0."""
-    later = list(range(1, count + 1))
-    return {"predict": [0, *later], "retrain": later, "teacher": {str(round_): round_ - 1 for round_ in later}}
+    """Return the section `rounds` of `params.yaml` with `count` rounds after round 0."""
+    retrain = list(range(1, count + 1))
+    return {"predict": [0, *retrain], "retrain": retrain, "teacher": {str(round_): round_ - 1 for round_ in retrain}}
 
 
 def replace_rounds(text: str, count: int) -> str:
@@ -20,24 +20,24 @@ def replace_rounds(text: str, count: int) -> str:
 
 
 def best_round(accuracies: Sequence[float]) -> int:
-    """The round with the highest accuracy, the first of equals; `accuracies` are those of rounds 0, 1, …"""
+    """Return the first round with the highest accuracy; `accuracies` begin with round 0."""
     return accuracies.index(max(accuracies))
 
 
 def should_stop(accuracies: Sequence[float], patience: int) -> bool:
-    """Whether the last `patience` rounds were all no better than one before them."""
+    """Return whether none of the last `patience` rounds is better than the best round before them."""
     return len(accuracies) - 1 - best_round(accuracies) >= patience
 
 
 def format_rounds(summary: Mapping[str, Mapping[str, Any]], kept_round: int) -> list[str]:
-    """A table of the rounds in `metrics/summary.json`: how many pseudo-labels they had, and their validation figures.
+    """Return the lines of a table of `metrics/summary.json`: pseudo-labels and validation metrics of each round.
 
-    What the summary tells of the test fold is not read: a choice made by it would flatter it.
+    The test metrics are left out: a choice made by them would make them optimistic.
     """
     lines = [f"{'round':>5}{'pseudo-labels':>16}{'validation accuracy':>22}{'macro F1':>11}"]
-    for round_, told in summary.items():
-        accepted = f"{told['pseudo_labels']:,}" if "pseudo_labels" in told else "–"
-        accuracy, f1 = (f"{100 * told[figure]:.1f} %" for figure in VALID_METRICS)
+    for round_, metrics in summary.items():
+        accepted = f"{metrics['pseudo_labels']:,}" if "pseudo_labels" in metrics else "–"
+        accuracy, f1 = (f"{100 * metrics[name]:.1f} %" for name in VALID_METRICS)
         mark = "  kept" if int(round_) == kept_round else ""
         lines.append(f"{round_:>5}{accepted:>16}{accuracy:>22}{f1:>11}{mark}")
     return lines

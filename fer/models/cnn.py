@@ -1,7 +1,7 @@
 """The CNN of "Emotion recognition from facial expressions" (LMU): four convolutions and three linear layers.
 
-Each convolution with BN, ReLU and a max-pool, then dense · ReLU · dropout twice and a last dense layer. The report
-gives no widths: these are ours; its dropout rate is .5. For 7 classes at 48 pixels: 3,977,159 parameters.
+Each convolution has BN, ReLU and a max-pool; then dense · ReLU · dropout twice and dense. The report does not give
+the widths: these are ours. Its dropout rate is .5. For 7 classes at 48 pixels: 3,977,159 parameters.
 """
 
 from itertools import pairwise
@@ -15,6 +15,6 @@ HIDDEN = (512, 128)
 
 
 def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
-    stages = [ConvStage(before, width, squeeze=False, residual=False) for before, width in pairwise((1, *WIDTHS))]
+    stages = [ConvStage(width_in, width, squeeze=False, residual=False) for width_in, width in pairwise((1, *WIDTHS))]
     head = dense_head(WIDTHS[-1] * (size // 16) ** 2, HIDDEN, n_classes, dropout)
     return nn.Sequential(*stages, nn.Flatten(), head)

@@ -14,6 +14,6 @@ HIDDEN = (512, 128)
 
 
 def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
-    stages = [ConvStage(before, width, squeeze=True, residual=False) for before, width in pairwise((1, *WIDTHS))]
+    stages = [ConvStage(width_in, width, squeeze=True, residual=False) for width_in, width in pairwise((1, *WIDTHS))]
     head = dense_head(WIDTHS[-1] * (size // 16) ** 2, HIDDEN, n_classes, dropout)
     return nn.Sequential(*stages, nn.Flatten(), head)

@@ -1,6 +1,6 @@
-"""`cnn_se` with a short connection around every convolution ("Emotion recognition from facial expressions", LMU).
+"""`cnn_se` with a residual connection around every convolution ("Emotion recognition from facial expressions", LMU).
 
-The report does not say how the widths are matched: here by a 1×1 convolution with BN, as in He et al. 2016
+The report does not say how the widths are matched: we use a 1×1 convolution with BN, as in He et al. 2016
 (arXiv:1512.03385). For 7 classes at 48 pixels: 4,194,695 parameters.
 """
 
@@ -15,6 +15,6 @@ HIDDEN = (512, 128)
 
 
 def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
-    stages = [ConvStage(before, width, squeeze=True, residual=True) for before, width in pairwise((1, *WIDTHS))]
+    stages = [ConvStage(width_in, width, squeeze=True, residual=True) for width_in, width in pairwise((1, *WIDTHS))]
     head = dense_head(WIDTHS[-1] * (size // 16) ** 2, HIDDEN, n_classes, dropout)
     return nn.Sequential(*stages, nn.Flatten(), head)

@@ -1,8 +1,8 @@
-"""The deeper network of "CNN with SE for FER" (ECE 176 final project, 2024); its second convolution is 5×5.
+"""The deeper network of "CNN with SE for FER" (ECE 176 final project, 2024), with a 5×5 second convolution.
 
-Four times conv · BN · ReLU · pool · dropout, of 64, 128, 512 and 512 channels · dense 256 · BN · ReLU · dropout ·
-dense 512 · BN · ReLU · dropout · dense. The report does not give the dropout rates: here one rate, half of it after
-convolutions. For 7 classes at 48 pixels: 4,474,759 parameters (4,478,727 as Keras counts them).
+Four times conv · BN · ReLU · pool · dropout, with 64, 128, 512 and 512 channels · dense 256 · BN · ReLU · dropout ·
+dense 512 · BN · ReLU · dropout · dense. The report does not give the dropout rates: we use one rate, and half of it
+after convolutions. For 7 classes at 48 pixels: 4,474,759 parameters (4,478,727 as Keras counts them).
 """
 
 from torch import nn
@@ -16,13 +16,13 @@ HIDDEN = (256, 512)
 
 def build(n_classes: int, size: int, dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
-    before = 1
+    width_in = 1
     for width, kernel_size in zip(WIDTHS, KERNEL_SIZES, strict=True):
-        layers += [*conv_norm_relu(before, width, kernel_size), nn.MaxPool2d(2), nn.Dropout(dropout / 2)]
-        before = width
+        layers += [*conv_norm_relu(width_in, width, kernel_size), nn.MaxPool2d(2), nn.Dropout(dropout / 2)]
+        width_in = width
     layers.append(nn.Flatten())
-    before *= (size // 16) ** 2
+    width_in *= (size // 16) ** 2
     for width in HIDDEN:
-        layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
-        before = width
-    return nn.Sequential(*layers, nn.Linear(before, n_classes))
+        layers += [nn.Linear(width_in, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
+        width_in = width
+    return nn.Sequential(*layers, nn.Linear(width_in, n_classes))

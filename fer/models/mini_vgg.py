@@ -1,8 +1,8 @@
 """The small VGG of the "FER applications performance evaluation" (Data 240, team 2).
 
-Three stages of two convolutions 3×3, stride 1, padding 1, each with BN and ReLU, and a max-pool; then two dense layers.
-The report gives no widths: 64, 128 and 256 channels and 512 hidden units are ours, after Simonyan & Zisserman 2015
-(arXiv:1409.1556), as is BN. For 7 classes at 48 pixels: 5,868,743 parameters.
+Three stages of two 3×3 convolutions (stride 1, padding 1), each with BN and ReLU, and a max-pool; two dense layers. The
+report does not give the widths: 64, 128 and 256 channels and 512 hidden units are ours, after Simonyan & Zisserman 2015
+(arXiv:1409.1556). BN is ours, too. For 7 classes at 48 pixels: 5,868,743 parameters.
 """
 
 from torch import nn

@@ -1,7 +1,7 @@
-"""`mini_vgg` without fully connected layers: a 1×1 convolution to the classes, averaged over the map.
+"""`mini_vgg` without fully connected layers, of the "FER applications performance evaluation" (Data 240, team 2).
 
-As the "FER applications performance evaluation" (Data 240, team 2) has it; the form of the end is that of Lin et al.
-2014 (arXiv:1312.4400). For 7 classes: 1,147,847 parameters, at any size.
+A 1×1 convolution maps to the classes, and its maps are averaged, as in Lin et al. 2014 (arXiv:1312.4400). For 7
+classes: 1,147,847 parameters, at any size.
 """
 
 from torch import nn

@@ -1,6 +1,6 @@
 """MobileNet (Howard et al. 2017, arXiv:1704.04861) as the "FER applications performance evaluation" (Data 240) uses it.
 
-With ImageNet weights and the head of its `inception_v3`. For 7 classes: 3,216,199 parameters, 3,206,976 of them in the
+It has ImageNet weights and the head of `inception_v3`. For 7 classes: 3,216,199 parameters, 3,206,976 of them in the
 backbone, as in Keras.
 """
 

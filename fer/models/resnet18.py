@@ -1,7 +1,7 @@
-"""ResNet-18 (He et al. 2016, arXiv:1512.03385) for small pictures, from torchvision.
+"""ResNet-18 (He et al. 2016, arXiv:1512.03385) for small images, from torchvision.
 
-The stem is one 3×3 convolution with stride 1 and no pooling, as for CIFAR-10: the 7×7 stem with its pool would leave
-faces of 48 pixels as maps of 12. For 7 classes: 11,171,271 parameters, at any size.
+The stem is one 3×3 convolution with stride 1 and without pooling, as for CIFAR-10: the 7×7 stem with its pool would
+reduce faces of 48 pixels to maps of 12. For 7 classes: 11,171,271 parameters, at any size.
 """
 
 from torch import nn

@@ -1,10 +1,10 @@
 """ResNet-50 v2 (He et al. 2016, arXiv:1603.05027) of the "FER applications performance evaluation" (Data 240, team 2).
 
-With ImageNet weights and the report's head: global average · BN · dropout .5 · dense 1024 · BN · dropout .4 · dense
-512 · BN · dropout .3 · dense 128 · dropout .2 · dense, with ELU. `dropout` is the first of the rates, the others are in
-proportion. The L2 penalty of .01 on the first dense layer became the optimiser's weight decay. For 7 classes:
-26,197,063 parameters, 23,500,352 of them in the backbone. Keras' has 19,008 more, biases of convolutions, and halves
-the map in the last block of a stage, where ours does in the first.
+It has ImageNet weights and the report's head: global average · BN · dropout .5 · dense 1024 · BN · dropout .4 · dense
+512 · BN · dropout .3 · dense 128 · dropout .2 · dense, with ELU. `dropout` is the first rate; the others are in
+proportion. Weight decay of the optimiser replaces the L2 penalty of .01 on the first dense layer. For 7 classes:
+26,197,063 parameters, 23,500,352 of them in the backbone. Keras has 19,008 more, biases of convolutions, and halves
+the maps in the last block of a stage instead of the first.
 """
 
 from torch import nn

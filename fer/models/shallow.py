@@ -1,7 +1,7 @@
-"""The shallow network of "CNN with SE for FER" (ECE 176 final project, 2024), its first and weakest.
+"""The shallow network of "CNN with SE for FER" (ECE 176 final project, 2024), the first and weakest of that report.
 
 conv 32 · BN · ReLU · dropout · conv 64 · BN · ReLU · pool · dropout · dense 512 · ReLU · dropout · dense. The report
-does not give the dropout rates: here one rate, half of it after convolutions. For 7 classes at 48 pixels: 18,897,479
+does not give the dropout rates: we use one rate, half of it after convolutions. For 7 classes at 48 pixels: 18,897,479
 parameters (18,897,671 as Keras counts them), nearly all in the first dense layer.
 """
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Shallow(nn.Module):
-    def __init__(self, classes: int, size: int, dropout: float) -> None:
+    def __init__(self, n_classes: int, size: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(1, 32, kernel_size=3, padding=1),
@@ -26,7 +26,7 @@ class Shallow(nn.Module):
             nn.Linear(64 * (size // 2) ** 2, 512),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(512, classes),
+            nn.Linear(512, n_classes),
         )
 
     def forward(self, faces: Float[Tensor, "n 1 size size"]) -> Float[Tensor, "n classes"]:

@@ -1,7 +1,7 @@
 """VGG-16 (Simonyan & Zisserman 2015, arXiv:1409.1556) of "Image-based FER using CNN" (Nazarbayev University).
 
-Thirteen convolutions with ImageNet weights and three new dense layers, on the global average of the maps: VGG's own
-dense layers are made for maps of 7 × 7. Their width of 512 is ours. For 7 classes: 15,243,591 parameters.
+Thirteen convolutions with ImageNet weights and three new dense layers on the global average of the maps, because the
+dense layers of VGG require maps of 7 × 7. The width of 512 is ours. For 7 classes: 15,243,591 parameters.
 """
 
 from torch import nn

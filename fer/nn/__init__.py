@@ -1,1 +1,1 @@
-"""Networks in general: layers, weights, devices, logits, prediction for a pool of any size, several processes."""
+"""What holds for any network: layers, weights, devices, logits, prediction for a whole pool, distributed processes."""

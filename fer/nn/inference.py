@@ -1,4 +1,4 @@
-"""From faces to logits: the device and the numbers' precision, and prediction over stored faces."""
+"""Predict logits of faces: views, device, precision, batches."""
 
 import contextlib
 import os
@@ -17,46 +17,46 @@ from tqdm import tqdm
 from fer.nn.weights import normalize_faces
 from fer.runtime.errors import InputError
 
-BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last on ARM
-SLOW_BF16_WARNING = "precision is bf16, but the processor has no instructions for it: fp32 may be faster"
-CPU_BATCH = 32  # faces, on a processor: their maps stay in its cache, and prediction is up to twice as fast
-CROP_MARGIN = 1 / 24  # of the side, around a central crop: 44 of 48 pixels remain, as is usual with FER-2013
+BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # "bf16" is that of ARM
+SLOW_BF16_WARNING = "precision=bf16, but this processor has no bf16 instructions; fp32 may be faster"
+CPU_BATCH = 32  # faces; their feature maps fit the cache of a CPU, which makes prediction up to twice as fast
+CROP_MARGIN = 1 / 24  # share of the side on each side of the centre crop: 44 of 48 pixels, as usual with FER-2013
 
 
 def make_views(faces: Float[Tensor, "n size size"], views: Sequence[str]) -> dict[str, Float[Tensor, "n size size"]]:
-    """The faces as each of `views` shows them, by name.
+    """Return the views of the faces by name.
 
-    plain: as they are; flip: in the mirror; ten_crop: the corners, the centre and the mirror images of these, each
-    enlarged to the size of the face (Krizhevsky et al. 2012).
+    plain: unchanged. flip: mirrored. ten_crop: the four corners and the centre, plain and mirrored, each enlarged to
+    the size of the face (Krizhevsky et al. 2012); their names tell them apart.
     """
-    shown = {}
+    views_by_name = {}
     for view in views:
         match view:
             case "plain":
-                shown["plain"] = faces
+                views_by_name["plain"] = faces
             case "flip":
-                shown["flip"] = faces.flip(-1)
+                views_by_name["flip"] = faces.flip(-1)
             case "ten_crop":
                 for name, crop in _make_crops(faces).items():
-                    shown |= {name: crop, f"{name} flipped": crop.flip(-1)}
-    return shown
+                    views_by_name |= {name: crop, f"{name} flipped": crop.flip(-1)}
+    return views_by_name
 
 
 def view_names(views: Sequence[str]) -> list[str]:
-    """The names of what `views` show, in the order of `logits`."""
+    """Return the names of all views, in the order of the second axis of `predict_logits`."""
     return list(make_views(torch.zeros(1, 12, 12), views))
 
 
 def _make_crops(faces: Float[Tensor, "n size size"]) -> dict[str, Float[Tensor, "n size size"]]:
     size = faces.shape[-1]
-    middle = max(1, round(CROP_MARGIN * size))
-    last, side = 2 * middle, size - 2 * middle
+    margin = max(1, round(CROP_MARGIN * size))
+    last, side = 2 * margin, size - 2 * margin
     corners = {
         "top left": (0, 0),
         "top right": (0, last),
         "bottom left": (last, 0),
         "bottom right": (last, last),
-        "centre": (middle, middle),
+        "centre": (margin, margin),
     }
     return {
         name: interpolate(faces[:, None, y : y + side, x : x + side], size=(size, size), mode="bilinear")[:, 0]
@@ -65,27 +65,31 @@ def _make_crops(faces: Float[Tensor, "n size size"]) -> dict[str, Float[Tensor, 
 
 
 def default_device() -> torch.device:
-    """The device to compute on: `FER_DEVICE` where it is set, else the GPU if there is one, else the CPU."""
-    wanted = os.environ.get("FER_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the device `FER_DEVICE`, if that is set, else a GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: This machine cannot use the device.
+    """
+    name = os.environ.get("FER_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(wanted)
-        if found == torch.device("cuda") and "LOCAL_RANK" in os.environ:  # each of several processes takes its own
-            found = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-        torch.empty(0, device=found)
+        device = torch.device(name)
+        if device == torch.device("cuda") and "LOCAL_RANK" in os.environ:  # one GPU for each process
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"FER_DEVICE is {wanted!r}, which this machine can't use; try cpu ({str(error).splitlines()[0]})"
+            f"FER_DEVICE={name!r}: not usable on this machine ({str(error).splitlines()[0]}); try FER_DEVICE=cpu"
         ) from error
-    return found
+    return device
 
 
-def to_device(network: nn.Module, where: torch.device | None = None) -> nn.Module:
-    """`network` on `where`, or else on `device()`, with the channels last in memory: convolutions are faster so."""
-    return network.to(where or default_device()).to(memory_format=torch.channels_last)
+def to_device(network: nn.Module, device: torch.device | None = None) -> nn.Module:
+    """Move `network` to `device` (None: `default_device()`), in channels-last format, which speeds up convolutions."""
+    return network.to(device or default_device()).to(memory_format=torch.channels_last)
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """A context in which networks compute in `precision`, fp32 or bf16."""
+    """Return a context in which networks compute in `precision`, fp32 or bf16."""
     if precision == "fp32":
         return contextlib.nullcontext()
     if device.type == "cpu":
@@ -95,16 +99,13 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 @cache
 def warn_if_bf16_is_slow() -> None:
-    """Say so, once, if this processor has no instructions for bf16."""
+    """Print a warning, once per process, if this processor has no bf16 instructions."""
     if not supports_bf16(Path("/proc/cpuinfo")):
         print(f"warning: {SLOW_BF16_WARNING}", file=sys.stderr)
 
 
 def supports_bf16(cpuinfo: Path) -> bool:
-    """Whether the processor that `cpuinfo` describes, as Linux's /proc/cpuinfo does, has instructions for bf16.
-
-    Without that file nobody knows, and nobody need be warned.
-    """
+    """Return whether `cpuinfo`, a file like Linux's /proc/cpuinfo, lists bf16 instructions; True without the file."""
     return not cpuinfo.is_file() or not BF16_INSTRUCTIONS.isdisjoint(cpuinfo.read_text(encoding="utf-8").split())
 
 
@@ -118,30 +119,30 @@ def predict_logits(
     precision: str,
     progress: str | None = None,
 ) -> Float[np.ndarray, "n views classes"]:
-    """What `network` says of every face, seen in each of `views`; float32, on the host.
+    """Return float32 logits of every face in each of `views`.
 
-    `faces` may be memory-mapped: a batch at a time is read. With `progress`, a bar of that name is shown on a terminal.
+    `faces` may be memory-mapped: one batch at a time is read. `progress` names a bar that is shown on a terminal.
     """
-    where = next(network.parameters()).device
+    device = next(network.parameters()).device
     network.eval()
-    classes = network(normalize_faces(torch.zeros(1, *faces.shape[1:], device=where))).shape[1]
-    said = torch.zeros(len(faces), len(view_names(views)), classes, device=where)
+    n_classes = network(normalize_faces(torch.zeros(1, *faces.shape[1:], device=device))).shape[1]
+    logits = torch.zeros(len(faces), len(view_names(views)), n_classes, device=device)
     starts = range(0, len(faces), batch)
     for start in tqdm(starts, desc=progress, unit="batch", disable=None if progress else True, leave=False):
-        pixels = torch.from_numpy(np.array(faces[start : start + batch])).to(where)
-        said[start : start + batch] = predict_batch(network, pixels, views, precision)
-    return said.cpu().numpy()
+        pixels = torch.from_numpy(np.array(faces[start : start + batch])).to(device)
+        logits[start : start + batch] = predict_batch(network, pixels, views, precision)
+    return logits.cpu().numpy()
 
 
 @torch.inference_mode()
 def predict_batch(
     network: nn.Module, faces: UInt8[Tensor, "n size size"], views: Sequence[str], precision: str
 ) -> Float[Tensor, "n views classes"]:
-    """What `network`, in evaluation mode, says of a batch of faces on its device; float32, there."""
+    """Return float32 logits of a batch of faces; `network` is in evaluation mode, all tensors are on its device."""
     parts = faces.split(CPU_BATCH) if faces.device.type == "cpu" else [faces]
-    said = []
+    logits = []
     with autocast(faces.device, precision):
         for part in parts:
-            shown = make_views(part.float() / 255, views).values()
-            said.append(torch.stack([network(normalize_faces(view)).float() for view in shown], dim=1))
-    return torch.cat(said)
+            images = make_views(part.float() / 255, views).values()
+            logits.append(torch.stack([network(normalize_faces(image)).float() for image in images], dim=1))
+    return torch.cat(logits)

@@ -1,4 +1,4 @@
-"""Layers that several networks share."""
+"""Layers and blocks that several networks share."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class SqueezeExcite(nn.Module):
-    """Channel weights in 0..1 from what each channel holds on average (Hu et al. 2018, arXiv:1709.01507)."""
+    """Channel weights in 0..1, computed from channel means (squeeze-and-excite, Hu et al. 2018, arXiv:1709.01507)."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -17,15 +17,15 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Linear(channels // reduction, channels, bias=False)
 
     def forward(self, maps: Float[Tensor, "n channels h w"]) -> Float[Tensor, "n channels 1 1"]:
-        squeezed = maps.sum(dim=(2, 3)) / maps.shape[2:].numel()  # .mean has a slow gradient on a CPU, channels last
+        squeezed = maps.sum(dim=(2, 3)) / maps.shape[2:].numel()  # .mean has a slow gradient on a CPU in channels-last
         return torch.sigmoid(self.expand(torch.relu(self.reduce(squeezed))))[:, :, None, None]
 
 
 class SEBlock(nn.Module):
-    """conv 3×3 · ReLU · BN · squeeze-and-excite, and a 2×2 max-pool where asked for.
+    """Block conv 3×3 · ReLU · BN · squeeze-and-excite, with a 2×2 max-pool if `pool`.
 
-    The weights are positive, so maxpool(weight · maps) = weight · maxpool(maps): scaling comes after the pool, on a
-    quarter of the elements.
+    The channel weights are positive, so maxpool(weight · maps) = weight · maxpool(maps): scaling after the pool gives
+    the same with a quarter of the multiplications.
     """
 
     def __init__(self, channels_in: int, channels: int, pool: bool = False) -> None:
@@ -41,7 +41,7 @@ class SEBlock(nn.Module):
 
 
 def conv_norm_relu(channels_in: int, channels: int, kernel_size: int = 3) -> list[nn.Module]:
-    """conv · BN · ReLU, without a change of size."""
+    """Return the layers conv · BN · ReLU, which keep the size of the maps."""
     return [
         nn.Conv2d(channels_in, channels, kernel_size, padding=kernel_size // 2),
         nn.BatchNorm2d(channels),
@@ -50,32 +50,32 @@ def conv_norm_relu(channels_in: int, channels: int, kernel_size: int = 3) -> lis
 
 
 def dense_bn_head(inputs: int, hidden: Sequence[int], n_classes: int, dropout: float) -> nn.Sequential:
-    """dense · ReLU · BN · dropout for each width in `hidden`, and a last dense layer."""
+    """Return dense · ReLU · BN · dropout for each width in `hidden`, then dense."""
     layers: list[nn.Module] = []
-    for before, width in pairwise([inputs, *hidden]):
-        layers += [nn.Linear(before, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(dropout)]
+    for width_in, width in pairwise([inputs, *hidden]):
+        layers += [nn.Linear(width_in, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(hidden[-1], n_classes))
 
 
 def dense_head(inputs: int, hidden: Sequence[int], n_classes: int, dropout: float) -> nn.Sequential:
-    """dense · ReLU · dropout for each width in `hidden`, and a last dense layer."""
+    """Return dense · ReLU · dropout for each width in `hidden`, then dense."""
     layers: list[nn.Module] = []
-    for before, width in pairwise([inputs, *hidden]):
-        layers += [nn.Linear(before, width), nn.ReLU(), nn.Dropout(dropout)]
+    for width_in, width in pairwise([inputs, *hidden]):
+        layers += [nn.Linear(width_in, width), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(hidden[-1], n_classes))
 
 
 def vgg_stages(widths: Sequence[int], dropout: float) -> list[nn.Module]:
-    """For each width two 3×3 convolutions with BN and ReLU, a 2×2 max-pool, and half of the dropout rate."""
+    """Return for each width twice conv 3×3 · BN · ReLU, then a 2×2 max-pool and dropout at half the rate."""
     layers: list[nn.Module] = []
-    for before, width in pairwise([1, *widths]):
-        layers += [*conv_norm_relu(before, width), *conv_norm_relu(width, width)]
+    for width_in, width in pairwise([1, *widths]):
+        layers += [*conv_norm_relu(width_in, width), *conv_norm_relu(width, width)]
         layers += [nn.MaxPool2d(2), nn.Dropout(dropout / 2)]
     return layers
 
 
 class ConvStage(nn.Module):
-    """conv 3×3 · BN, squeeze-and-excite and a short connection where asked for, ReLU and a 2×2 max-pool."""
+    """Stage conv 3×3 · BN · ReLU · 2×2 max-pool, with optional squeeze-and-excite and residual connection."""
 
     def __init__(self, channels_in: int, channels: int, squeeze: bool, residual: bool) -> None:
         super().__init__()
@@ -88,9 +88,9 @@ class ConvStage(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, maps: Float[Tensor, "n channels_in h w"]) -> Float[Tensor, "n channels h2 w2"]:
-        changed = self.norm(self.conv(maps))
+        out = self.norm(self.conv(maps))
         if self.weigh:
-            changed = changed * self.weigh(changed)
+            out = out * self.weigh(out)
         if self.short:
-            changed = changed + self.short(maps)
-        return self.pool(torch.relu(changed))
+            out = out + self.short(maps)
+        return self.pool(torch.relu(out))

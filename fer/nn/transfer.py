@@ -1,4 +1,4 @@
-"""Networks that begin with ImageNet weights: a backbone of timm's (`pip install '.[transfer]'`) under a new head."""
+"""Transfer networks: a timm backbone with ImageNet weights (`pip install '.[transfer]'`) and a new head."""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from fer.runtime.errors import InputError
 
 
 class TransferNetwork(nn.Module):
-    """Grey faces of any size, seen by the backbone as the pictures that it knows: `size` pixels wide, of three colours.
+    """A timm backbone and a head; grey faces are resized to `size` pixels and normalised as RGB images of ImageNet.
 
     Args:
-        backbone: a model's name and tag in timm, as its weights are called on the Hugging Face hub.
-        least_px: side of the smallest picture that the backbone can take.
-        head: maps (n, channels, h, w) to logits.
+        backbone: Name and tag of a model in timm, as on the Hugging Face hub.
+        min_px: Side of the smallest image that the backbone accepts.
+        head: Maps (n, channels, h, w) to logits.
 
     Raises:
         InputError: timm is not installed, or `size` is too small.
@@ -34,17 +34,17 @@ class TransferNetwork(nn.Module):
         try:
             import timm
         except ImportError as error:
-            raise InputError(f"{backbone}: this network needs timm; pip install '.[transfer]'") from error
+            raise InputError(f"{backbone}: timm is not installed; run `pip install '.[transfer]'`") from error
         if size < min_px:
-            raise InputError(f"{backbone}: can't take {size} pixels, but {min_px} and more; raise transfer.input_px")
+            raise InputError(f"{backbone}: transfer.input_px={size} is below the minimum of {min_px} pixels; raise it")
         self.size = size
         model: Any = timm.create_model(backbone, num_classes=0)
         if hasattr(model, "pre_logits"):
-            model.pre_logits = nn.Identity()  # VGG's own dense layers
+            model.pre_logits = nn.Identity()  # the dense layers of VGG
         self.backbone, self.head = model, head
-        mean, deviation = (torch.tensor(model.pretrained_cfg[key])[:, None, None] for key in ("mean", "std"))
-        self.register_buffer("scale", PIXEL_STD / deviation, persistent=False)
-        self.register_buffer("shift", (PIXEL_MEAN - mean) / deviation, persistent=False)
+        mean, std = (torch.tensor(model.pretrained_cfg[key])[:, None, None] for key in ("mean", "std"))
+        self.register_buffer("scale", PIXEL_STD / std, persistent=False)
+        self.register_buffer("shift", (PIXEL_MEAN - mean) / std, persistent=False)
 
     def forward(self, faces: Float[Tensor, "n 1 s s"]) -> Float[Tensor, "n classes"]:
         resized = interpolate(
@@ -53,7 +53,7 @@ class TransferNetwork(nn.Module):
         return self.head(self.backbone.forward_features(resized * self.scale + self.shift))
 
     def train(self, mode: bool = True) -> "TransferNetwork":
-        """As always, but a frozen backbone stays as in evaluation: its batch norm neither learns nor drifts."""
+        """Set the mode, but keep a frozen backbone in evaluation mode, so that its batch norm statistics stay."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
             self.backbone.eval()
@@ -61,9 +61,9 @@ class TransferNetwork(nn.Module):
 
 
 def pooled_head(channels: int, n_classes: int, dropout: float) -> nn.Sequential:
-    """BN · max-pool 2 · global average · dropout · dense (Data 240).
+    """Return BN · max-pool 2 · global average · dropout · dense (Data 240).
 
-    The pool keeps the last row and column of an odd map, which Keras' drops: of 3 × 3 cells it would see four.
+    The max-pool keeps the last row and column of an odd map. Keras drops them and would use four of 3 × 3 cells.
     """
     return nn.Sequential(
         nn.BatchNorm2d(channels),
@@ -76,12 +76,14 @@ def pooled_head(channels: int, n_classes: int, dropout: float) -> nn.Sequential:
 
 
 def load_imagenet_weights(network: nn.Module, pretrained: bool | str) -> None:
-    """Fill the backbone of a `Transfer` network with ImageNet weights.
+    """Load ImageNet weights into the backbone of a `TransferNetwork`.
 
-    True takes them from the Hugging Face hub or its local cache, a string is a safetensors file of timm's whole model.
+    Args:
+        pretrained: True: from the Hugging Face hub or its local cache; a string: from this safetensors file of the
+            complete timm model; False: keep the weights.
 
     Raises:
-        InputError: the weights can't be had, or are of another network.
+        InputError: The weights cannot be downloaded or read, or belong to another network.
     """
     if not pretrained:
         return
@@ -89,12 +91,11 @@ def load_imagenet_weights(network: nn.Module, pretrained: bool | str) -> None:
     repository = backbone.pretrained_cfg["hf_hub_id"]
     path = Path(pretrained) if isinstance(pretrained, str) else _download_weights(repository)
     try:
-        given = load_file(path)
-        wanted = backbone.state_dict().keys()
-        backbone.load_state_dict({key: given[key] for key in wanted})
+        tensors = load_file(path)
+        backbone.load_state_dict({key: tensors[key] for key in backbone.state_dict()})
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise InputError(
-            f"{path}: not a safetensors file with the weights of {repository} ({_first_line(error)})"
+            f"{path}: not a safetensors file with the weights of {repository} ({_first_line(error)}); download it again"
         ) from error
 
 
@@ -105,8 +106,8 @@ def _download_weights(repository: str) -> Path:
         return Path(hf_hub_download(repository, "model.safetensors"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"the ImageNet weights of {repository} can't be had ({_first_line(error)}); run once with a connection to "
-            "huggingface.co, or give transfer.pretrained in params.yaml the path of its model.safetensors, or false"
+            f"cannot download the ImageNet weights of {repository} ({_first_line(error)}); run once with access to "
+            "huggingface.co, or set transfer.pretrained in params.yaml to the path of model.safetensors, or to false"
         ) from error
 
 

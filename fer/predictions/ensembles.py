@@ -1,4 +1,4 @@
-"""The networks' stored predictions, and their vote."""
+"""Read the stored logits of networks, calibrate them and average them to an ensemble."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fer.runtime.errors import InputError
 
 @dataclass(frozen=True)
 class StoredLogits:
-    """What one network says of every face."""
+    """The logits of one network for every face of the table."""
 
     logits: Float[np.ndarray, "n views classes"]
     views: tuple[str, ...]
@@ -23,7 +23,7 @@ class StoredLogits:
 
 @dataclass(frozen=True)
 class CalibratedEnsemble:
-    """Calibrated probabilities of every face, by network and voted, and the temperatures that gave them."""
+    """Calibrated probabilities of every face, by network and of the ensemble, and the networks' temperatures."""
 
     probs: dict[str, Float[np.ndarray, "n classes"]]
     ensemble_probs: Float[np.ndarray, "n classes"]
@@ -33,11 +33,15 @@ class CalibratedEnsemble:
 def read_stored_logits(
     folder: Path, networks: Iterable[str], emotions: Sequence[str], n: int
 ) -> dict[str, StoredLogits]:
-    """What each of `networks` predicted, in their order; logits are memory-mapped.
+    """Return the predictions of `networks`, in their order; logits are memory-mapped.
+
+    Args:
+        folder: The predictions of one round.
+        n: The number of rows of the table, which the logits must have.
 
     Raises:
-        InputError: a file is missing or unreadable, is of another network or other emotions, has not the table's `n`
-            rows, or holds a number that is not finite.
+        InputError: A file is missing or damaged, belongs to another network or table or to other emotions, or holds a
+            number that is not finite.
     """
     return {
         network: _read_network(folder / f"{network}.npy", {"network": network, "emotions": list(emotions)}, n)
@@ -48,8 +52,8 @@ def read_stored_logits(
 def average_probs(
     probs: Mapping[str, Float[np.ndarray, "n classes"]], weights: Mapping[str, float]
 ) -> Float[np.ndarray, "n classes"]:
-    """Mean of the networks' class probabilities (soft vote), each with its weight, float32."""
-    total = sum(weights[name] * of_network.astype(np.float64) for name, of_network in probs.items())
+    """Return the mean of the networks' probabilities, weighted by `weights`, as float32."""
+    total = sum(weights[name] * network_probs.astype(np.float64) for name, network_probs in probs.items())
     return np.asarray(total / sum(weights[name] for name in probs), dtype=np.float32)
 
 
@@ -60,24 +64,23 @@ def calibrate_ensemble(
     seed: int,
     weights: Mapping[str, float],
 ) -> CalibratedEnsemble:
-    """Each network at the temperature fitted on the faces of the `valid` mask, and the vote of all by their `weights`.
+    """Return each network at the temperature fitted on the `valid` faces, and their mean weighted by `weights`.
 
-    The `valid` faces themselves are cross-fitted, so that what is measured on them is honest. The labels of others are
-    not read.
+    The probabilities of `valid` faces are cross-fitted, so metrics on them are unbiased. No other labels are read.
 
     Raises:
-        InputError: the validation fold has no faces.
+        InputError: No face is `valid`.
     """
     if not valid.any():
         raise InputError(
-            "the validation fold has no faces, and without it confidence can't be calibrated; "
+            "the validation fold has no faces, so confidence can't be calibrated; "
             "add labelled faces or raise unify.valid in params.yaml"
         )
     probs, temperatures = {}, {}
-    for network, said in logits.items():
-        temperatures[network] = fit_temperature(said[valid], labels[valid])
-        probs[network] = compute_probs(said, temperatures[network])
-        probs[network][valid] = cross_fit_probs(said[valid], labels[valid], seed)
+    for name, network_logits in logits.items():
+        temperatures[name] = fit_temperature(network_logits[valid], labels[valid])
+        probs[name] = compute_probs(network_logits, temperatures[name])
+        probs[name][valid] = cross_fit_probs(network_logits[valid], labels[valid], seed)
     return CalibratedEnsemble(probs, average_probs(probs, weights), temperatures)
 
 
@@ -87,47 +90,53 @@ def find_agreement(
     weights: Mapping[str, float],
     among: Sequence[str],
 ) -> Bool[np.ndarray, " n"]:
-    """Where all that `among` names, "networks", "views" or both, take a face for what the vote takes it for."""
-    winner = calibrated.ensemble_probs.argmax(axis=1)
-    agreed = np.ones(len(winner), dtype=bool)
+    """Return for each face whether all of `among` predict the emotion that the ensemble predicts.
+
+    Args:
+        among: "networks" (each with a weight above 0), "views" (the ensemble on each view), both or neither.
+    """
+    predicted = calibrated.ensemble_probs.argmax(axis=1)
+    agreed = np.ones(len(predicted), dtype=bool)
     if "networks" in among:
-        for network, probs in calibrated.probs.items():
-            if weights[network]:
-                agreed &= probs.argmax(axis=1) == winner
+        for name, probs in calibrated.probs.items():
+            if weights[name]:
+                agreed &= probs.argmax(axis=1) == predicted
     if "views" in among:
-        for view in range(min(said.shape[1] for said in logits.values())):
-            seen = {
-                network: compute_probs(said[:, [view]], calibrated.temperatures[network])
-                for network, said in logits.items()
+        for view in range(min(network_logits.shape[1] for network_logits in logits.values())):
+            view_probs = {
+                name: compute_probs(network_logits[:, [view]], calibrated.temperatures[name])
+                for name, network_logits in logits.items()
             }
-            agreed &= average_probs(seen, weights).argmax(axis=1) == winner
+            agreed &= average_probs(view_probs, weights).argmax(axis=1) == predicted
     return agreed
 
 
 def _read_network(path: Path, expected: Mapping[str, object], n: int) -> StoredLogits:
-    again = "predict again with `dvc repro`"
-    about = path.with_suffix(".json")
+    remedy = "predict again with `dvc repro`"
+    manifest_path = path.with_suffix(".json")
     logits = read_array(path, mmap=True)
-    if not about.is_file():
-        raise InputError(f"{about}: no such file; {again}")
+    if not manifest_path.is_file():
+        raise InputError(f"{manifest_path}: no such file; {remedy}")
     try:
-        said = dict(read_json(about))
+        manifest = dict(read_json(manifest_path))
     except (ValueError, TypeError) as error:
-        raise InputError(f"{about}: not a JSON object ({error}); {again}") from error
+        raise InputError(f"{manifest_path}: not a JSON object ({error}); {remedy}") from error
 
     for key, value in expected.items():
-        if said.get(key) != value:
-            raise InputError(f"{about}: {key} is {said.get(key)}, but should be {value}; {again}")
+        if manifest.get(key) != value:
+            raise InputError(f"{manifest_path}: {key} is {manifest.get(key)}, but should be {value}; {remedy}")
     for key, kind in (("views", list), ("weights_sha256", str)):
-        if not isinstance(said.get(key), kind):
-            raise InputError(f"{about}: {key} is {said.get(key)}, but should be a {kind.__name__}; {again}")
+        if not isinstance(manifest.get(key), kind):
+            raise InputError(
+                f"{manifest_path}: {key} is {manifest.get(key)}, but should be a {kind.__name__}; {remedy}"
+            )
     if logits.dtype != np.float32:
-        raise InputError(f"{path}: holds {logits.dtype}, but should hold float32; {again}")
-    shape = (n, len(said["views"]), len(said["emotions"]))
+        raise InputError(f"{path}: holds {logits.dtype}, but should hold float32; {remedy}")
+    shape = (n, len(manifest["views"]), len(manifest["emotions"]))
     if logits.shape != shape:
         raise InputError(
-            f"{path}: has shape {logits.shape}, but (faces of the table, views, emotions) is {shape}; {again}"
+            f"{path}: has shape {logits.shape}, but (faces of the table, views, emotions) is {shape}; {remedy}"
         )
-    if len(broken := np.flatnonzero(~np.isfinite(logits).all(axis=(1, 2)))):
-        raise InputError(f"{path}: row {broken[0]} is not finite; train and {again}")
-    return StoredLogits(logits, tuple(said["views"]), said["weights_sha256"])
+    if len(not_finite := np.flatnonzero(~np.isfinite(logits).all(axis=(1, 2)))):
+        raise InputError(f"{path}: row {not_finite[0]} is not finite; train and {remedy}")
+    return StoredLogits(logits, tuple(manifest["views"]), manifest["weights_sha256"])

@@ -1,6 +1,7 @@
-"""How good predictions and pseudo-labels are, and whether one round is better than another.
+"""Metrics of predictions and pseudo-labels, and the comparison of two rounds.
 
-A ratio without a denominator is left out, never NaN. Intervals are of 95 %, as {"low", "high"}. No faces give {"n": 0}.
+A ratio with denominator 0 is left out, never NaN. Intervals have 95 % and the form {"low", "high"}. The metrics of no
+faces are {"n": 0}.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,22 +21,23 @@ COVERAGE_CURVE_COLUMNS = ("threshold", "coverage", "precision", "low", "high")
 def compute_metrics(
     probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], emotions: Sequence[str], bins: int
 ) -> dict[str, Any]:
-    """The figures of one set of labelled faces, as a nested dictionary.
+    """Return the metrics of labelled faces, as a nested dictionary.
 
-    Macro F1 and balanced accuracy are means over the emotions found in `labels`; ece is the expected calibration error.
+    Macro F1 and balanced accuracy are means over the emotions that occur in `labels`. "ece" is the expected calibration
+    error with `bins` bins.
     """
     if not len(labels):
         return {"n": 0}
     counts = confusion_matrix(probs, labels)
-    right = counts.diagonal()
+    correct = counts.diagonal()
     present = counts.sum(axis=1) > 0
-    f1 = 2 * right[present] / (counts.sum(axis=1) + counts.sum(axis=0))[present]
+    f1 = 2 * correct[present] / (counts.sum(axis=1) + counts.sum(axis=0))[present]
     return {
         "n": len(labels),
-        "accuracy": float(right.sum() / len(labels)),
-        "accuracy_interval": wilson_interval(int(right.sum()), len(labels)),
+        "accuracy": float(correct.sum() / len(labels)),
+        "accuracy_interval": wilson_interval(int(correct.sum()), len(labels)),
         "macro_f1": float(f1.mean()),
-        "balanced_accuracy": float((right[present] / counts.sum(axis=1)[present]).mean()),
+        "balanced_accuracy": float((correct[present] / counts.sum(axis=1)[present]).mean()),
         "ece": expected_calibration_error(probs, labels, bins),
         "per_emotion": per_emotion_metrics(counts, emotions),
     }
@@ -44,7 +46,7 @@ def compute_metrics(
 def confusion_matrix(
     probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, "classes classes"]:
-    """Number of faces by label (rows) and likeliest emotion (columns)."""
+    """Return the number of faces by label (rows) and predicted emotion (columns)."""
     classes = probs.shape[1]
     return np.bincount(labels * classes + probs.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
 
@@ -52,31 +54,30 @@ def confusion_matrix(
 def per_emotion_metrics(
     counts: Int[np.ndarray, "classes classes"], emotions: Sequence[str]
 ) -> dict[str, dict[str, float | int]]:
-    """Precision, recall, F1 and support (faces with that label) of each emotion, from a confusion matrix."""
-    figures: dict[str, dict[str, float | int]] = {}
+    """Return precision, recall, F1 and support (the number of labels) of each emotion, from a confusion matrix."""
+    per_emotion: dict[str, dict[str, float | int]] = {}
     for code, emotion in enumerate(emotions):
-        right, said, support = int(counts[code, code]), int(counts[:, code].sum()), int(counts[code].sum())
-        figures[emotion] = (
-            ({"precision": right / said} if said else {})
-            | ({"recall": right / support} if support else {})
-            | ({"f1": 2 * right / (said + support)} if said + support else {})
+        correct, predicted, support = int(counts[code, code]), int(counts[:, code].sum()), int(counts[code].sum())
+        per_emotion[emotion] = (
+            ({"precision": correct / predicted} if predicted else {})
+            | ({"recall": correct / support} if support else {})
+            | ({"f1": 2 * correct / (predicted + support)} if predicted + support else {})
             | {"support": support}
         )
-    return figures
+    return per_emotion
 
 
 def reliability_bins(probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], bins: int) -> pd.DataFrame:
-    """Mean confidence and accuracy of the faces in each of `bins` equal intervals (low, high] of confidence.
+    """Return mean confidence and accuracy in each of `bins` equal intervals (low, high] of confidence.
 
-    Columns: low, high, confidence, accuracy, n. A row for each interval that holds a face.
+    Columns: low, high, confidence, accuracy, n. Intervals without a face have no row.
     """
-    sure = probs.max(axis=1).astype(np.float64)
-    faces = pd.DataFrame(
-        {"bin": np.ceil(sure * bins).clip(1, bins), "sure": sure, "right": probs.argmax(axis=1) == labels}
-    )
+    confidence = probs.max(axis=1).astype(np.float64)
+    bin_index = np.ceil(confidence * bins).clip(1, bins)
+    faces = pd.DataFrame({"bin": bin_index, "confidence": confidence, "correct": probs.argmax(axis=1) == labels})
     table = (
         faces.groupby("bin")
-        .agg(confidence=("sure", "mean"), accuracy=("right", "mean"), n=("right", "size"))
+        .agg(confidence=("confidence", "mean"), accuracy=("correct", "mean"), n=("correct", "size"))
         .reset_index()
     )
     edges = pd.DataFrame({"low": (table["bin"] - 1) / bins, "high": table["bin"] / bins})
@@ -86,33 +87,33 @@ def reliability_bins(probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarr
 def expected_calibration_error(
     probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], bins: int
 ) -> float:
-    """Mean distance of confidence and accuracy over the rows of `reliability`, weighted by faces; for n > 0.
+    """Return the mean |confidence - accuracy| of `reliability_bins`, weighted by faces (Guo et al. 2017).
 
-    Guo et al. 2017, arXiv:1706.04599.
+    `labels` must not be empty.
     """
     table = reliability_bins(probs, labels, bins)
     return float(np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["n"]))
 
 
 def wilson_interval(successes: int, n: int) -> dict[str, float]:
-    """Wilson's score interval of a proportion, for n > 0."""
+    """Return the Wilson score interval of a proportion; `n` must be positive."""
     interval = binomtest(successes, n).proportion_ci(method="wilson")
     return {"low": float(interval.low), "high": float(interval.high)}
 
 
 def compare_accuracy(
-    before_right: Bool[np.ndarray, " n"], after_right: Bool[np.ndarray, " n"]
+    correct_before: Bool[np.ndarray, " n"], correct_after: Bool[np.ndarray, " n"]
 ) -> dict[str, float | int]:
-    """Difference of accuracy (after - before) on the same faces, with its interval and McNemar's exact p-value.
+    """Return the difference of accuracy (after - before) on the same faces, its interval and McNemar's exact p-value.
 
-    `gained` faces became right and `lost` ones wrong. The interval is Wald's with half a face added to each of the four
-    cells (Agresti & Min 2005, doi:10.1002/sim.1781).
+    "gained" counts the faces that became correct, "lost" those that became wrong. The interval is Wald's with half a
+    face added to each of the four cells (Agresti & Min 2005, doi:10.1002/sim.1781).
     """
-    n = len(before_right)
+    n = len(correct_before)
     if not n:
         return {"n": 0}
-    gained = int((~before_right & after_right).sum())
-    lost = int((before_right & ~after_right).sum())
+    gained = int((~correct_before & correct_after).sum())
+    lost = int((correct_before & ~correct_after).sum())
     centre = (gained - lost) / (n + 2)
     half = float(norm.ppf(0.975)) * np.sqrt((gained + lost + 1) / (n + 2) ** 2 - centre**2 / (n + 2))
     return {
@@ -127,18 +128,18 @@ def compare_accuracy(
 
 
 def summarize_gain(comparison: Mapping[str, float | int]) -> str:
-    """One sentence on what `compare` found: did the pseudo-labels help? Nothing is clear if the interval holds 0."""
+    """Return one sentence on a comparison by `compare_accuracy`; an interval that contains 0 is no clear difference."""
     if not comparison["n"]:
         return "No verdict: there are no test faces to compare the rounds on."
     difference, low, high = (f"{100 * comparison[key]:+.1f}" for key in ("difference", "low", "high"))
     if comparison["low"] > 0:
-        found = "The pseudo-labels helped"
+        verdict = "The pseudo-labels helped"
     elif comparison["high"] < 0:
-        found = "The pseudo-labels hurt"
+        verdict = "The pseudo-labels hurt"
     else:
-        found = "The pseudo-labels made no clear difference"
+        verdict = "The pseudo-labels made no clear difference"
     return (
-        f"{found}: test accuracy changed by {difference} points (95 % interval {low} to {high}; "
+        f"{verdict}: test accuracy changed by {difference} points (95 % interval {low} to {high}; "
         f"{comparison['gained']} faces gained, {comparison['lost']} lost of {comparison['n']}; "
         f"McNemar's p = {comparison['p_value']:.2g})."
     )
@@ -150,45 +151,45 @@ def audit_pseudo_labels(
     truth: Int[np.ndarray, " n"],
     emotions: Sequence[str],
 ) -> dict[str, Any]:
-    """Coverage of the pseudo-labels and, on faces whose `truth` is known (not -1), their precision.
+    """Return the coverage of the pseudo-labels and their precision, overall and by predicted emotion.
 
-    The arrays are those of the pool alone. `n` counts its faces, `known` the accepted ones with a known truth, which
-    precision is of. An emotion's `n` and coverage are of the faces that the teachers take for it.
+    The arrays hold the pool only. Precision is measured on the "known" faces: those accepted whose `truth` is not -1.
     """
     predicted = probs.argmax(axis=1)
 
-    def figures(mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
-        n, taken = int(mask.sum()), mask & accepted
-        right = (predicted == truth)[taken & (truth >= 0)]
+    def audit(mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
+        n, n_accepted = int(mask.sum()), int((mask & accepted).sum())
+        correct = (predicted == truth)[mask & accepted & (truth >= 0)]
+        n_correct, n_known = int(correct.sum()), len(correct)
         return (
-            {"n": n, "accepted": int(taken.sum()), "known": len(right)}
-            | ({"coverage": float(taken.sum() / n)} if n else {})
+            {"n": n, "accepted": n_accepted, "known": n_known}
+            | ({"coverage": n_accepted / n} if n else {})
             | (
-                {"precision": float(right.mean()), "precision_interval": wilson_interval(int(right.sum()), len(right))}
-                if len(right)
+                {"precision": n_correct / n_known, "precision_interval": wilson_interval(n_correct, n_known)}
+                if n_known
                 else {}
             )
         )
 
     if not len(probs):
         return {"n": 0}
-    each = {emotion: figures(predicted == code) for code, emotion in enumerate(emotions)}
-    return figures(np.ones(len(probs), dtype=bool)) | {"per_emotion": each}
+    per_emotion = {emotion: audit(predicted == code) for code, emotion in enumerate(emotions)}
+    return audit(np.ones(len(probs), dtype=bool)) | {"per_emotion": per_emotion}
 
 
 def coverage_curve(probs: Float[np.ndarray, "n classes"], truth: Int[np.ndarray, " n"]) -> pd.DataFrame:
-    """What one threshold for all emotions would accept of the pool, and its precision where `truth` is known (not -1).
+    """Return coverage and precision of the pool at each of `COVERAGE_THRESHOLDS`, one threshold for all emotions.
 
     Columns: threshold, coverage, precision, low, high (its interval). The last three are missing where no accepted face
-    has a known truth. No rows for an empty pool.
+    has a known `truth` (not -1). An empty pool has no rows.
     """
-    sure, right = max_confidence(probs), probs.argmax(axis=1) == truth
+    confidence, is_correct = max_confidence(probs), probs.argmax(axis=1) == truth
     rows: list[dict[str, float]] = []
     for threshold in COVERAGE_THRESHOLDS if len(probs) else ():
-        taken = sure >= threshold
-        known = right[taken & (truth >= 0)]
-        row = {"threshold": threshold, "coverage": float(taken.mean())}
-        if len(known):
-            row |= {"precision": float(known.mean())} | wilson_interval(int(known.sum()), len(known))
+        accepted = confidence >= threshold
+        correct = is_correct[accepted & (truth >= 0)]
+        row = {"threshold": threshold, "coverage": float(accepted.mean())}
+        if len(correct):
+            row |= {"precision": float(correct.mean())} | wilson_interval(int(correct.sum()), len(correct))
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COVERAGE_CURVE_COLUMNS))

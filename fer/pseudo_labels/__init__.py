@@ -1,1 +1,1 @@
-"""Which unlabelled faces to learn from, and with what label and weight."""
+"""Select unlabelled faces to learn from, with labels and weights: policies, estimates and reviews."""

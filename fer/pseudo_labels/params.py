@@ -1,66 +1,27 @@
-"""The policies of `pseudo_label` in `params.yaml`, each with its own keys."""
+"""The section `pseudo_label` of `params.yaml`. Each file in `policies/` adds a row of its own name to `policies`."""
 
-from typing import Annotated, Literal
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import create_model
 
-from fer.core.labels import Emotion
-from fer.core.schema import Count, Fraction, Section
+from fer.core.schema import Section
+from fer.pseudo_labels.policy import Policy
 
-
-class Fixed(Section):
-    threshold: Fraction | dict[Emotion, Fraction]
-
-
-class Precision(Section):
-    target: Annotated[float, Field(gt=0, lt=1)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    fallback: Fraction
-
-
-class TopK(Section):
-    faces: Count
-
-
-class Quota(Section):
-    share: Fraction
-
-
-class FlexMatch(Section):
-    threshold: Fraction
-
-
-class FreeMatch(Section):
-    pass
-
-
-class AdaCM(Section):
-    factor: Fraction
-
-
-class SoftMatch(Section):
-    pass
-
-
-Policy = Fixed | Precision | TopK | Quota | FlexMatch | FreeMatch | AdaCM | SoftMatch
-
-
-class Policies(Section):
-    fixed: Fixed
-    precision: Precision
-    top_k: TopK
-    quota: Quota
-    flexmatch: FlexMatch
-    freematch: FreeMatch
-    ada_cm: AdaCM
-    softmatch: SoftMatch
+POLICIES: dict[str, type[Policy]] = {
+    path.stem: import_module(f"fer.pseudo_labels.policies.{path.stem}").Options
+    for path in sorted((Path(__file__).parent / "policies").glob("*.py"))
+    if path.stem != "__init__"
+}
+_ROWS: dict[str, Any] = {name: (options, ...) for name, options in POLICIES.items()}
 
 
 class PseudoLabel(Section):
     alignment: Literal["none", "valid", "uniform"]
     agreement: list[Literal["networks", "views"]]
-    policy: Literal["fixed", "precision", "top_k", "quota", "flexmatch", "freematch", "ada_cm", "softmatch"]
-    policies: Policies
+    policy: Literal[*POLICIES]  # type: ignore[valid-type]
+    policies: create_model("Policies", __base__=Section, **_ROWS)  # type: ignore[valid-type]
 
     @property
     def active_policy(self) -> Policy:

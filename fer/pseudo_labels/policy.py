@@ -1,25 +1,62 @@
-"""The evidence from which a policy decides."""
+"""The evidence from which policies decide, and the base class of policies."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from fer.core.labels import target_prior
-from fer.predictions.confidence import class_prior
+from fer.core.schema import Section
+from fer.predictions.confidence import class_prior, max_confidence
 
-UNREACHABLE_THRESHOLD = 1.1  # a threshold that no confidence reaches
+UNREACHABLE_THRESHOLD = 1.1  # above every confidence
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the teachers say of every face, and what is known of the faces."""
+    """The teachers' probabilities of every face, and the facts about the faces that a policy may read."""
 
-    probs: Float[np.ndarray, "n classes"]  # calibrated; of validation faces cross-fitted
-    labels: Int[np.ndarray, " n"]  # read on validation faces alone
+    probs: Float[np.ndarray, "n classes"]  # calibrated; cross-fitted on validation faces
+    labels: Int[np.ndarray, " n"]  # read on validation faces only
     valid: Bool[np.ndarray, " n"]
     pool: Bool[np.ndarray, " n"]  # the unlabelled faces
-    agreed: Bool[np.ndarray, " n"]  # by all whose agreement is asked for
+    agreed: Bool[np.ndarray, " n"]  # by the networks and views that `pseudo_label.agreement` names
+
+    @cached_property
+    def predicted(self) -> Int[np.ndarray, " n"]:
+        """The index of the likeliest emotion; the first of equals."""
+        return self.probs.argmax(axis=1)
+
+    @cached_property
+    def confidence(self) -> Float[np.ndarray, " n"]:
+        return max_confidence(self.probs)
+
+    def by_emotion(self, mask: Bool[np.ndarray, " n"]) -> list[Bool[np.ndarray, " n"]]:
+        """Return, for each emotion, the faces of `mask` that are predicted as that emotion."""
+        return [mask & (self.predicted == code) for code in range(self.probs.shape[1])]
+
+
+class Policy(Section, ABC):
+    """A rule that decides which faces of the pool are accepted. Its fields are its row in `pseudo_label.policies`.
+
+    A policy depends on probabilities, never on logits. It comes down to one threshold per emotion, so every decision
+    can be checked against the numbers that are written beside it.
+    """
+
+    @abstractmethod
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+        """Return the confidence that a face needs to be accepted as each emotion; above 1 accepts none."""
+
+    def weights(self, evidence: Evidence) -> Float[np.ndarray, " n"]:
+        """Return the weight of each face in the loss, should it be accepted, in 0..1."""
+        return np.ones(len(evidence.probs))
+
+    def format_note(self, thresholds: Float[np.ndarray, " classes"], emotions: Sequence[str]) -> str | None:
+        """Return one line that the user should know about these thresholds, if there is any."""
+        return None
 
 
 def collect_evidence(
@@ -29,34 +66,28 @@ def collect_evidence(
     agreed: Bool[np.ndarray, " n"],
     alignment: str,
 ) -> Evidence:
-    """The evidence in the teachers' vote, with the pool's emotions made as frequent as `alignment` has them."""
+    """Return the evidence of an ensemble, with the pool's emotions as frequent as `alignment` has them."""
     valid, pool = fold == "valid", fold == "unlabelled"
-    wanted = target_prior(alignment, class_prior(labels[valid], ensemble_probs.shape[1]))
-    probs = ensemble_probs if wanted is None else align_distribution(ensemble_probs, pool, wanted)
+    prior = target_prior(alignment, class_prior(labels[valid], ensemble_probs.shape[1]))
+    probs = ensemble_probs if prior is None else align_distribution(ensemble_probs, pool, prior)
     return Evidence(probs, labels, valid, pool, agreed)
 
 
-def softmatch_weights(
-    confidence: Float[np.ndarray, " n"], pool_confidence: Float[np.ndarray, " m"]
-) -> Float[np.ndarray, " n"]:
-    """exp(−(c − μ)² / 2σ²) of confidences c below the pool's mean μ, with its variance σ², and 1 above (SoftMatch).
-
-    Chen et al. 2023, arXiv:2301.10921, equation 6; theirs are moving averages over batches.
-    """
-    if not len(pool_confidence):
-        return np.ones(len(confidence))
-    short = (pool_confidence.mean() - confidence).clip(min=0)
-    return np.exp(-(short**2) / (2 * max(float(pool_confidence.var()), 1e-12)))
-
-
 def align_distribution(
-    probs: Float[np.ndarray, "n classes"], pool: Bool[np.ndarray, " n"], target_prior: Float[np.ndarray, " classes"]
+    probs: Float[np.ndarray, "n classes"], pool: Bool[np.ndarray, " n"], prior: Float[np.ndarray, " classes"]
 ) -> Float[np.ndarray, "n classes"]:
-    """The probabilities times `target_prior` over their mean on the pool, so that the pool's emotions are about as wanted.
+    """Return the probabilities times `prior` over their mean on the pool, renormalised.
 
     Distribution alignment (Berthelot et al. 2020, arXiv:1911.09785).
     """
     if not pool.any():
         return probs
-    weighed = probs.clip(min=1e-12) * (target_prior / probs[pool].mean(axis=0, dtype=np.float64).clip(min=1e-12))
-    return (weighed / weighed.sum(axis=1, keepdims=True)).astype(np.float32)
+    scaled = probs.clip(min=1e-12) * (prior / probs[pool].mean(axis=0, dtype=np.float64).clip(min=1e-12))
+    return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def kth_largest(confidence: Float[np.ndarray, " n"], count: int) -> float:
+    """Return the threshold that accepts the `count` most confident faces: 0 accepts all, above 1 accepts none."""
+    if not count:
+        return UNREACHABLE_THRESHOLD
+    return float(np.partition(confidence, -count)[-count]) if len(confidence) > count else 0.0

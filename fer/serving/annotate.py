@@ -1,4 +1,4 @@
-"""Pictures and videos with a box around each face and what it is taken for."""
+"""Annotated copies of images and videos, with a box and a label for each face."""
 
 import errno
 import math
@@ -18,106 +18,105 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from fer.core.files import atomic_write
 from fer.core.labels import EMOTIONS
 from fer.data.media.detection import FaceBox
-from fer.data.media.images import UndecodableError, decode_image
+from fer.data.media.images import ImageArray, UndecodableError, decode_image
 from fer.data.media.video import DEFAULT_FRAME_RATE
 from fer.reporting.plots.plots import INK, PALETTE, STYLE
 from fer.runtime.errors import InputError
 from fer.serving.outputs import FacePrediction, ImageResult
 from fer.serving.statuses import FAILED_STATUSES
 
-ImageArray = UInt8[np.ndarray, "height width 3"]
-Corners = tuple[int, int, int, int]  # left, top, right, bottom: the pixels themselves
+Corners = tuple[int, int, int, int]  # left, top, right, bottom; all inclusive
 
-# angry, disgust, fear, happy, sad, surprise, neutral, contempt: Okabe & Ito's eight
+# angry, disgust, fear, happy, sad, surprise, neutral, contempt: the colours of Okabe & Ito, with a light grey for black
 EMOTION_COLOURS = dict(zip(EMOTIONS, (*(PALETTE[k] for k in (1, 2, 3, 5, 0, 4)), "#F2F2F2", "#F0E442"), strict=True))
-MIN_IMAGE_PX = 320  # smaller pictures are enlarged, or nobody could read the labels
-TEXT_HEIGHT_SHARE = 1 / 36  # height of a line, as a share of the longer side
+MIN_IMAGE_PX = 320  # smaller images are enlarged to make the labels readable
+TEXT_HEIGHT_SHARE = 1 / 36  # font size as a share of the longer side
 MIN_TEXT_PX = 13
-MAX_FRAME_SECONDS = 60.0  # seconds for which a frame is shown, whatever a damaged video says
-MAX_NAME_BYTES = 200  # of 255 that a disk allows: more comes before and after it
-MAX_JPEG_PX = 65_500  # the longest side that the format has
+MAX_FRAME_SECONDS = 60.0  # limits the duration of a frame in a damaged video
+MAX_NAME_BYTES = 200  # of the 255 that file systems allow, since a prefix and a suffix are added
+MAX_JPEG_PX = 65_500  # longest side in the format
 
 
 def annotate_image(pixels: ImageArray, faces: Sequence[FacePrediction]) -> UInt8[np.ndarray, "height2 width2 3"]:
-    """The picture, with boxes and labels; small ones are enlarged.
+    """Return the image with a box and a label for each face, enlarged if it is small.
 
-    A prediction that is accepted has a solid label in its emotion's colour; one that abstains a dark label, with a
-    question mark.
+    The label of an accepted prediction has its emotion's colour, that of an abstention is dark with a question mark.
     """
     scale = math.ceil(MIN_IMAGE_PX / max(pixels.shape[:2]))
     height, width = (scale * side for side in pixels.shape[:2])
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
-    letters = max(MIN_TEXT_PX, round(TEXT_HEIGHT_SHARE * max(width, height)))
+    text_px = max(MIN_TEXT_PX, round(TEXT_HEIGHT_SHARE * max(width, height)))
     corners = [_corners(face.box, scale) for face in faces]
-    for draw in (_draw_outline, _draw_label):  # the labels above all boxes
+    for draw in (_draw_outline, _draw_label):  # labels cover all boxes
         for face, corner in zip(faces, corners, strict=True):
-            draw(ImageDraw.Draw(image), face, corner, letters)
+            draw(ImageDraw.Draw(image), face, corner, text_px)
     return np.asarray(image)
 
 
 def _corners(box: FaceBox, scale: int) -> Corners:
-    left, top, side = round(scale * box.x), round(scale * box.y), max(1, round(scale * box.width))
-    return left, top, left + side - 1, top + side - 1
+    x, y, side = round(scale * box.x), round(scale * box.y), max(1, round(scale * box.width))
+    return x, y, x + side - 1, y + side - 1
 
 
-def _draw_outline(pen: ImageDraw.ImageDraw, face: FacePrediction, corners: Corners, letters: int) -> None:
-    line = max(3, letters // 5)
-    left, top, right, bottom = corners
-    pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), None, INK, line + 2)
-    pen.rectangle(
-        corners, None, EMOTION_COLOURS[face.label] if face.accepted else "white", line if face.accepted else 1
-    )
+def _draw_outline(pen: ImageDraw.ImageDraw, face: FacePrediction, corners: Corners, text_px: int) -> None:
+    line = max(3, text_px // 5)
+    x0, y0, x1, y1 = corners
+    pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), None, INK, line + 2)
+    colour, line = (EMOTION_COLOURS[face.label], line) if face.accepted else ("white", 1)
+    pen.rectangle(corners, None, colour, line)
 
 
-def _draw_label(pen: ImageDraw.ImageDraw, face: FacePrediction, corners: Corners, letters: int) -> None:
-    """Above the box, or below, or in it, wherever there is room."""
+def _draw_label(pen: ImageDraw.ImageDraw, face: FacePrediction, corners: Corners, text_px: int) -> None:
+    """Draw the label above the box, or else below or inside it, where there is room."""
     text = f"{face.label}{'' if face.accepted else '?'} {face.confidence:.0%}"
-    font, fill = _font(letters), EMOTION_COLOURS[face.label] if face.accepted else INK
-    width, height = math.ceil(font.getlength(text)) + letters, round(1.5 * letters)
-    left, top, _, bottom = corners
-    last_x, last_y = (room - taken for room, taken in zip(pen.im.size, (width, height), strict=True))
-    y = next((y for y in (top - height, bottom + 1, top) if 0 <= y <= last_y), max(0, last_y))
-    x = max(0, min(left, last_x))
+    font, fill = _font(text_px), EMOTION_COLOURS[face.label] if face.accepted else INK
+    width, height = math.ceil(font.getlength(text)) + text_px, round(1.5 * text_px)
+    x0, y0, _, y1 = corners
+    max_x, max_y = pen.im.size[0] - width, pen.im.size[1] - height
+    y = next((y for y in (y0 - height, y1 + 1, y0) if 0 <= y <= max_y), max(0, max_y))
+    x = max(0, min(x0, max_x))
     pen.rectangle((x, y, x + width - 1, y + height - 1), fill)
-    pen.text((x + letters / 2, y + height / 2), text, _text_colour(fill), font, anchor="lm")
+    pen.text((x + text_px / 2, y + height / 2), text, _text_colour(fill), font, anchor="lm")
 
 
 @contextmanager
 def annotation_writer(folder: Path | None, frames_per_second: float | None) -> Iterator[Callable[[ImageResult], None]]:
-    """Yield a function that writes an annotated copy of each picture that was kept into `folder`, if there is one.
+    """Yield a function that writes an annotated copy of each image into `folder`, or does nothing if `folder` is None.
 
-    A copy of photo.png is photo.annotated.jpg, so that no original is replaced; the frames of a video come together
-    in an mp4 that keeps their times.
+    The copy of photo.png is photo.annotated.jpg, so no original is replaced. The frames of a video are written to one
+    mp4 that keeps their times. `frames_per_second` is the rate at which videos were sampled, None for every frame.
 
     Raises:
-        InputError: a video can't be written.
+        InputError: A video can't be written.
     """
     if folder is None:
-        yield lambda seen: None
+        yield lambda result: None
         return
     folder.mkdir(parents=True, exist_ok=True)
-    taken: set[Path] = set()
+    used_paths: set[Path] = set()
     video: _VideoFile | None = None
 
-    def annotate(seen: ImageResult) -> None:
+    def annotate(result: ImageResult) -> None:
         nonlocal video
-        if video and (seen.input.frame is None or seen.input.source != video.source or seen.input.frame <= video.last):
+        item = result.input
+        if video and (item.frame is None or item.source != video.source or item.frame <= video.last_frame):
             video.close()
             video = None
-        picture, frame, seconds = seen.input.image, seen.input.frame, seen.input.seconds
-        if seen.status in FAILED_STATUSES or picture is None or isinstance(picture, UndecodableError):
+        if result.status in FAILED_STATUSES or item.image is None or isinstance(item.image, UndecodableError):
             return
-        drawn = annotate_image(picture if isinstance(picture, np.ndarray) else decode_image(picture), seen.faces)
-        if frame is None or seconds is None:
-            with atomic_write(_unused_path(folder, seen.input.name, ".jpg", taken)) as part:
-                copy = Image.fromarray(drawn)
+        image = item.image if isinstance(item.image, np.ndarray) else decode_image(item.image)
+        pixels = annotate_image(image, result.faces)
+        if item.frame is None or item.seconds is None:
+            with atomic_write(_unused_path(folder, item.name, ".jpg", used_paths)) as part:
+                copy = Image.fromarray(pixels)
                 copy.thumbnail((MAX_JPEG_PX, MAX_JPEG_PX))
                 copy.save(part, "JPEG", quality=92, subsampling=0)
             return
         if video is None:
-            rate = min(filter(None, (frames_per_second, seen.input.frame_rate or DEFAULT_FRAME_RATE)))
-            video = _VideoFile(_unused_path(folder, seen.input.name, ".mp4", taken), seen.input.source, rate, drawn)
-        video.add(drawn, frame, seconds)
+            rate = min(filter(None, (frames_per_second, item.frame_rate or DEFAULT_FRAME_RATE)))
+            path = _unused_path(folder, item.name, ".mp4", used_paths)
+            video = _VideoFile(path, item.source, rate, pixels)
+        video.add(pixels, item.frame, item.seconds)
 
     try:
         yield annotate
@@ -130,53 +129,54 @@ def annotation_writer(folder: Path | None, frames_per_second: float | None) -> I
 
 
 class _VideoFile:
-    """A video being written; it takes its place when it is closed."""
+    """A video file that appears at its path when it is closed."""
 
     def __init__(self, path: Path, source: str, rate: float, first: ImageArray) -> None:
-        self.source, self.last = source, -1  # the frame that came last
+        self.source, self.last_frame = source, -1
         self._path, self._part = path, path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
-        self._rate, self._written = rate, 0
-        self._seconds = self._told = 0.0
+        self._rate, self._frames_written = rate, 0
+        self._seconds = self._last_seconds = 0.0  # in the copy and in the original
         self._height, self._width = first.shape[:2]
-        self._shown = first
+        self._image = first
         path.parent.mkdir(parents=True, exist_ok=True)
         code = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._part), cv2.CAP_FFMPEG, code, rate, (self._width, self._height))
         if not self._writer.isOpened():
-            raise InputError(f"{path}: a video of {self._width} x {self._height} pixels can't be written there")
+            raise InputError(f"{path}: can't write a video of {self._width} x {self._height} pixels there")
 
-    def add(self, picture: ImageArray, number: int, seconds: float) -> None:
-        """Show the picture from this second on: times may be irregular, those of the written video are not."""
-        self._seconds += min(seconds - self._told, MAX_FRAME_SECONDS)
-        self._told = seconds
-        self._hold(round(self._seconds * self._rate))
-        self._shown, self.last = picture, number
+    def add(self, image: ImageArray, frame: int, seconds: float) -> None:
+        """Repeat the previous image up to `seconds`, since times can be irregular, and show `image` from then on."""
+        self._seconds += min(seconds - self._last_seconds, MAX_FRAME_SECONDS)
+        self._last_seconds = seconds
+        self._repeat_image(round(self._seconds * self._rate))
+        self._image, self.last_frame = image, frame
 
     def close(self) -> None:
-        self._hold(self._written + 1)
+        self._repeat_image(self._frames_written + 1)
         self._writer.release()
-        if int(cv2.VideoCapture(str(self._part)).get(cv2.CAP_PROP_FRAME_COUNT)) != self._written:
-            raise OSError(errno.EIO, "was not written whole; is the disk full?", str(self._path))  # no word of OpenCV's
+        if int(cv2.VideoCapture(str(self._part)).get(cv2.CAP_PROP_FRAME_COUNT)) != self._frames_written:
+            # OpenCV itself reports no error.
+            raise OSError(errno.EIO, "was not written completely; check for a full disk", str(self._path))
         os.replace(self._part, self._path)
 
     def discard(self) -> None:
         self._writer.release()
         self._part.unlink(missing_ok=True)
 
-    def _hold(self, until: int) -> None:
-        """The picture shown, up to this frame of the written video."""
-        frame = cv2.cvtColor(self._shown, cv2.COLOR_RGB2BGR)
-        for _ in range(self._written, until):
-            self._writer.write(frame)
-        self._written = max(self._written, until)
+    def _repeat_image(self, end: int) -> None:
+        """Write the current image up to frame `end` of the copy."""
+        pixels = cv2.cvtColor(self._image, cv2.COLOR_RGB2BGR)
+        for _ in range(self._frames_written, end):
+            self._writer.write(pixels)
+        self._frames_written = max(self._frames_written, end)
 
 
-def _unused_path(folder: Path, name: str, suffix: str, taken: set[Path]) -> Path:
-    """A path for the copy of `name` that no other copy has; names that are too long for a disk are cut."""
+def _unused_path(folder: Path, name: str, suffix: str, used_paths: set[Path]) -> Path:
+    """Return a path for the copy of `name` that no other copy has, with overlong names truncated."""
     stem = folder.joinpath(*(_truncate_name(part) for part in PurePosixPath(name).with_suffix("").parts))
-    names = (f"{stem}{again}.annotated{suffix}" for again in chain([""], (f"-{k}" for k in count(2))))
-    path = next(path for path in map(Path, names) if path not in taken)
-    taken.add(path)
+    names = (f"{stem}{number}.annotated{suffix}" for number in chain([""], (f"-{k}" for k in count(2))))
+    path = next(path for path in map(Path, names) if path not in used_paths)
+    used_paths.add(path)
     return path
 
 

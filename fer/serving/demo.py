@@ -1,4 +1,4 @@
-"""The demo: a page for this computer alone, where the faces of a photograph or of the camera are named."""
+"""The demo: a local web page that predicts the expressions of faces in a photograph or from the camera."""
 
 import base64
 import contextlib
@@ -34,13 +34,13 @@ from fer.serving.predictor import Predictor
 DEMO_TEMPLATE = Path(__file__).with_suffix(".html")
 HOST = "127.0.0.1"
 MAX_UPLOAD_BYTES = 25_000_000  # photographs of phones have up to 15 MB
-REQUEST_TIMEOUT = 20.0  # to send a request
-MAX_CONNECTIONS = 16  # requests; a browser sends at most 6
-UPLOAD_TYPE = "application/octet-stream"  # no page of another origin can send it unasked, as it could text/plain
+REQUEST_TIMEOUT = 20.0  # seconds
+MAX_CONNECTIONS = 16  # a browser opens at most 6
+UPLOAD_TYPE = "application/octet-stream"  # unlike text/plain, browsers do not send it across origins unasked
 
 
 class RequestError(Exception):
-    """A request is not answered; the message says why."""
+    """An error of the client, with the HTTP status and message of the response."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -48,12 +48,12 @@ class RequestError(Exception):
 
 
 class DemoServer(ThreadingHTTPServer):
-    """The demo, listening on `url`; `serve_forever` answers. With the port 0 it takes a free one.
+    """The server of the demo at `url`, on a free port if `port` is 0.
 
-    Pictures are looked at one after another, and nothing of them is kept.
+    Images are processed one at a time and never stored.
 
     Raises:
-        OSError: the port is taken.
+        OSError: The port is in use.
     """
 
     request_queue_size = 128
@@ -66,84 +66,85 @@ class DemoServer(ThreadingHTTPServer):
         self.page = render_demo(predictor, card)
         self.content_policy = content_security_policy(self.page)
         self.executor = ThreadPoolExecutor(1)
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._connections = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._free.acquire()  # further connections wait in the system's queue
+        self._connections.acquire()  # further connections wait in the system's queue
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # whoever asked has gone, or was too slow
+        if not isinstance(sys.exception(), OSError):  # the client disconnected or timed out
             super().handle_error(request, client_address)
 
 
 def render_demo(predictor: Predictor, card: str) -> bytes:
-    """The page. What it is about is JSON in it, without "<", so that no text can end that and begin something else."""
-    about = predictor.package.manifest
-    facts = {
-        "networks": list(about.vote),
-        "round": about.round,
-        "emotions": about.emotions,
-        "thresholds": about.thresholds,
+    """Return the page with its settings as JSON. "<" is escaped so that no text can end the JSON's script element."""
+    manifest = predictor.package.manifest
+    settings = {
+        "networks": list(manifest.vote),
+        "round": manifest.round,
+        "emotions": manifest.emotions,
+        "thresholds": manifest.thresholds,
         "max_bytes": MAX_UPLOAD_BYTES,
         "card": card,
     }
-    return DEMO_TEMPLATE.read_bytes().replace(b"{{facts}}", json.dumps(facts).replace("<", "\\u003c").encode())
+    return DEMO_TEMPLATE.read_bytes().replace(b"{{settings}}", json.dumps(settings).replace("<", "\\u003c").encode())
 
 
 def content_security_policy(page: bytes) -> str:
-    """What the page may do: run its own script and style, show pictures that it has, and ask its server."""
+    """Return a policy that allows only the page's own script and style, its own images, and requests to its server."""
 
-    def inline(tag: bytes) -> str:
+    def hash_inline(tag: bytes) -> str:
         (text,) = re.findall(rb"<%b>(.*?)</%b>" % (tag, tag), page, re.DOTALL)
         return f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'"
 
+    script, style = hash_inline(b"script"), hash_inline(b"style")
     return (
-        f"default-src 'none'; script-src {inline(b'script')}; style-src {inline(b'style')}; img-src blob: data:; "
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src blob: data:; "
         "media-src blob:; connect-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
 
 def describe_faces(predictor: Predictor, image: bytes, whole: bool) -> dict[str, Any]:
-    """What the page shows of a picture: its width and height, and the faces in its pixels, the largest first.
+    """Return the size of an image and its faces, or the `whole` image as one face, as JSON for the page.
 
     Raises:
-        UndecodableError: it is no picture.
+        UndecodableError: The image is unreadable.
     """
     width, height = read_image_size(image)
-    found = find_faces(image, replace(predictor.face_settings, faces="whole") if whole else predictor.face_settings)
+    settings = replace(predictor.face_settings, faces="whole") if whole else predictor.face_settings
     return {
         "width": width,
         "height": height,
         "faces": [
-            {side: getattr(of.box, side) for side in ("x", "y", "width", "height")}
-            | {key: getattr(of, key) for key in ("label", "confidence", "accepted", "probabilities")}
-            | {"face": data_uri(of.face)}
-            for of in predictor.predict_faces(found)
+            {side: getattr(face.box, side) for side in ("x", "y", "width", "height")}
+            | {key: getattr(face, key) for key in ("label", "confidence", "accepted", "probabilities")}
+            | {"face": data_uri(face.face)}
+            for face in predictor.predict_faces(find_faces(image, settings))
         ],
     }
 
 
 def explain_face(predictor: Predictor, image: bytes, emotion: str) -> dict[str, str]:
-    """How it was found what in a face speaks for `emotion`, and the picture of that, as `fer explain` draws it.
+    """Return a face's heatmap for `emotion`, as `fer explain` draws it, and the method's name as JSON for the page.
 
     Raises:
-        UndecodableError: it is no picture.
+        UndecodableError: The image is unreadable.
     """
-    about, voter = predictor.package.manifest, strongest_member(predictor.package)
-    face = decode_face(image, about.size)
-    way, heat = explain_faces(voter.network, face[None], np.array([about.emotions.index(emotion)]))
-    return {"method": f"{way} of {voter.name}", "picture": data_uri(overlay_heat(face, heat[0]))}
+    member = strongest_member(predictor.package)
+    face = decode_face(image, predictor.package.manifest.size)
+    method, heat = explain_faces(member.network, face[None], np.array([member.emotions.index(emotion)]))
+    return {"method": f"{method} of {member.name}", "picture": data_uri(overlay_heat(face, heat[0]))}
 
 
 def draw_sample_face() -> bytes:
-    """A PNG of a drawn person, another one each time."""
+    """Return a PNG of a random synthetic portrait."""
     rng = np.random.default_rng()
     emotion = rng.choice(("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
     return encode_png(np.asarray(draw_portrait(str(emotion), 1.0, rng)))
@@ -161,114 +162,115 @@ def data_uri(pixels: UInt8[np.ndarray, "..."]) -> str:
 
 class _RequestHandler(BaseHTTPRequestHandler):
     server: DemoServer
-    timeout = REQUEST_TIMEOUT  # for an answer that is not fetched
+    timeout = REQUEST_TIMEOUT  # for clients that do not read the response
 
     def setup(self) -> None:
         super().setup()
-        self._late = threading.Timer(REQUEST_TIMEOUT, self._end)  # for a question that is not ended
-        self._late.daemon = True
-        self._late.start()
+        self._timer = threading.Timer(REQUEST_TIMEOUT, self._stop_reading)  # for clients that do not finish the request
+        self._timer.daemon = True
+        self._timer.start()
 
     def finish(self) -> None:
-        self._late.cancel()
+        self._timer.cancel()
         super().finish()
 
-    def _end(self) -> None:
-        with contextlib.suppress(OSError):  # it has ended
+    def _stop_reading(self) -> None:
+        with contextlib.suppress(OSError):  # the connection is already closed
             self.connection.shutdown(socket.SHUT_RD)
 
     def do_GET(self) -> None:
-        self._answer({"/": self._page, "/drawn": self._drawn})
+        self._respond({"/": self._get_page, "/drawn": self._get_sample_face})
 
     def do_POST(self) -> None:
-        self._answer({"/faces": self._faces, "/explain": self._explain})
+        self._respond({"/faces": self._post_faces, "/explain": self._post_explain})
 
-    def _answer(self, routes: dict[str, Callable[[], tuple[str, bytes]]]) -> None:
+    def _respond(self, routes: dict[str, Callable[[], tuple[str, bytes]]]) -> None:
         try:
             self._check_origin()
-            route = routes.get(self._address().path)
+            route = routes.get(self._parse_url().path)
             if route is None:
-                raise RequestError(HTTPStatus.NOT_FOUND, "there is nothing of that name")
-            kind, content = route()
+                raise RequestError(HTTPStatus.NOT_FOUND, "no such page")
+            content_type, content = route()
         except RequestError as error:
             self.send_error(error.status, str(error))
         except UndecodableError as error:
-            self.send_error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"That can't be read: {error}.")
+            self.send_error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The image is unreadable: {error}.")
         except OSError:
             raise
         except Exception:
             traceback.print_exc()
-            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "The demo failed; its terminal says how.")
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "The demo failed. See its terminal for details.")
         else:
-            self._send(HTTPStatus.OK, kind, content)
+            self._send(HTTPStatus.OK, content_type, content)
 
     def _check_origin(self) -> None:
-        """Refuse what comes from other sites' pages, also by a name of theirs that leads here (DNS rebinding)."""
+        """Refuse requests from other sites' pages, including host names that resolve to this server (DNS rebinding)."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         if host not in self.server.hosts:
             raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, f"the demo is at {self.server.url}")
         if origin not in (None, f"http://{host}"):
-            raise RequestError(HTTPStatus.FORBIDDEN, "the demo answers no other site")
+            raise RequestError(HTTPStatus.FORBIDDEN, "requests from other sites are not allowed")
 
-    def _page(self) -> tuple[str, bytes]:
+    def _get_page(self) -> tuple[str, bytes]:
         return "text/html; charset=utf-8", self.server.page
 
-    def _drawn(self) -> tuple[str, bytes]:
+    def _get_sample_face(self) -> tuple[str, bytes]:
         return "image/png", draw_sample_face()
 
-    def _faces(self) -> tuple[str, bytes]:
-        picture, whole = self._body(), bool(self._query("whole"))
-        return self._computed(lambda: describe_faces(self.server.predictor, picture, whole))
+    def _post_faces(self) -> tuple[str, bytes]:
+        image, whole = self._read_body(), bool(self._query_value("whole"))
+        return self._compute_json(lambda: describe_faces(self.server.predictor, image, whole))
 
-    def _explain(self) -> tuple[str, bytes]:
-        about = self.server.predictor.package.manifest
-        emotion = self._query("emotion")
-        if emotion not in about.emotions:
-            raise RequestError(HTTPStatus.BAD_REQUEST, f"emotion is none of {', '.join(about.emotions)}")
-        face = self._body()
-        return self._computed(lambda: explain_face(self.server.predictor, face, emotion))
+    def _post_explain(self) -> tuple[str, bytes]:
+        emotions = self.server.predictor.package.manifest.emotions
+        emotion = self._query_value("emotion")
+        if emotion not in emotions:
+            raise RequestError(HTTPStatus.BAD_REQUEST, f"unknown emotion; allowed: {', '.join(emotions)}")
+        face = self._read_body()
+        return self._compute_json(lambda: explain_face(self.server.predictor, face, emotion))
 
-    def _computed(self, call: Callable[[], dict[str, Any]]) -> tuple[str, bytes]:
+    def _compute_json(self, call: Callable[[], dict[str, Any]]) -> tuple[str, bytes]:
         return "application/json", json.dumps(self.server.executor.submit(call).result()).encode()
 
-    def _query(self, key: str) -> str:
-        return parse_qs(self._address().query).get(key, [""])[-1]
+    def _query_value(self, key: str) -> str:
+        return parse_qs(self._parse_url().query).get(key, [""])[-1]
 
-    def _address(self) -> SplitResult:
+    def _parse_url(self) -> SplitResult:
         try:
-            address = urlsplit(self.path)
+            url = urlsplit(self.path)
         except ValueError as error:
-            raise RequestError(HTTPStatus.BAD_REQUEST, "that is no address") from error
-        if address.netloc not in ("", *self.server.hosts):
+            raise RequestError(HTTPStatus.BAD_REQUEST, "invalid URL") from error
+        if url.netloc not in ("", *self.server.hosts):
             raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, f"the demo is at {self.server.url}")
-        return address
+        return url
 
-    def _body(self) -> bytes:
+    def _read_body(self) -> bytes:
         if self.headers.get("Content-Type") != UPLOAD_TYPE:
-            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a picture is sent as {UPLOAD_TYPE}")
-        stated = self.headers.get("Content-Length", "")
-        if not re.fullmatch("[0-9]{1,15}", stated):
-            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
-        length = int(stated)
+            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send the image as {UPLOAD_TYPE}")
+        content_length = self.headers.get("Content-Length", "")
+        if not re.fullmatch("[0-9]{1,15}", content_length):
+            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing or invalid")
+        length = int(content_length)
         if length > MAX_UPLOAD_BYTES:
-            while length > 0 and (part := self.rfile.read1(65536)):  # who is not heard out does not hear the answer
+            while length > 0 and (part := self.rfile.read1(65536)):  # clients read the response only after sending
                 length -= len(part)
             raise RequestError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"That file is too large: at most {MAX_UPLOAD_BYTES / 1e6:g} MB."
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The file is too large: at most {MAX_UPLOAD_BYTES / 1e6:g} MB are allowed.",
             )
         body = self.rfile.read(length)
         if len(body) < length:
-            raise RequestError(HTTPStatus.REQUEST_TIMEOUT, "the picture did not arrive")
+            raise RequestError(HTTPStatus.REQUEST_TIMEOUT, "the request body is incomplete")
         return body
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        why = message or HTTPStatus(code).phrase
-        self._send(HTTPStatus(code), "application/json", json.dumps({"error": why}).encode())
+        content = json.dumps({"error": message or HTTPStatus(code).phrase}).encode()
+        self._send(HTTPStatus(code), "application/json", content)
 
-    def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+    def _send(self, status: HTTPStatus, content_type: str, content: bytes) -> None:
         self.send_response(status)
         for header, value in {
-            "Content-Type": kind,
+            "Content-Type": content_type,
             "Content-Length": str(len(content)),
             "Content-Security-Policy": self.server.content_policy,
             "X-Content-Type-Options": "nosniff",

@@ -1,4 +1,4 @@
-"""The faces in a picture, cut out as those were that the networks learnt from."""
+"""Face finding: crop the faces of an image in the same way as the training faces."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,27 +8,24 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from fer.data.media.detection import FaceBox, FaceDetector, align_face, crop_face, make_detector
-from fer.data.media.images import decode_face, decode_image, read_image_size, resize_face
+from fer.data.media.images import FaceCrop, ImageArray, decode_face, decode_image, read_image_size, resize_face
 
 FaceMode = Literal["auto", "whole", "detect"]
-ImageArray = UInt8[np.ndarray, "height width 3"]
-FaceCrop = UInt8[np.ndarray, "size size"]
 
-MAX_CROP_PX = 120  # the largest side in which faces come cut out: FER-2013 48, RAF-DB 100, ArcFace 112, drawn ones 120
-SQUARE_TOLERANCE = 0.1  # by which the sides of such a square may differ
-MIN_FACE_PX = 32  # smaller ones are not looked for
+MAX_CROP_PX = 120  # largest face crop of a dataset: FER-2013 48, RAF-DB 100, ArcFace 112, synthetic 120
+SQUARE_TOLERANCE = 0.1  # relative difference of the sides of a face crop
+MIN_FACE_PX = 32  # smaller faces are not detected
 
 
 @dataclass(frozen=True, slots=True)
 class FaceFinderSettings:
-    """How pictures are looked at."""
+    """Settings of face detection and cropping."""
 
-    size: int  # of a face that is cut out, in pixels
-    align: bool  # turn it until its eyes are level
+    size: int  # of a face crop, in pixels
+    align: bool  # rotate the face until its eyes are level
     faces: FaceMode = "auto"
     detector: str = "haar"
 
@@ -40,14 +37,14 @@ class DetectedFace:
 
 
 def find_faces(image: Path | bytes | Image.Image | ImageArray, settings: FaceFinderSettings) -> list[DetectedFace]:
-    """The faces in a picture, the largest first, or the picture as the one face that it is.
+    """Return the faces in an image, the largest first.
 
-    With "whole" it is one, its centre square; with "detect" faces are looked for; with "auto" it is one if it is square
-    and has no more than `FACE_PX` pixels a side.
+    In mode "whole" the centre square of the image is the face, in mode "detect" faces are detected. Mode "auto" treats
+    a roughly square image of at most `MAX_CROP_PX` pixels a side as "whole" and any other image as "detect".
 
     Raises:
-        UndecodableError: it can't be read.
-        InputError: the detector can't be had.
+        UndecodableError: The image is unreadable.
+        InputError: The detector is not available.
     """
     if isinstance(image, Image.Image):
         image = decode_image(image)
@@ -57,7 +54,7 @@ def find_faces(image: Path | bytes | Image.Image | ImageArray, settings: FaceFin
         box = FaceBox((width - side) // 2, (height - side) // 2, side, side, score=None, eyes=None)
         return [DetectedFace(box, _crop_whole_image(image, settings))]
     pixels = image if isinstance(image, np.ndarray) else decode_image(image)
-    boxes = _detector_of_thread(settings.detector, get_ident()).detect(pixels)
+    boxes = _thread_detector(settings.detector, get_ident()).detect(pixels)
     return [DetectedFace(box, crop_face(pixels, box, settings.size, settings.align)) for box in boxes]
 
 
@@ -66,16 +63,16 @@ def _is_face_crop(width: int, height: int) -> bool:
 
 
 def _crop_whole_image(image: Path | bytes | ImageArray, settings: FaceFinderSettings) -> FaceCrop:
-    """As ingest takes faces that were cut out."""
+    """Return the centre square as ingest crops it."""
     if isinstance(image, np.ndarray):
         face = resize_face(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), settings.size)
     else:
         face = decode_face(image, settings.size)
-    turned = align_face(face) if settings.align else None
-    return face if turned is None else turned
+    aligned_face = align_face(face) if settings.align else None
+    return face if aligned_face is None else aligned_face
 
 
 @lru_cache
-def _detector_of_thread(kind: str, thread: int) -> FaceDetector:
-    """A detector for one thread: OpenCV's are not for several at once."""
+def _thread_detector(kind: str, thread: int) -> FaceDetector:
+    """Return the detector of one thread, since OpenCV's detectors are not thread-safe."""
     return make_detector(kind, MIN_FACE_PX)

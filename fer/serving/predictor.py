@@ -1,4 +1,4 @@
-"""From pictures to what their faces are taken for."""
+"""The predictor: images in, apparent expressions of their faces out."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,23 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from fer.data.media.images import UndecodableError
 from fer.nn import inference
+from fer.runtime.errors import InputError
 from fer.runtime.parallel import ordered_map
 from fer.serving.face_finder import DetectedFace, FaceFinderSettings, FaceMode, find_faces
-from fer.serving.inputs import ImageInput, InputLoader, inputs_from_images
+from fer.serving.inputs import ImageInput, ImageLike, InputLoader, input_from_image, inputs_from_images
 from fer.serving.outputs import FacePrediction, ImageResult, results_table
 from fer.serving.package import bundle
-from fer.serving.statuses import status_for_reason
+from fer.serving.statuses import FAILED_STATUSES, status_for_reason
 
-IMAGE_BATCH = 128  # pictures whose faces go through the networks together
-KEPT_IMAGE_BATCH = 16  # the same where the pictures are kept: a frame of 4K takes 25 MB
+IMAGE_BATCH = 128  # images whose faces share a batch
+KEPT_IMAGE_BATCH = 16  # the same if the images are kept, since a 4K frame takes 25 MB
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionResult:
+    """The faces detected in one image, or why it failed."""
+
     input: ImageInput
     status: str
     detail: str
@@ -33,7 +36,7 @@ class DetectionResult:
 
 
 class Predictor:
-    """A package that looks at pictures."""
+    """A package applied to images: it finds their faces and predicts their apparent expressions."""
 
     def __init__(self, package: bundle.ModelPackage, faces: FaceMode = "auto", detector: str = "haar") -> None:
         self.package = package
@@ -41,77 +44,90 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path | str = "data/package", faces: FaceMode = "auto", detector: str = "haar") -> "Predictor":
-        """The predictor in `folder`, on the GPU if there is one; `FER_DEVICE` decides otherwise.
+        """Load the package in `folder` on the GPU, if there is one, or on the device that `FER_DEVICE` names.
 
-        `faces` says whether pictures are faces already: see `looking.find`. `detector` is haar, or the path of a YuNet
-        model.
+        Args:
+            faces: Whether images are face crops, see `find_faces`.
+            detector: "haar" or the path of a YuNet model.
 
         Raises:
-            InputError: a file of the package is missing, damaged or not the one that was packaged.
+            InputError: A file of the package is missing or damaged.
         """
         return cls(bundle.load_package(Path(folder), inference.default_device()), faces, detector)
 
-    def __call__(self, images: object, frames_per_second: float | None = None) -> pd.DataFrame:
-        """A table of the faces in `images`: see `inputs.given`, `rows.columns` and `statuses.MEANING`.
+    def __repr__(self) -> str:
+        manifest = self.package.manifest
+        networks, emotions = list(manifest.vote), list(manifest.emotions)
+        return f"Predictor(round={manifest.round}, networks={networks}, emotions={emotions}, size={manifest.size})"
 
-        `frames_per_second` frames of a video are looked at, or all.
+    def __call__(self, images: ImageLike | Iterable[ImageLike], frames_per_second: float | None = None) -> pd.DataFrame:
+        """Return a table with a row for each face, and for each image without a face.
+
+        The columns are those of `result_columns`, the statuses are explained in `STATUS_MEANINGS`.
+
+        Args:
+            images: One image or an iterable of images. A path can also be a folder, archive, pattern, video or camera.
+            frames_per_second: The rate at which videos are sampled; None uses every frame.
 
         Raises:
-            InputError: something among the images is no image, or the detector can't be had.
+            InputError: An item is not an image, or the detector is not available.
         """
-        seen = self.stream(inputs_from_images(images, InputLoader(frames_per_second)))
-        return results_table(seen, self.package.manifest.emotions, self.package.manifest.id)
+        results = self.stream(inputs_from_images(images, InputLoader(frames_per_second)))
+        return results_table(results, self.package.manifest.emotions, self.package.manifest.id)
 
-    def predict_image(self, image: UInt8[np.ndarray, "height width 3"]) -> list[FacePrediction]:
-        """The faces in one picture (red, green, blue), the largest first.
+    def predict_image(self, image: ImageLike) -> list[FacePrediction]:
+        """Return the faces in one image, the largest first.
 
         Raises:
-            InputError: the detector can't be had.
+            InputError: The image is missing, unreadable or of another type, or the detector is not available.
         """
-        return self.predict_faces(find_faces(image, self.face_settings))
+        result = _detect_faces(input_from_image(image, "image"), self.face_settings, keep_image=False)
+        if result.status in FAILED_STATUSES:
+            raise InputError(f"{result.input.source}: {result.detail}")
+        return self.predict_faces(result.faces)
 
     def stream(self, inputs: Iterable[ImageInput], keep_images: bool = False) -> Iterator[ImageResult]:
-        """What is seen in each of `inputs`, in order, on all cores; with `keep_images`, with the picture.
+        """Yield the result of each input, in order, computed on all cores; `keep_images` keeps the image in it.
 
-        Memory holds `BATCH` pictures and a few for each core, however many there are.
+        Memory holds at most `IMAGE_BATCH` images and a few per core, however many there are.
 
         Raises:
-            InputError: the detector can't be had.
+            InputError: The detector is not available.
         """
-        look = partial(_detect_faces, settings=self.face_settings, keep_image=keep_images)
-        # Frames need not be copied to threads, and scripts without `if __name__ == "__main__"` can start no processes.
-        # Threads that ignore warnings undo each other's filters, so these are put back in the end.
+        detect = partial(_detect_faces, settings=self.face_settings, keep_image=keep_images)
+        # Threads need no copies of frames, and processes fail in scripts without `if __name__ == "__main__"`.
+        # Threads that ignore warnings undo each other's filters, so the filters are restored at the end.
         with warnings.catch_warnings():
-            looked = ordered_map(look, inputs, threads=True)
-            while batch := list(islice(looked, KEPT_IMAGE_BATCH if keep_images else IMAGE_BATCH)):
-                predictions = iter(self.predict_faces([found for each in batch for found in each.faces]))
-                for each in batch:
-                    yield ImageResult(each.input, each.status, each.detail, list(islice(predictions, len(each.faces))))
+            detections = ordered_map(detect, inputs, threads=True)
+            while batch := list(islice(detections, KEPT_IMAGE_BATCH if keep_images else IMAGE_BATCH)):
+                predictions = iter(self.predict_faces([face for result in batch for face in result.faces]))
+                for result in batch:
+                    faces = list(islice(predictions, len(result.faces)))
+                    yield ImageResult(result.input, result.status, result.detail, faces)
 
     def predict_faces(self, detected_faces: Sequence[DetectedFace]) -> list[FacePrediction]:
-        """What each face is taken for; all of them go through the networks together."""
-        about = self.package.manifest
-        faces = np.array([each.face for each in detected_faces], dtype=np.uint8).reshape(-1, about.size, about.size)
-        return [self._prediction(each, probs) for each, probs in zip(detected_faces, self.package(faces), strict=True)]
+        """Return the prediction for each face, computed together."""
+        size = self.package.manifest.size
+        faces = np.array([detected.face for detected in detected_faces], dtype=np.uint8).reshape(-1, size, size)
+        return [self._make_prediction(*pair) for pair in zip(detected_faces, self.package(faces), strict=True)]
 
-    def _prediction(self, found: DetectedFace, probs: Float[np.ndarray, " classes"]) -> FacePrediction:
-        about = self.package.manifest
-        by_emotion = dict(zip(about.emotions, probs.astype(np.float64).round(6).tolist(), strict=True))
-        label = max(by_emotion, key=by_emotion.__getitem__)
-        confidence = by_emotion[label]
-        return FacePrediction(
-            found.box, found.face, by_emotion, label, confidence, confidence >= about.thresholds[label]
-        )
+    def _make_prediction(self, detected: DetectedFace, probs: Float[np.ndarray, " classes"]) -> FacePrediction:
+        manifest = self.package.manifest
+        probabilities = dict(zip(manifest.emotions, probs.astype(np.float64).round(6).tolist(), strict=True))
+        label = max(probabilities, key=probabilities.__getitem__)
+        confidence = probabilities[label]
+        accepted = confidence >= manifest.thresholds[label]
+        return FacePrediction(detected.box, detected.face, probabilities, label, confidence, accepted)
 
 
 def _detect_faces(input: ImageInput, settings: FaceFinderSettings, keep_image: bool) -> DetectionResult:
-    picture, kept = input.image, input if keep_image else replace(input, image=None)
+    image, result_input = input.image, input if keep_image else replace(input, image=None)
     try:
-        if picture is None or isinstance(picture, UndecodableError):
-            raise picture or ValueError("the picture was not kept")
-        found = find_faces(picture, settings)
+        if image is None or isinstance(image, UndecodableError):
+            raise image or ValueError("the image of this input was not kept")
+        faces = find_faces(image, settings)
     except UndecodableError as error:
-        return DetectionResult(kept, status_for_reason(error.reason), str(error), [])
+        return DetectionResult(result_input, status_for_reason(error.reason), str(error), [])
     except OSError as error:
-        return DetectionResult(kept, "unreadable", error.strerror or str(error), [])
-    return DetectionResult(kept, "ok" if found else "no_face", "", found)
+        return DetectionResult(result_input, "unreadable", error.strerror or str(error), [])
+    return DetectionResult(result_input, "ok" if faces else "no_face", "", faces)

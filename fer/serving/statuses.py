@@ -1,12 +1,12 @@
-"""What can become of a picture that is looked at, in a word each."""
+"""The statuses of an image after prediction."""
 
 STATUS_MEANINGS = {
-    "ok": "a face, and what it is taken for",
-    "no_face": "the picture or frame was searched, and no face was found",
-    "missing": "no such file, nothing that fits the pattern, or no camera of that number",
-    "unreadable": "damaged, empty, locked, or neither a picture nor a video",
+    "ok": "a face and its predicted emotion",
+    "no_face": "no face was detected in the image or frame",
+    "missing": "no such file or camera, or no match for the pattern",
+    "unreadable": "damaged, empty, locked, or neither an image nor a video",
     "too_large": "more than 200 MB or 50 million pixels",
-    "incomplete": "the video ends early; the frames before have rows of their own",
+    "incomplete": "the video ends early; the frames before that have rows",
 }
 FAILED_STATUSES = frozenset(STATUS_MEANINGS) - {"ok", "no_face"}
 _STATUS_BY_REASON = {
@@ -19,5 +19,5 @@ _STATUS_BY_REASON = {
 
 
 def status_for_reason(reason: str) -> str:
-    """The status of a picture that can't be looked at for this reason of an `UndecodableError`."""
+    """Return the status of an image with this `UndecodableError.reason`."""
     return _STATUS_BY_REASON.get(reason, "unreadable")

@@ -1,6 +1,6 @@
-"""Trainings that are cut short go on where they were: what changes from step to step is kept beside the output.
+"""Save the state of a training beside its output, and resume from it after an interruption.
 
-One file of safetensors, with what is no tensor as JSON in its header: nothing is unpickled.
+A checkpoint is one safetensors file, with everything but tensors as JSON in its header: nothing is unpickled.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from fer.nn.weights import save_tensors
 from fer.runtime.errors import InputError, StoppedError, is_out_of_memory
 
 SAVE_INTERVAL_SECONDS = 60
-SAME_SIGNAL_SECONDS = 5  # Slurm signals every process, and the launcher passes its signal on to rank 0
+SAME_SIGNAL_SECONDS = 5  # rank 0 gets a signal twice: from Slurm or the terminal, and from the launcher
 CODE_FOLDER = Path(__file__).parents[1]
 
 
@@ -37,47 +37,47 @@ class Stateful(Protocol):
 
 
 class Checkpoint:
-    """The file at `path`, as long as `fingerprint` is that of what it follows from; without a path nothing is kept."""
+    """A checkpoint file, used if it has the same `fingerprint`; without a path nothing is saved.
+
+    `metadata` is saved with the parts and may be changed at any time.
+    """
 
     def __init__(self, path: Path | None = None, fingerprint: str = "") -> None:
         self.path, self.fingerprint = path, fingerprint
-        self._earlier = self._read()
-        self.metadata: dict[str, Any] = self._earlier.pop("aside") if self._earlier else {}  # kept with the parts
-        self._saved, self._told_to_end = time.monotonic(), 0.0
+        self._saved_state = self._read()
+        self.metadata: dict[str, Any] = self._saved_state.pop("metadata") if self._saved_state else {}
+        self._last_save_time, self._stop_time = time.monotonic(), 0.0  # 0: no signal has come
 
     def resume(self, parts: Mapping[str, Stateful]) -> None:
-        """Take the parts to where they were, if an earlier run left them half done.
+        """Load the saved state, if there is one, into the parts.
 
         Raises:
-            InputError: the file holds something else.
+            InputError: The file does not hold the state of these parts.
         """
-        if self._earlier is None:
+        if self._saved_state is None:
             return
-        print(f"going on with {self.path}", flush=True)
+        print(f"resuming from {self.path}", flush=True)
         try:
             for name, part in parts.items():
-                part.load_state_dict(self._earlier[name])
+                part.load_state_dict(self._saved_state[name])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise MemoryError(f"to load {self.path}") from error
-            raise InputError(f"{self.path}: damaged ({type(error).__name__}); delete it, and run it again") from error
-        self._earlier = None
+            raise InputError(f"{self.path}: damaged ({type(error).__name__}); delete it and run again") from error
+        self._saved_state = None
 
     def save_if_due(self, parts: Mapping[str, Stateful]) -> None:
-        """Keep the parts if that has not been done for a while, or if the process was told to end.
+        """Save the parts if the last save is `SAVE_INTERVAL_SECONDS` ago or a signal has come.
 
         Raises:
-            CutShortError: it was told to end.
+            StoppedError: A signal has come.
         """
-        if (
-            self.path
-            and distributed.is_main_process()
-            and (self._told_to_end or time.monotonic() > self._saved + SAVE_INTERVAL_SECONDS)
-        ):
-            self._write({"aside": self.metadata} | {name: part.state_dict() for name, part in parts.items()})
-            self._saved = time.monotonic()
-        if self._told_to_end:
-            raise StoppedError("interrupted" + ("; run it again, and it goes on from here" if self.path else ""))
+        is_due = self._stop_time or time.monotonic() > self._last_save_time + SAVE_INTERVAL_SECONDS
+        if self.path and is_due and distributed.is_main_process():
+            self._write({"metadata": self.metadata} | {name: part.state_dict() for name, part in parts.items()})
+            self._last_save_time = time.monotonic()
+        if self._stop_time:
+            raise StoppedError("interrupted" + ("; run it again to resume from here" if self.path else ""))
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
@@ -86,19 +86,19 @@ class Checkpoint:
         A second signal after `SAME_SIGNAL_SECONDS` ends the process at once. Other ranks wait for rank 0 to end.
         """
 
-        def end(number: int, frame: FrameType | None) -> None:
-            if self._told_to_end and time.monotonic() > self._told_to_end + SAME_SIGNAL_SECONDS:
+        def request_stop(number: int, frame: FrameType | None) -> None:
+            if self._stop_time and time.monotonic() > self._stop_time + SAME_SIGNAL_SECONDS:
                 raise KeyboardInterrupt
             if distributed.is_main_process():
-                self._told_to_end = self._told_to_end or time.monotonic()
+                self._stop_time = self._stop_time or time.monotonic()
 
-        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
-        if self._told_to_end:
+        if self._stop_time:
             raise StoppedError("interrupted")
 
     def remove(self) -> None:
@@ -110,49 +110,49 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                about = file.metadata() or {}
-                if about["fingerprint"] != self.fingerprint:
-                    print(f"{self.path}: of other data, parameters or code; training from the beginning")
+                header = file.metadata() or {}
+                if header["fingerprint"] != self.fingerprint:
+                    print(f"{self.path}: of other data, parameters or code; training starts over")
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if _checksum(tensors) != about["crc"]:
-                    raise ValueError("its checksum is another")
-                state = _join_tensors(parse_json(about["state"]), tensors)
-            if not (isinstance(state, dict) and isinstance(state.get("aside"), dict)):
-                raise ValueError("the state is none")
+                if _checksum(tensors) != header["crc"]:
+                    raise ValueError("the checksum differs")
+                state = _join_tensors(parse_json(header["state"]), tensors)
+            if not (isinstance(state, dict) and isinstance(state.get("metadata"), dict)):
+                raise ValueError("the state is not that of a training")
             return state
         except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-            if is_out_of_memory(error):  # what is kept may be sound
+            if is_out_of_memory(error):  # the file may be sound
                 raise MemoryError(f"to load {self.path}") from error
-            print(f"{self.path}: damaged ({error}); training from the beginning")
+            print(f"{self.path}: damaged ({error}); training starts over")
             return None
 
     def _write(self, state: dict[str, Any]) -> None:
         assert self.path is not None
         tensors: dict[str, Tensor] = {}
-        about = {
+        header = {
             "fingerprint": self.fingerprint,
             "state": json.dumps(_split_tensors(state, tensors)),
             "crc": _checksum(tensors),
         }
         with atomic_write(self.path) as part:
-            save_tensors(tensors, part, about)
+            save_tensors(tensors, part, header)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
 
 
 def compute_fingerprint(*inputs: Any) -> str:
-    """A digest of the facts, arrays among them, and of the project's code."""
+    """Return a digest of the inputs (arrays and values with a `repr`), of the library's code and of torch's version."""
     digest = hashlib.sha256(torch.__version__.encode())
     for file in sorted(CODE_FOLDER.rglob("*.py")):
         digest.update(file.read_bytes())
-    for fact in inputs:
-        digest.update(np.ascontiguousarray(fact).data if isinstance(fact, np.ndarray) else repr(fact).encode())
+    for value in inputs:
+        digest.update(np.ascontiguousarray(value).data if isinstance(value, np.ndarray) else repr(value).encode())
     return digest.hexdigest()
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Of all bytes, of which safetensors would load changed ones without a word."""
+    """Return a checksum of all tensors: safetensors does not notice changed bytes."""
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, crc)
@@ -160,12 +160,12 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _split_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """What JSON can hold of `value`; its tensors go into `tensors`, under numbers."""
+    """Return `value` as JSON can hold it; move its tensors to `tensors`, under numbers."""
     match value:
         case Tensor():
             tensors[str(len(tensors))] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
-            return {"tensor": str(len(tensors) - 1), "channels_last": last}
+            channels_last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+            return {"tensor": str(len(tensors) - 1), "channels_last": channels_last}
         case dict():
             return {"pairs": [[key, _split_tensors(item, tensors)] for key, item in value.items()]}
         case list() | tuple():
@@ -174,9 +174,11 @@ def _split_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _join_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return the inverse of `_split_tensors`."""
     match value:
-        case {"tensor": number, "channels_last": last}:  # fused optimisers take a state to be arranged as its weights
-            return tensors[number].contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+        case {"tensor": number, "channels_last": channels_last}:  # fused optimisers expect the layout of the weights
+            layout = torch.channels_last if channels_last else torch.contiguous_format
+            return tensors[number].contiguous(memory_format=layout)
         case {"pairs": pairs}:
             return {key: _join_tensors(item, tensors) for key, item in pairs}
         case list():

@@ -1,4 +1,4 @@
-"""The sets of faces a network learns from and is chosen on."""
+"""Read the sets of faces that a network is trained and validated on."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from fer.training.params import Online, Retrain
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Faces, what each is (a probability for each emotion), and its weight in the loss."""
+    """Faces with their targets (a probability for each emotion) and loss weights."""
 
     pixels: UInt8[np.ndarray, "n size size"]
     targets: Float[np.ndarray, "n classes"]
@@ -27,75 +27,75 @@ class LabelledSet:
 
     @property
     def size(self) -> int:
-        """Side of a face in pixels."""
+        """Return the side of a face in pixels."""
         return self.pixels.shape[1]
 
     def arrays(self) -> tuple[np.ndarray, ...]:
+        """Return everything that a training depends on."""
         return self.pixels, self.targets, self.weights
 
-    def __add__(self, other: "LabelledSet") -> "LabelledSet":
+    def __add__(self, addend: "LabelledSet") -> "LabelledSet":
         return LabelledSet(
-            np.concatenate([self.pixels, other.pixels]),
-            np.concatenate([self.targets, other.targets]),
-            np.concatenate([self.weights, other.weights]),
+            np.concatenate([self.pixels, addend.pixels]),
+            np.concatenate([self.targets, addend.targets]),
+            np.concatenate([self.weights, addend.weights]),
         )
 
 
 @dataclass(frozen=True)
 class UnlabelledPool:
-    """The faces of the pool, and how they are to be labelled in every step."""
+    """Unlabelled faces of the pool, and the rules by which every step labels some of them."""
 
     pixels: UInt8[np.ndarray, "n size size"]
     online_params: Online
     label_kind: str  # soft | hard
     n_classes: int
-    target_prior: (
-        Float[np.ndarray, " classes"] | None
-    )  # how frequent the emotions are to be made; None: as they come out
+    target_prior: Float[np.ndarray, " classes"] | None  # class frequencies to align to; None: no alignment
 
     def fingerprint_inputs(self) -> tuple[object, ...]:
+        """Return everything that a training depends on."""
         return self.pixels, self.online_params, self.label_kind, self.target_prior
 
 
 def read_labelled_sets(
     faces: Path, table: Path, augmented: Path | None, emotions: Sequence[str], targets: str
 ) -> tuple[LabelledSet, LabelledSet]:
-    """The training faces with their augmented copies, where there are any, and the validation faces; every weight is 1.
+    """Return the training faces with their augmented copies, if any, and the validation faces; every weight is 1.
 
-    With `targets` "votes" a training face that has votes is learnt as their shares; validation faces are as labelled.
+    With `targets` "votes", the target of a training face with votes is their shares; all other targets are labels.
     """
-    pixels, rows_of = open_faces(faces), read_table(table)
-    label = encode_labels(rows_of["emotion"], emotions)
+    pixels, metadata = open_faces(faces), read_table(table)
+    labels = encode_labels(metadata["emotion"], emotions)
 
-    def examples(shown: UInt8[np.ndarray, "m size size"], rows: np.ndarray, voted: bool) -> LabelledSet:
-        learnt = np.eye(len(emotions), dtype=np.float32)[label[rows]]
-        if voted:
-            shares = parse_votes(rows_of["votes"].iloc[rows], emotions)
-            learnt = np.where(shares.any(axis=1, keepdims=True), shares, learnt)
-        return LabelledSet(shown, learnt, np.ones(len(rows), dtype=np.float32))
+    def make_set(pixels: UInt8[np.ndarray, "m size size"], rows: np.ndarray, use_votes: bool) -> LabelledSet:
+        set_targets = np.eye(len(emotions), dtype=np.float32)[labels[rows]]
+        if use_votes:
+            shares = parse_votes(metadata["votes"].iloc[rows], emotions)
+            set_targets = np.where(shares.any(axis=1, keepdims=True), shares, set_targets)
+        return LabelledSet(pixels, set_targets, np.ones(len(rows), dtype=np.float32))
 
-    train, valid = (np.flatnonzero(rows_of["fold"] == fold) for fold in ("train", "valid"))
-    learnt = examples(pixels[train], train, targets == "votes")
+    train_rows, valid_rows = (np.flatnonzero(metadata["fold"] == fold) for fold in ("train", "valid"))
+    train_set = make_set(pixels[train_rows], train_rows, targets == "votes")
     if augmented:
         copies, parents = (read_array(augmented / f"{name}.npy") for name in ("faces", "parents"))
-        learnt += examples(copies, parents, targets == "votes")
-    return learnt, examples(pixels[valid], valid, False)
+        train_set += make_set(copies, parents, targets == "votes")
+    return train_set, make_set(pixels[valid_rows], valid_rows, False)
 
 
 def read_pseudo_labelled_set(faces: Path, table: Path, pseudo_labels: Path, retrain: Retrain) -> LabelledSet:
-    """The accepted faces that have a weight, with the teachers' probabilities (soft) or their best guess (hard).
+    """Return the accepted faces with a weight above 0, with the teacher's probabilities or, if "hard", its best class.
 
     Raises:
-        InputError: one of them is a face that is measured on, or has a label.
+        InputError: An accepted face is not in the fold "unlabelled".
     """
-    reviewed = read_array(pseudo_labels / "reviewed.npy")  # what people say counts as a label does
+    reviewed = read_array(pseudo_labels / "reviewed.npy")  # a human answer has the weight of a label
     weights = read_array(pseudo_labels / "weights.npy") * np.where(reviewed, 1, retrain.weight).astype(np.float32)
     rows = np.flatnonzero(read_array(pseudo_labels / "accepted.npy") & (weights > 0))
     fold = read_table(table)["fold"].to_numpy()
-    if len(others := rows[fold[rows] != "unlabelled"]):
+    if len(labelled_rows := rows[fold[rows] != "unlabelled"]):
         raise InputError(
-            f"{pseudo_labels}: row {others[0]}, a face of the fold {fold[others[0]]}, is accepted, but only unlabelled "
-            "ones may be; label again with `dvc repro`"
+            f"{pseudo_labels}: row {labelled_rows[0]} is accepted, but its fold is {fold[labelled_rows[0]]}, not "
+            "unlabelled; label again with `dvc repro`"
         )
     targets, weights = read_array(pseudo_labels / "probs.npy")[rows], weights[rows]
     if retrain.labels == "hard":
@@ -106,21 +106,20 @@ def read_pseudo_labelled_set(faces: Path, table: Path, pseudo_labels: Path, retr
 def read_unlabelled_pool(
     faces: Path, table: Path, pseudo_labels: Path, retrain: Retrain, valid: LabelledSet
 ) -> UnlabelledPool | None:
-    """The pool, without what people reviewed, to be labelled in every step; None where that isn't asked for, or no face
-    is left."""
+    """Return the pool without reviewed faces; None if `retrain.online` is off or no face remains."""
     rows = np.flatnonzero((read_table(table)["fold"] == "unlabelled") & ~read_array(pseudo_labels / "reviewed.npy"))
     if retrain.online.policy == "none" or not len(rows):
         return None
-    wanted = target_prior(retrain.online.alignment, valid.targets.mean(axis=0))
-    return UnlabelledPool(open_faces(faces)[rows], retrain.online, retrain.labels, valid.targets.shape[1], wanted)
+    prior = target_prior(retrain.online.alignment, valid.targets.mean(axis=0))
+    return UnlabelledPool(open_faces(faces)[rows], retrain.online, retrain.labels, valid.targets.shape[1], prior)
 
 
 def shuffled_batches(n: int, batch: int, seed: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Endless batches of rows: every face once before any comes again, in an order that follows from `seed`."""
-    random = np.random.default_rng(seed)
-    waiting = np.zeros(0, dtype=np.int64)
+    """Yield endless batches of rows, shuffled by `seed`: each row of 0..n - 1 comes once before any comes again."""
+    generator = np.random.default_rng(seed)
+    queue = np.zeros(0, dtype=np.int64)
     while True:
-        while len(waiting) < batch:
-            waiting = np.concatenate([waiting, random.permutation(n)])
-        yield waiting[:batch]
-        waiting = waiting[batch:]
+        while len(queue) < batch:
+            queue = np.concatenate([queue, generator.permutation(n)])
+        yield queue[:batch]
+        queue = queue[batch:]

@@ -1,4 +1,4 @@
-"""One training loop for every network."""
+"""The training loop of every network."""
 
 import math
 import time
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from fer.nn import distributed
 from fer.nn.inference import autocast, predict_logits
-from fer.nn.weights import ModelConfig, build_model, normalize_faces, set_trainable_layers
+from fer.nn.weights import ModelConfig, normalize_faces, set_trainable_layers
 from fer.runtime.errors import InputError
 from fer.training.augmentation import mixup, transform_faces
 from fer.training.checkpoint import Checkpoint, Stateful, compute_fingerprint
@@ -28,18 +28,16 @@ from fer.training.online import OnlinePseudoLabeller
 from fer.training.optim import make_optimizer, make_schedule
 from fer.training.params import Recipe, Train, Transforms
 
-MIN_STEPS_TO_COMPILE = 20_000  # steps; compiling takes half a minute or more, as long as some ten thousand of them
+MIN_STEPS_TO_COMPILE = 20_000  # compiling takes half a minute or more, the time of about ten thousand steps
 SEED_STRIDE = 10_000_019  # more than the steps of any training
-LOG_INTERVAL_SECONDS = 60  # where there is no terminal for a bar
+LOG_INTERVAL_SECONDS = 60  # without a terminal for a progress bar
 
 
 @dataclass
 class TrainingProgress:
-    """How far a training has come."""
+    """The progress of a training, saved in its checkpoint."""
 
-    totals: Float[
-        Tensor, "3"
-    ]  # over the steps of the epoch: loss, share that is right, mean weight of unlabelled faces
+    totals: Float[Tensor, "3"]  # sums over the steps of an epoch: loss, accuracy, mean weight of unlabelled faces
     best_weights: dict[str, Tensor]
     best_epoch: int = 0
     best_accuracy: float = -1.0
@@ -50,28 +48,28 @@ class TrainingProgress:
         return vars(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        where = self.totals.device
+        device = self.totals.device
         vars(self).update(state)
-        self.totals = self.totals.to(where)
+        self.totals = self.totals.to(device)
 
 
 def init_model(
     name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int
 ) -> tuple[nn.Module, ModelConfig]:
-    """The network `name` as `recipe` has it before training: weights drawn from `seed`, or ImageNet's under a new head.
+    """Return an untrained network and its description: weights drawn from `seed`, or of ImageNet below a new head.
 
     Raises:
-        InputError: there is no such network, it can't take faces of `size`, or the ImageNet weights can't be had.
+        InputError: The network does not exist or needs larger faces, or the ImageNet weights are not available.
     """
     input_px = recipe.transfer.input_px if recipe.transfer else None
-    facts = ModelConfig(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=input_px)
+    config = ModelConfig(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=input_px)
     torch.manual_seed(seed)
-    network = build_model(facts)
+    network = config.build()
     if recipe.transfer:
         from fer.nn.transfer import load_imagenet_weights
 
         load_imagenet_weights(network, recipe.transfer.pretrained)
-    return network, facts
+    return network, config
 
 
 def train_network(
@@ -88,32 +86,26 @@ def train_network(
     unlabelled: UnlabelledPool | None = None,
     checkpoint: Path | None = None,
 ) -> list[dict[str, int | float]]:
-    """`fit` by `recipe`, phase by phase where it has phases, epochs of `epoch_faces` faces counted through.
+    """Train `network` in place, phase by phase, and return a row for each epoch, numbered across phases.
 
-    A phase begins with the best epoch of the one before, and the network ends with the best epoch of the last. With
-    `checkpoint` a training that is cut short goes on from that file, and ends with the weights it would have had.
+    Each phase starts from the best epoch of the previous phase; the network ends with the best epoch of the last phase.
+    An epoch has `epoch_faces` faces, whatever the size of `train_set`. A training that resumes from the file
+    `checkpoint` ends with the same weights as one that was never interrupted.
 
     Raises:
-        CutShortError: the process was told to end.
+        StoppedError: Ctrl-C or SIGTERM stopped the training.
     """
-    given = (*train_set.arrays(), *valid_set.arrays(), *(unlabelled.fingerprint_inputs() if unlabelled else ()))
-    start = [tensor.cpu().numpy() for tensor in network.state_dict().values()]
-    rules = (
-        recipe,
-        transforms,
-        epoch_faces,
-        seed,
-        precision,
-        distributed.world_size(),
-        next(network.parameters()).device,
-    )
-    kept = Checkpoint(checkpoint, compute_fingerprint(*given, *start, *rules) if checkpoint else "")
-    curve: list[dict[str, int | float]] = kept.metadata.get("curve", [])
-    with kept.defer_signals():
+    data = (*train_set.arrays(), *valid_set.arrays(), *(unlabelled.fingerprint_inputs() if unlabelled else ()))
+    weights = [tensor.cpu().numpy() for tensor in network.state_dict().values()]
+    machine = (distributed.world_size(), next(network.parameters()).device)
+    inputs = (*data, *weights, recipe, transforms, epoch_faces, seed, precision, *machine)
+    saved = Checkpoint(checkpoint, compute_fingerprint(*inputs) if checkpoint else "")
+    curve: list[dict[str, int | float]] = saved.metadata.get("curve", [])
+    with saved.defer_signals():
         for number, phase in enumerate(recipe.phases()):
-            if number < kept.metadata.get("phase", 0):
+            if number < saved.metadata.get("phase", 0):
                 continue
-            kept.metadata = {"phase": number, "curve": curve}
+            saved.metadata = {"phase": number, "curve": curve}
             if phase.transfer:
                 set_trainable_layers(network, phase.transfer.phases[0].layers)
             curve = curve + train_phase(
@@ -128,9 +120,9 @@ def train_network(
                 name=name,
                 epochs_done=len(curve),
                 unlabelled=unlabelled,
-                checkpoint=kept,
+                checkpoint=saved,
             )
-    kept.remove()
+    saved.remove()
     return curve
 
 
@@ -149,115 +141,115 @@ def train_phase(
     unlabelled: UnlabelledPool | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, int | float]]:
-    """Train `network`, on the device where it is, for `steps` batches; it ends with its best epoch's averaged weights.
+    """Train `network` in place for `steps` batches, load the EMA weights of the best epoch, and return a row per epoch.
 
-    An epoch is one of `recipe.epochs` equal parts of the steps, whatever the number of faces: so runs on different sets
-    compare. `unlabelled` faces take a part of each batch. Epochs are counted on from the `epochs_done` ones. The best epoch
-    is the earliest with the highest accuracy on `valid_set`. Returns a row for each epoch.
+    The steps are divided into `recipe.epochs` equal epochs, so runs on datasets of different size are comparable. The
+    best epoch is the earliest with the highest accuracy on `valid_set`. `unlabelled` faces take a part of each batch.
+    Epoch numbers continue after `epochs_done`.
 
     Raises:
-        InputError: there are no faces to learn from or to validate on, or the loss is no longer a finite number.
+        InputError: A set is empty, processes cannot share a batch evenly, or the loss is not finite.
     """
-    for fold, examples in (("training", train_set), ("validation", valid_set)):
-        if not len(examples):
-            raise InputError(f"{name}: there are no {fold} faces; add labelled ones, then `dvc repro`")
-    where = next(network.parameters()).device
+    for fold, faces_of_fold in (("training", train_set), ("validation", valid_set)):
+        if not len(faces_of_fold):
+            raise InputError(f"{name}: there are no {fold} faces; add labelled faces and run `dvc repro`")
+    device = next(network.parameters()).device
     rank, world_size = distributed.rank(), distributed.world_size()
     pixels, targets, weights = (
-        torch.from_numpy(array).to(where) for array in (train_set.pixels, train_set.targets, train_set.weights)
+        torch.from_numpy(array).to(device) for array in (train_set.pixels, train_set.targets, train_set.weights)
     )
     if recipe.class_weights == "balanced":
         weights = weights * (targets @ balanced_class_weights(targets))
-    smooth = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[1]
-    learnt = smooth * weights[:, None]
+    smoothed_targets = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[1]
+    weighted_targets = smoothed_targets * weights[:, None]
     optimizer = make_optimizer(network, recipe.optimizer)
     schedule = make_schedule(optimizer, recipe.schedule, steps)
-    together = compile_network(network, where, steps) if world_size == 1 else distributed.wrap_ddp(network)
-    averaged = deepcopy(network).requires_grad_(False)
-    labeller = OnlinePseudoLabeller(unlabelled, recipe, transforms, seed, precision, where) if unlabelled else None
+    train_model = compile_network(network, device, steps) if world_size == 1 else distributed.wrap_ddp(network)
+    ema_model = deepcopy(network).requires_grad_(False)
+    labeller = OnlinePseudoLabeller(unlabelled, recipe, transforms, seed, precision, device) if unlabelled else None
     batch = recipe.batch - (labeller.batch_size if labeller else 0)
     if batch % world_size or recipe.batch % world_size:
         raise InputError(
-            f"{name}: {world_size} processes can't share batches of {batch} faces evenly; change train.batch"
+            f"{name}: {world_size} processes cannot share batches of {batch} faces evenly; change train.batch"
         )
-    progress = TrainingProgress(totals=torch.zeros(3, device=where), best_weights=network.state_dict())
-    parts: dict[str, Stateful] = {"network": network, "averaged": averaged, "optimizer": optimizer}
-    parts |= {"schedule": schedule, "progress": progress} | ({"judge": labeller.tracker} if labeller else {})
+    progress = TrainingProgress(totals=torch.zeros(3, device=device), best_weights=network.state_dict())
+    parts: dict[str, Stateful] = {"network": network, "ema_model": ema_model, "optimizer": optimizer}
+    parts |= {"schedule": schedule, "progress": progress} | ({"tracker": labeller.tracker} if labeller else {})
     if checkpoint:
         checkpoint.resume(parts)
     batches = islice(shuffled_batches(len(train_set), batch, seed), progress.step, None)
-    told = time.monotonic()
+    last_log_time = time.monotonic()
 
     with tqdm(desc=name, total=steps * recipe.batch, unit="face", unit_scale=True, disable=None) as bar:
         for epoch in range(len(progress.curve) + 1, recipe.epochs + 1):
             if recipe.patience and epoch - 1 - progress.best_epoch >= recipe.patience:
                 break
             network.train()
-            first, end = (steps * number // recipe.epochs for number in (epoch - 1, epoch))
-            for step in range(max(first, progress.step), end):
-                drawn_from = (seed * SEED_STRIDE + step) * world_size + rank
-                random = torch.Generator(where).manual_seed(drawn_from)
-                torch.manual_seed(drawn_from)  # dropout draws from the global generator
-                rows = torch.from_numpy(next(batches)[rank::world_size]).to(where, non_blocking=True)
-                faces, goals = transform_faces(pixels[rows], transforms, random), learnt[rows]
+            first_step, end_step = (steps * number // recipe.epochs for number in (epoch - 1, epoch))
+            for step in range(max(first_step, progress.step), end_step):
+                step_seed = (seed * SEED_STRIDE + step) * world_size + rank
+                generator = torch.Generator(device).manual_seed(step_seed)
+                torch.manual_seed(step_seed)  # dropout draws from the global generator
+                rows = torch.from_numpy(next(batches)[rank::world_size]).to(device, non_blocking=True)
+                faces, batch_targets = transform_faces(pixels[rows], transforms, generator), weighted_targets[rows]
                 if recipe.mixup:
-                    share = np.random.default_rng([seed, step]).beta(recipe.mixup, recipe.mixup)
-                    faces, goals = mixup(faces, goals, max(share, 1 - share))  # a face keeps its own label the most
+                    lam = np.random.default_rng([seed, step]).beta(recipe.mixup, recipe.mixup)
+                    lam = max(lam, 1 - lam)  # a face keeps the larger part: the accuracy counts its own label
+                    faces, batch_targets = mixup(faces, batch_targets, lam)
                 if labeller:
-                    more, said = labeller.label(step, averaged, random)
-                    faces = torch.cat([faces, more])
-                with autocast(where, precision):
-                    outputs = together(normalize_faces(faces)).float()
-                loss = soft_cross_entropy(outputs[: len(rows)], goals)
+                    unlabelled_faces, pseudo_targets = labeller.label(step, ema_model, generator)
+                    faces = torch.cat([faces, unlabelled_faces])
+                with autocast(device, precision):
+                    logits = train_model(normalize_faces(faces)).float()
+                loss = soft_cross_entropy(logits[: len(rows)], batch_targets)
                 if labeller:
-                    loss = loss + soft_cross_entropy(outputs[len(rows) :], said)
-                    progress.totals[2] += said.sum() / len(said)
+                    loss = loss + soft_cross_entropy(logits[len(rows) :], pseudo_targets)
+                    progress.totals[2] += pseudo_targets.sum() / len(pseudo_targets)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 if not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()
-                update_ema(averaged, network, recipe.ema if step else 0.0)
+                update_ema(ema_model, network, recipe.ema if step else 0.0)
                 progress.totals[0] += loss.detach()
-                progress.totals[1] += (outputs[: len(rows)].argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
+                progress.totals[1] += (logits[: len(rows)].argmax(dim=1) == targets[rows].argmax(dim=1)).float().mean()
                 progress.step = step + 1
                 bar.update(progress.step * recipe.batch - bar.n)
                 if checkpoint:
                     checkpoint.save_if_due(parts)
 
-            train_loss, train_accuracy, mean_weight = (
-                distributed.mean_over_processes(progress.totals) / (end - first)
-            ).tolist()
-            progress.totals = torch.zeros(3, device=where)
+            means = distributed.mean_over_processes(progress.totals) / (end_step - first_step)
+            train_loss, train_accuracy, unlabelled_weight = means.tolist()
+            progress.totals = torch.zeros(3, device=device)
             valid_loss, valid_accuracy = distributed.broadcast_from_main(
-                lambda: validate(averaged, valid_set, precision)
+                lambda: validate(ema_model, valid_set, precision)
             )
             for kind, value in (("", train_loss), ("validation ", valid_loss)):
                 if not math.isfinite(value):
                     raise InputError(
                         f"the {kind}loss of {name} is {value} in epoch {epochs_done + epoch}; lower train.optimizer.lr"
                     )
-            rate = float(schedule.get_last_lr()[0])
+            learning_rate = float(schedule.get_last_lr()[0])
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(valid_loss)
             progress.curve.append(
                 {
                     "epoch": epochs_done + epoch,
-                    "learning_rate": rate,
+                    "learning_rate": learning_rate,
                     "train_loss": train_loss,
                     "valid_loss": valid_loss,
                     "train_accuracy": train_accuracy,
                     "valid_accuracy": valid_accuracy,
                 }
-                | ({"unlabelled_weight": mean_weight} if labeller else {})
+                | ({"unlabelled_weight": unlabelled_weight} if labeller else {})
             )
             bar.set_postfix(validation=f"{valid_accuracy:.1%}")
-            if bar.disable and time.monotonic() > told + LOG_INTERVAL_SECONDS:
-                told = time.monotonic()
+            if bar.disable and time.monotonic() > last_log_time + LOG_INTERVAL_SECONDS:
+                last_log_time = time.monotonic()
                 print(f"{name}: epoch {epochs_done + epoch}, validation accuracy {valid_accuracy:.1%}", flush=True)
             if valid_accuracy > progress.best_accuracy:
                 progress.best_epoch, progress.best_accuracy = epoch, valid_accuracy
-                progress.best_weights = deepcopy(averaged.state_dict())
+                progress.best_weights = deepcopy(ema_model.state_dict())
             if checkpoint:
                 checkpoint.save_if_due(parts)
     network.load_state_dict(progress.best_weights)
@@ -270,40 +262,41 @@ def train_phase(
 
 @torch.no_grad()
 def update_ema(ema_model: nn.Module, network: nn.Module, decay: float) -> None:
-    """Take `ema_model` to `decay` of itself and the rest of `network`, weights and batch norm's statistics alike.
+    """Set `ema_model` to `decay` · `ema_model` + (1 - `decay`) · `network`, including statistics of batch norm.
 
-    torch's `AveragedModel` does the same, but asks the GPU for its counter, and so waits for it, in every step.
+    torch's `AveragedModel` does the same, but reads a counter from the GPU and so waits for the GPU in every step.
     """
-    kept, now = (
-        [tensor for tensor in one.state_dict().values() if tensor.is_floating_point()] for one in (ema_model, network)
+    averages, values = (
+        [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+        for model in (ema_model, network)
     )
-    torch._foreach_lerp_(kept, now, 1 - decay)
+    torch._foreach_lerp_(averages, values, 1 - decay)
 
 
 def compile_network(network: nn.Module, device: torch.device, steps: int) -> Callable[[Tensor], Tensor]:
-    """`network` as CUDA graphs of fused kernels on a GPU, if it has so many steps to go that compiling pays."""
-    pays = device.type == "cuda" and steps >= MIN_STEPS_TO_COMPILE
-    return torch.compile(network, mode="reduce-overhead") if pays else network
+    """Return `network` compiled to CUDA graphs if it is on a GPU and trained for at least `MIN_STEPS_TO_COMPILE`."""
+    is_worthwhile = device.type == "cuda" and steps >= MIN_STEPS_TO_COMPILE
+    return torch.compile(network, mode="reduce-overhead") if is_worthwhile else network
 
 
 def count_steps(epoch_faces: int, recipe: Train) -> int:
-    """Batches in `recipe.epochs` epochs of `epoch_faces` faces, at least one an epoch."""
+    """Return the number of batches in `recipe.epochs` epochs of `epoch_faces` faces, at least one per epoch."""
     return max(recipe.epochs, round(recipe.epochs * epoch_faces / recipe.batch))
 
 
 def soft_cross_entropy(logits: Float[Tensor, "n classes"], targets: Float[Tensor, "n classes"]) -> Float[Tensor, ""]:
-    """Mean over the faces; a face whose `targets` sum to less than 1 counts so much less."""
+    """Return the mean cross-entropy; the sum of a face's `targets` is its weight."""
     return -(targets * log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
 def validate(network: nn.Module, valid_set: LabelledSet, precision: str) -> tuple[float, float]:
-    """Cross-entropy and accuracy on faces that are not learnt from."""
-    outputs = predict_logits(network, valid_set.pixels, views=["plain"], batch=512, precision=precision)[:, 0]
-    loss = -(valid_set.targets * log_softmax(torch.from_numpy(outputs), dim=1).numpy()).sum(axis=1).mean()
-    return float(loss), float((outputs.argmax(axis=1) == valid_set.targets.argmax(axis=1)).mean())
+    """Return cross-entropy and accuracy on the validation faces."""
+    logits = predict_logits(network, valid_set.pixels, views=["plain"], batch=512, precision=precision)[:, 0]
+    loss = -(valid_set.targets * log_softmax(torch.from_numpy(logits), dim=1).numpy()).sum(axis=1).mean()
+    return float(loss), float((logits.argmax(axis=1) == valid_set.targets.argmax(axis=1)).mean())
 
 
 def balanced_class_weights(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:
-    """n / (classes · n_c) for each class c, so that every emotion counts alike; 0 for a class without faces."""
+    """Return n / (classes · n_c) for each class c, which balances the classes, and 0 for a class without faces."""
     counts = targets.sum(dim=0)
     return torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1e-9)), 0.0)

@@ -1,4 +1,4 @@
-"""The recipe by which a network is trained: the schema of `train` and `networks` in `params.yaml`."""
+"""Schema of the sections of `params.yaml` about training: `train`, `networks`, `augment`, `transforms`, `retrain`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +18,7 @@ class SGD(Section):
     weight_decay: NonNegativeNumber
 
     @model_validator(mode="after")
-    def _agree(self) -> "SGD":
+    def _check_momentum(self) -> "SGD":
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
         return self
@@ -74,7 +74,7 @@ class Train(Section):
     patience: Count | None
 
     def with_overrides(self, overrides: "RecipeOverrides") -> "Recipe":
-        """The recipe of a network, by its row in `networks`: a key that is there replaces the whole key of `train`."""
+        """Return the recipe of a network: each key of its row in `networks` replaces the whole key of `train`."""
         return Recipe.model_validate({"transfer": None} | self.model_dump() | overrides.model_dump(exclude_unset=True))
 
 
@@ -95,7 +95,7 @@ class Recipe(Train):
     transfer: Transfer | None
 
     def phases(self) -> list["Recipe"]:
-        """The recipe of each phase of a transfer network; of others the recipe itself."""
+        """Return the recipe of each phase of a transfer network, or this recipe alone."""
         if self.transfer is None:
             return [self]
         return [
@@ -113,7 +113,7 @@ class Recipe(Train):
 
 if TYPE_CHECKING:
     RecipeOverrides = Recipe
-else:  # the keys of a recipe, each of which may be left out
+else:  # the keys of a recipe, all optional
     RecipeOverrides = create_model(
         "RecipeOverrides",
         __base__=Section,
@@ -125,14 +125,14 @@ else:  # the keys of a recipe, each of which may be left out
 
 
 def resolve_recipe(network: str, networks: Mapping[str, RecipeOverrides], train: Train) -> Recipe:
-    """The recipe of `network`, by the rows of all and what they share.
+    """Return the recipe of `network`, given the sections `networks` and `train`.
 
     Raises:
-        InputError: it has no row.
+        InputError: The network has no row in `networks`.
     """
     if network not in networks:
         raise InputError(
-            f"network {network!r} has no row in `networks` of params.yaml, which has {', '.join(networks)}"
+            f"params.yaml: network {network!r} has no row in `networks`; add one, or choose from {', '.join(networks)}"
         )
     return train.with_overrides(networks[network])
 

@@ -1,4 +1,4 @@
-"""What the tests of the commands share: a command line that is run, and sources to run it on."""
+"""Run a command line in the test's process, and write the sources that it reads."""
 
 import sys
 from pathlib import Path
@@ -11,12 +11,12 @@ from fer import cli
 
 
 def call_fer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
-    """The exit code or message with which `fer` ends; None where it succeeds."""
+    """Return the exit code or message of `fer`, None if it succeeds."""
     monkeypatch.setattr(sys, "argv", ["fer", *arguments])
     try:
         cli.main()
-    except SystemExit as end:
-        return end.code
+    except SystemExit as exit:
+        return exit.code
     return None
 
 

@@ -10,7 +10,7 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project, where DVC succeeds by writing a pointer."""
+    """Return an empty project; a stub of DVC writes and removes .dvc files."""
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     shutil.copy(PROJECT / "params.yaml", "params.yaml")

@@ -1,4 +1,4 @@
-"""`fer benchmark ssl`, from faces to table and picture."""
+"""`fer benchmark ssl`, from faces to table and plot."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ ARGUMENTS = ("--steps", "4", "--seeds", "0", "1", "--budgets", "2", "all")
 
 @pytest.fixture
 def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with unified faces, where every network is a tiny one."""
+    """Return the output folder of a project with unified faces, in which every network is tiny."""
     n, emotions = 112, load_params().emotions
     table = pd.DataFrame("", index=range(n), columns=list(TABLE_COLUMNS))
     table["id"] = [f"{row}.png" for row in range(n)]
@@ -32,20 +32,20 @@ def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_csv(project / "data/unified/truth.csv", pd.DataFrame({"id": table["id"], "emotion": ""}))
     np.save(project / "data/unified/faces.npy", np.random.default_rng(0).integers(0, 256, (n, 16, 16), dtype=np.uint8))
 
-    def untrained(
+    def init_tiny_model(
         name: str, recipe: Recipe, emotions: list[str], size: int, seed: int
     ) -> tuple[nn.Module, weights.ModelConfig]:
         torch.manual_seed(seed)
-        facts = weights.ModelConfig(
+        config = weights.ModelConfig(
             network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=None
         )
-        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(392, len(emotions))), facts
+        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(392, len(emotions))), config
 
-    monkeypatch.setattr("fer.experiments.benchmark.init_model", untrained)
+    monkeypatch.setattr("fer.experiments.benchmark.init_model", init_tiny_model)
     return project / "data" / "benchmark"
 
 
-def test_arms_are_measured_in_a_table_and_a_picture(
+def test_the_methods_are_compared_in_a_table_and_a_plot(
     measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call_fer(monkeypatch, "benchmark", "ssl", "no_pool", "true_labels", "softmatch", *ARGUMENTS) is None
@@ -53,48 +53,48 @@ def test_arms_are_measured_in_a_table_and_a_picture(
     assert list(table["arm"]) == ["teacher", "no_pool", "true_labels", "softmatch"] * 2
     assert set(table["seeds"]) == {2}
     assert table["budget"].isna().sum() == 4
-    assert (measured / "gains.md").read_text().count("\n| ") == len(table) + 2
-    with Image.open(measured / "gains.png") as picture:
-        assert 800 < picture.width < 2200
-    said = capsys.readouterr().out
-    assert "2 labels of each emotion, softmatch: " in said
-    assert "all labels, seed 1, true_labels: " in said
+    assert (measured / "gains.md").read_text().count("\n| ") == len(table) + 1
+    with Image.open(measured / "gains.png") as image:
+        assert 800 < image.width < 2200
+    output = capsys.readouterr().out
+    assert "2 labels of each emotion, softmatch: " in output
+    assert "all labels, seed 1, true_labels: " in output
     assert sorted(path.name for path in (measured / "2" / "1").iterdir() if path.is_file()) == [
-        f"{arm}.{kind}" for arm in ("no_pool", "softmatch", "teacher", "true_labels") for kind in ("json", "npy")
+        f"{method}.{kind}" for method in ("no_pool", "softmatch", "teacher", "true_labels") for kind in ("json", "npy")
     ]
 
 
-def test_a_second_run_trains_only_what_is_new(
+def test_a_second_run_trains_only_new_methods(
     measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    once = ("--steps", "4", "--seeds", "0", "--budgets", "2")
-    assert call_fer(monkeypatch, "benchmark", "ssl", "no_pool", *once) is None
+    arguments = ("--steps", "4", "--seeds", "0", "--budgets", "2")
+    assert call_fer(monkeypatch, "benchmark", "ssl", "no_pool", *arguments) is None
     capsys.readouterr()
-    assert call_fer(monkeypatch, "benchmark", "ssl", "no_pool", "fixed_95", *once) is None
+    assert call_fer(monkeypatch, "benchmark", "ssl", "no_pool", "fixed_95", *arguments) is None
     trained = [line for line in capsys.readouterr().out.splitlines() if "best epoch" in line]
     assert len(trained) == 1
     assert "fixed_95" in trained[0]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (("fixmatch", "--budgets", "5"), "fixmatch: no such arm; there are no_pool, random_labels"),
+        (("fixmatch", "--budgets", "5"), "fixmatch: no such arm; use no_pool, random_labels"),
         (("no_pool", "--budgets", "5", "--network", "vgg99"), "vgg99"),
-        (("no_pool", "--budgets", "0"), "0 is below 1"),
-        (("no_pool", "--seeds", "-1"), "-1 is below 0"),
-        (("no_pool", "--steps", "0"), "0 is below 1"),
-        (("no_pool", "--budgets", "many"), "many"),
+        (("no_pool", "--budgets", "0"), "0 is not an integer of at least 1"),
+        (("no_pool", "--seeds", "-1"), "-1 is not an integer of at least 0"),
+        (("no_pool", "--steps", "0"), "0 is not an integer of at least 1"),
+        (("no_pool", "--budgets", "many"), "many is not an integer of at least 1"),
     ],
 )
-def test_arguments_that_can_not_be_are_told(
+def test_impossible_arguments_are_reported(
     measured: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     end = call_fer(monkeypatch, "benchmark", "ssl", *arguments)
     assert end is not None
-    assert said in f"{end} {capsys.readouterr().err}"
+    assert message in f"{end} {capsys.readouterr().err}"
     assert not measured.exists()

@@ -1,4 +1,4 @@
-"""`fer demo` serves the page until it is told to end, and says why where it can't."""
+"""`fer demo` serves its page until Ctrl-C, and reports why it can't start."""
 
 import os
 import re
@@ -22,11 +22,11 @@ def package(tmp_path: Path) -> Path:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
-def test_it_serves_the_page_until_it_is_interrupted(package: Path) -> None:
+def test_the_page_is_served_until_ctrl_c(package: Path) -> None:
     (package / "card.md").write_text("# What these networks are", encoding="utf-8")
     call = "from fer.cli import main; main()"
     port = str(free_port())
@@ -37,27 +37,27 @@ def test_it_serves_the_page_until_it_is_interrupted(package: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"FER_DEVICE": "cpu"},
-    ) as served:
-        assert served.stdout is not None
-        line = served.stdout.readline()
-        found = re.match(rf"(http://127\.0\.0\.1:{port})   \(Ctrl-C ends it\)", line)
-        assert found, served.stderr.read() if served.stderr else ""
-        with urllib.request.urlopen(found[1], timeout=120) as page:
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        match = re.match(rf"(http://127\.0\.0\.1:{port})   \(press Ctrl-C to stop\)", line)
+        assert match, process.stderr.read() if process.stderr else ""
+        with urllib.request.urlopen(match[1], timeout=120) as page:
             assert b"# What these networks are" in page.read()
-        served.send_signal(signal.SIGINT)
-        assert served.wait(120) == 0
-        assert served.stderr is not None
-        assert served.stderr.read() == ""
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
-def test_a_taken_port_is_told(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        said = call_fer(monkeypatch, "demo", "--model", str(package), "--port", str(port))
-    assert said == f"error: port {port} is taken; try --port {port + 1}"
+def test_a_port_in_use_is_reported(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        message = call_fer(monkeypatch, "demo", "--model", str(package), "--port", str(port))
+    assert message == f"error: port {port} is in use; try --port {port + 1}"
 
 
-def test_what_is_no_port_or_no_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_port_and_a_missing_package_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for port in ("80", "65536", "http"):
         assert call_fer(monkeypatch, "demo", "--port", port) == 2
     assert "no package there" in str(call_fer(monkeypatch, "demo", "--model", str(tmp_path)))

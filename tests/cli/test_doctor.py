@@ -1,4 +1,4 @@
-"""What `fer doctor` notices."""
+"""The findings of `fer doctor`."""
 
 import hashlib
 import json
@@ -12,61 +12,73 @@ from commands import call_fer, write_fer2013_csv
 from fer.cli import doctor
 
 
-def of(monkeypatch: pytest.MonkeyPatch, **installed: str) -> None:
-    """Let these packages alone be installed."""
+def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
+    """Pretend that only these packages are installed."""
     from importlib.metadata import PackageNotFoundError
 
     def version(name: str) -> str:
-        if name.replace("-", "_") not in installed:
+        if name.replace("-", "_") not in versions:
             raise PackageNotFoundError(name)
-        return installed[name.replace("-", "_")]
+        return versions[name.replace("-", "_")]
 
     monkeypatch.setattr("importlib.metadata.version", version)
 
 
 @pytest.mark.parametrize(
-    ("line", "installed", "state", "said"),
+    ("line", "versions", "severity", "message"),
     [
         ("numpy>=2.0", {"numpy": "2.10.0"}, "ok", "numpy 2.10.0"),
         ("torch>=2.11", {"torch": "2.11.0+cpu"}, "ok", "torch 2.11.0+cpu"),
-        ("torch>=2.11", {"torch": "2.9.1"}, "problem", "torch is 2.9.1, but must be >=2.11; mend it"),
-        ("scipy>=1.13", {}, "problem", "scipy is not installed; mend it"),
+        ("torch>=2.11", {"torch": "2.9.1"}, "problem", "torch is 2.9.1, but must be >=2.11; fix it"),
+        ("scipy>=1.13", {}, "problem", "scipy is not installed; fix it"),
         ("opencv-python-headless<5,>=4.10", {"opencv_python": "4.11"}, "ok", "opencv-python 4.11"),
         ("opencv-python-headless<5,>=4.10", {"opencv_python_headless": "5.0"}, "problem", "must be <5,>=4.10"),
     ],
 )
-def test_a_package_must_be_there_in_the_range_of_pyproject(
-    monkeypatch: pytest.MonkeyPatch, line: str, installed: dict[str, str], state: str, said: str
+def test_a_package_must_have_a_version_allowed_by_pyproject(
+    monkeypatch: pytest.MonkeyPatch, line: str, versions: dict[str, str], severity: str, message: str
 ) -> None:
-    of(monkeypatch, **installed)
-    found, text = doctor.check_requirement(line, "problem", "mend it")
-    assert found == state
-    assert said in text
+    install(monkeypatch, **versions)
+    level, text = doctor.check_requirement(line, "problem", "fix it")
+    assert level == severity
+    assert message in text
 
 
-def test_every_package_of_pyproject_is_looked_at_and_only_extras_may_be_missing(
+def test_every_package_of_pyproject_is_checked_and_only_extras_may_be_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import tomllib
 
-    about = tomllib.loads(doctor.PYPROJECT_FILE.read_text())["project"]
-    of(monkeypatch)
-    told = [(state, text) for state, text in doctor.run_check(doctor.check_installation) if "is not installed" in text]
-    assert len([state for state, _ in told if state == "problem"]) == len(about["dependencies"])
-    extras = [line for extra, lines in about["optional-dependencies"].items() if extra != "dev" for line in lines]
-    assert len([state for state, _ in told if state == "ok"]) == len(extras)
+    project = tomllib.loads(doctor.PYPROJECT_FILE.read_text())["project"]
+    install(monkeypatch)
+    findings = list(doctor.run_check(doctor.check_installation))
+    severities = [severity for severity, text in findings if "is not installed" in text]
+    assert severities.count("problem") == len(project["dependencies"])
+    extras = [line for extra, lines in project["optional-dependencies"].items() if extra != "dev" for line in lines]
+    assert severities.count("ok") == len(extras)
+
+
+def test_the_package_fer_of_pypi_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, fer="22.5.1")
+    findings = list(doctor.run_check(doctor.check_installation))
+    ((severity, text),) = [(severity, text) for severity, text in findings if "PyPI" in text]
+    assert severity == "problem"
+    assert "`fer` 22.5.1" in text
+    assert "run `pip uninstall fer`" in text
+    install(monkeypatch)
+    assert not any("PyPI" in text for _, text in doctor.run_check(doctor.check_installation))
 
 
 def test_another_python_on_the_path_is_a_warning(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = Path(sys.executable).parent
-    monkeypatch.setenv("PATH", str(here))
+    folder = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", str(folder))
     assert not [text for _, text in doctor.run_check(doctor.check_project) if "`python`" in text]
     monkeypatch.setenv("PATH", str(project))
-    warned = [text for state, text in doctor.run_check(doctor.check_project) if state == "warning"]
-    assert warned == [f'the `python` of DVC\'s stages is not found; export PATH="{here}:$PATH"']
+    warnings = [text for severity, text in doctor.run_check(doctor.check_project) if severity == "warning"]
+    assert warnings == [f'the `python` of DVC\'s stages is not found; export PATH="{folder}:$PATH"']
 
 
-def test_sources_are_told_apart_by_what_is_missing_of_them(project: Path) -> None:
+def test_unversioned_and_missing_sources_are_warnings(project: Path) -> None:
     content = yaml.safe_load(Path("params.yaml").read_text())
     content["sources"] = ["bare", "sample_photos", "pulled", "versioned"]
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -74,45 +86,47 @@ def test_sources_are_told_apart_by_what_is_missing_of_them(project: Path) -> Non
         write_fer2013_csv(Path("data/raw", source, "fer2013.csv"))
     for source in ("pulled", "versioned"):
         Path(f"data/raw/{source}.dvc").touch()
-    told = list(doctor.run_check(doctor.check_sources))
-    assert [text for state, text in told if state != "ok"] == [
-        "bare: its files are not versioned; `dvc add data/raw/bare`",
-        "pulled: not here; `dvc pull data/raw/pulled.dvc` gets it",
+    findings = list(doctor.run_check(doctor.check_sources))
+    assert [text for severity, text in findings if severity != "ok"] == [
+        "bare: its files are not versioned; run `dvc add data/raw/bare`",
+        "pulled: not here; run `dvc pull data/raw/pulled.dvc`",
     ]
-    assert ("ok", "sample_photos: will be drawn by `dvc repro`") in told
+    assert ("ok", "sample_photos: will be drawn by `dvc repro`") in findings
 
 
-def test_what_the_last_run_found_wrong_with_the_data_is_told_again(project: Path) -> None:
+def test_warnings_of_the_last_run_are_repeated(project: Path) -> None:
     report = '{"similar_twins_as_supplied": {"test_in_train": 7}, "supplied": {"mine": {"notes": ["odd pixels"]}}}'
     Path("data/unified").mkdir(parents=True)
     Path("data/unified/report.json").write_text(report)
-    warned = [text for state, text in doctor.run_check(doctor.check_sources) if state == "warning"]
-    assert warned == [
-        "7 test faces have a twin in training; the twins are excluded from training",
+    warnings = [text for severity, text in doctor.run_check(doctor.check_sources) if severity == "warning"]
+    assert warnings == [
+        "7 test faces have a near duplicate in training; training leaves the duplicates out",
         "mine: odd pixels",
     ]
 
 
-def test_a_device_that_is_not_there_is_a_problem(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_device_is_a_problem(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_DEVICE", "abacus")
-    assert [state for state, _ in doctor.run_check(doctor.check_device)] == ["problem"]
+    assert [severity for severity, _ in doctor.run_check(doctor.check_device)] == ["problem"]
 
 
-@pytest.mark.parametrize(("flags", "state"), [("fpu avx2", "warning"), ("fpu avx512_bf16", "ok"), ("amx_bf16", "ok")])
-def test_bf16_needs_a_processor_that_has_it(
-    project: Path, monkeypatch: pytest.MonkeyPatch, flags: str, state: str
+@pytest.mark.parametrize(
+    ("flags", "severity"), [("fpu avx2", "warning"), ("fpu avx512_bf16", "ok"), ("amx_bf16", "ok")]
+)
+def test_bf16_on_a_processor_without_it_is_a_warning(
+    project: Path, monkeypatch: pytest.MonkeyPatch, flags: str, severity: str
 ) -> None:
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("precision: fp32", "precision: bf16"))
     monkeypatch.setenv("FER_DEVICE", "cpu")
     monkeypatch.setattr(Path, "is_file", lambda _: True)
     read_text = Path.read_text
     monkeypatch.setattr(
-        Path, "read_text", lambda path, **how: flags if "cpuinfo" in str(path) else read_text(path, **how)
+        Path, "read_text", lambda path, **options: flags if "cpuinfo" in str(path) else read_text(path, **options)
     )
-    assert [found for found, text in doctor.run_check(doctor.check_device) if "bf16" in text] == [state]
+    assert [level for level, text in doctor.run_check(doctor.check_device) if "bf16" in text] == [severity]
 
 
-def test_what_several_checks_find_is_told_once(
+def test_a_finding_of_several_checks_is_printed_once(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("params.yaml").write_text("seed: none\n")
@@ -121,13 +135,13 @@ def test_what_several_checks_find_is_told_once(
 
 
 @pytest.fixture
-def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose lock notes a file and a folder, both in DVC's cache."""
+def project_with_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project whose dvc.lock has a file and a folder, both in DVC's cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(doctor, "run_dvc", lambda *arguments: f"{tmp_path / 'cache'}\n")
     outs = []
 
-    def keep(content: bytes, suffix: str = "") -> str:
+    def cache(content: bytes, suffix: str = "") -> str:
         digest = hashlib.md5(content).hexdigest()
         path = tmp_path / "cache/files/md5" / digest[:2] / (digest[2:] + suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,27 +151,29 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("file", "folder/a", "folder/b"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(name)
-    outs.append({"path": "file", "md5": keep(b"file")})
-    listed = [{"md5": keep(f"folder/{name}".encode()), "relpath": name} for name in "ab"]
-    outs.append({"path": "folder", "md5": keep(json.dumps(listed).encode(), ".dir")})
+    outs.append({"path": "file", "md5": cache(b"file")})
+    entries = [{"md5": cache(f"folder/{name}".encode()), "relpath": name} for name in "ab"]
+    outs.append({"path": "folder", "md5": cache(json.dumps(entries).encode(), ".dir")})
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"one": {"outs": outs}}}))
     return tmp_path
 
 
-def test_sound_files_are_counted(noted: Path) -> None:
-    assert list(doctor.check_files()) == [("ok", "7 files in DVC's cache and among the results are as DVC noted them")]
+def test_undamaged_files_are_counted(project_with_lock: Path) -> None:
+    assert list(doctor.check_files()) == [
+        ("ok", "7 files in DVC's cache and among the results are as DVC recorded them")
+    ]
 
 
-def test_each_damaged_file_of_the_cache_and_the_results_is_named(noted: Path) -> None:
-    objects = [path for path in noted.glob("cache/**/*") if path.is_file()]
+def test_every_damaged_file_of_the_cache_and_the_results_is_listed(project_with_lock: Path) -> None:
+    objects = [path for path in project_with_lock.glob("cache/**/*") if path.is_file()]
     for path in (*objects, Path("file"), Path("folder/a"), Path("folder/b")):
         content = path.read_bytes()
         path.write_bytes(content + b"x")
-        named = [text for state, text in doctor.check_files() if state == "problem"]
-        assert named == [f"{path}: not the content that DVC noted; delete it, then `dvc pull` or `dvc repro`"]
+        problems = [text for severity, text in doctor.check_files() if severity == "problem"]
+        assert problems == [f"{path}: differs from what DVC recorded; delete it, then run `dvc pull` or `dvc repro`"]
         path.write_bytes(content)
 
 
-def test_files_that_are_not_here_are_no_damage(noted: Path) -> None:
+def test_missing_files_are_not_reported_as_damaged(project_with_lock: Path) -> None:
     Path("file").unlink()
-    assert next(doctor.check_files()) == ("ok", "6 files in DVC's cache and among the results are as DVC noted them")
+    assert next(doctor.check_files()) == ("ok", "6 files in DVC's cache and among the results are as DVC recorded them")

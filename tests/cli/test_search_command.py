@@ -1,4 +1,4 @@
-"""What `fer search` puts into DVC's queue, and that nothing is there when it says no."""
+"""`fer search` queues experiments in DVC and compares the finished ones; an error queues nothing."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ pathlib.Path("metrics/summary.json").write_text(json.dumps(rounds))
 
 
 class Queue:
-    """Stands in for DVC: it notes what is queued, and shows it as waiting."""
+    """A stub of DVC that records queued experiments and shows them as waiting."""
 
     def __init__(self) -> None:
         self.queued: list[list[str]] = []
@@ -69,7 +69,7 @@ def queue(project: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
     return queue
 
 
-def test_what_is_queued_is_not_queued_again(
+def test_a_queued_experiment_is_not_queued_again(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call_fer(monkeypatch, "search", "train.batch=8,16") is None
@@ -78,13 +78,13 @@ def test_what_is_queued_is_not_queued_again(
     assert "queued 1; 2 were queued or finished before" in capsys.readouterr().out
 
 
-def test_with_rounds_it_is_another_experiment(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_with_rounds_is_another_experiment(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call_fer(monkeypatch, "search", "train.batch=8,16") is None
     assert call_fer(monkeypatch, "search", "train.batch=8,16", "--rounds") is None
     assert queue.queued[2:] == [["++train.batch=8"], ["++train.batch=16"]]
 
 
-def test_a_longer_random_search_adds_to_the_shorter_one(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_longer_random_search_extends_the_shorter_one(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     for count in ("2", "3"):
         assert (
             call_fer(monkeypatch, "search", "train.dropout=0.1..0.5", "train.batch=8..256", "--random", count) is None
@@ -106,21 +106,21 @@ def test_a_longer_random_search_adds_to_the_shorter_one(queue: Queue, monkeypatc
         (["--random", "3"], "--random: needs KEY=VALUES"),
     ],
 )
-def test_nothing_is_queued_where_anything_is_wrong(
+def test_an_error_queues_nothing(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     assert str(call_fer(monkeypatch, "search", *arguments)).startswith(f"error: {message}")
     assert queue.queued == []
 
 
-def test_a_value_that_dvc_does_not_take_over_is_noticed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_dvc_ignores_is_reported(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     queue.ignored = "batch"
     queue.current["train"]["batch"] = 8
-    told = str(call_fer(monkeypatch, "search", "train.batch=8,16"))
-    assert told.startswith("error: DVC queued other values than train.batch=16")
+    message = str(call_fer(monkeypatch, "search", "train.batch=8,16"))
+    assert message.startswith("error: DVC queued other values than train.batch=16")
 
 
-def test_before_a_run_has_finished_there_is_nothing_to_write(
+def test_nothing_is_written_before_an_experiment_has_finished(
     queue: Queue, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call_fer(monkeypatch, "search", "train.batch=8,16") is None
@@ -129,17 +129,17 @@ def test_before_a_run_has_finished_there_is_nothing_to_write(
     assert not Path("data/search").exists()
 
 
-def test_without_git_it_is_dvc_that_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_dvc_is_quoted_outside_of_a_repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(call_fer(monkeypatch, "search")).startswith("error: `dvc exp show --json` failed: ")
 
 
-def test_dvc_queues_and_shows_what_it_is_asked_for(
+def test_the_real_dvc_queues_and_shows_the_experiments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{who}_NAME", "somebody")
-        monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "somebody")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "somebody@example.org")
     shutil.copy(PROJECT / "params.yaml", "params.yaml")
     Path("stage.py").write_text(STAGE)
     stage = {
@@ -149,7 +149,7 @@ def test_dvc_queues_and_shows_what_it_is_asked_for(
     }
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
     Path("metrics").mkdir()
-    Path("metrics/summary.json").write_text('{"0": {"valid_accuracy": 0.99}}')  # of the commit
+    Path("metrics/summary.json").write_text('{"0": {"valid_accuracy": 0.99}}')  # the metrics of the commit
     dvc = (sys.executable, "-m", "dvc")
     steps = (
         ("git", "init", "-q"),
@@ -161,8 +161,8 @@ def test_dvc_queues_and_shows_what_it_is_asked_for(
     for step in steps:
         subprocess.run(step, check=True, capture_output=True)
 
-    asked = ("search", "train.batch=8,16", "train.patience=null", "train.optimizer.lr=1e-5")
-    assert call_fer(monkeypatch, *asked) is None
+    arguments = ("search", "train.batch=8,16", "train.patience=null", "train.optimizer.lr=1e-5")
+    assert call_fer(monkeypatch, *arguments) is None
     at_16 = (
         "train.batch=16",
         "train.optimizer.lr=1e-5",
@@ -173,7 +173,7 @@ def test_dvc_queues_and_shows_what_it_is_asked_for(
     changes = [part for change in at_16 for part in ("-S", change)]
     subprocess.run([*dvc, "exp", "run", *changes], check=True, capture_output=True)
     subprocess.run(["git", "checkout", "-q", "--", "."], check=True)
-    assert call_fer(monkeypatch, *asked) is None
+    assert call_fer(monkeypatch, *arguments) is None
     assert "queued 0; 2 were queued or finished before" in capsys.readouterr().out
 
     assert call_fer(monkeypatch, "search") is None
@@ -181,7 +181,7 @@ def test_dvc_queues_and_shows_what_it_is_asked_for(
     assert list(table["valid_accuracy"]) == [0.16]
     assert list(table["train.batch"]) == [16]
     assert Path("data/search/search.png").stat().st_size > 5000
-    told = Path("data/search/search.md").read_text()
-    assert told.startswith("1 finished, 2 waiting.")
-    assert "dvc exp run -S train.batch=16 -S train.optimizer.lr=1e-05\n" in told
-    assert "0.123" not in told
+    report = Path("data/search/search.md").read_text()
+    assert report.startswith("1 finished, 2 waiting.")
+    assert "dvc exp run -S train.batch=16 -S train.optimizer.lr=1e-05\n" in report
+    assert "0.123" not in report

@@ -1,4 +1,4 @@
-"""What each arm of the benchmark gives a student of the pool."""
+"""The pseudo-targets of each method of the benchmark."""
 
 from pathlib import Path
 
@@ -16,67 +16,70 @@ from fer.experiments.arms import (
     make_targets,
 )
 from fer.params import load_params
-from fer.pseudo_labels.params import Policies
+from fer.pseudo_labels.params import POLICIES
 from fer.pseudo_labels.policy import Evidence
 from fer.pseudo_labels.selection import select
 
-CHOSEN = load_params(Path(__file__).parents[2] / "params.yaml")
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 N = 600
-RANDOMLY = np.random.default_rng(0)
-PROBS = RANDOMLY.dirichlet(np.full(7, 0.15), N).astype(np.float32)
-TRUTH = np.where(RANDOMLY.random(N) < 0.7, PROBS.argmax(axis=1), RANDOMLY.integers(0, 7, N))
+RNG = np.random.default_rng(0)
+PROBS = RNG.dirichlet(np.full(7, 0.15), N).astype(np.float32)
+TRUTH = np.where(RNG.random(N) < 0.7, PROBS.argmax(axis=1), RNG.integers(0, 7, N))
 POOL = np.arange(N) >= 200
-SAID = Evidence(PROBS, np.where(POOL, -1, TRUTH), ~POOL, POOL, np.ones(N, dtype=bool))
+EVIDENCE = Evidence(PROBS, np.where(POOL, -1, TRUTH), ~POOL, POOL, np.ones(N, dtype=bool))
 
 
-def given(arm: str, truth: np.ndarray = TRUTH, seed: int = 0, labels: str = "soft") -> PseudoTargets:
-    retrain = CHOSEN.retrain.model_copy(update={"labels": labels, "weight": 0.5})
-    return make_targets(arm, SAID, truth, CHOSEN.pseudo_label, retrain, CHOSEN.emotions, seed)
+def call_make_targets(method: str, truth: np.ndarray = TRUTH, seed: int = 0, labels: str = "soft") -> PseudoTargets:
+    retrain = PARAMS.retrain.model_copy(update={"labels": labels, "weight": 0.5})
+    return make_targets(method, EVIDENCE, truth, PARAMS.pseudo_label, retrain, PARAMS.emotions, seed)
 
 
-@pytest.mark.parametrize("arm", METHODS)
-def test_only_the_pool_is_learnt_and_targets_are_probabilities(arm: str) -> None:
-    found = given(arm)
-    assert not found.weights[~POOL].any()
-    np.testing.assert_allclose(found.targets.sum(axis=1), 1, atol=1e-5)
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_pool_has_weights_and_targets_are_probabilities(method: str) -> None:
+    pseudo_targets = call_make_targets(method)
+    assert not pseudo_targets.weights[~POOL].any()
+    np.testing.assert_allclose(pseudo_targets.targets.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("arm", sorted(set(METHODS) - {TRUE_LABELS}))
-def test_the_truth_is_read_by_true_labels_alone(arm: str) -> None:
-    one, other = given(arm), given(arm, truth=np.zeros(N, dtype=np.int64))
-    np.testing.assert_array_equal(one.weights, other.weights)
-    np.testing.assert_array_equal(one.targets, other.targets)
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {TRUE_LABELS}))
+def test_only_true_labels_depend_on_the_truth(method: str) -> None:
+    expected, actual = call_make_targets(method), call_make_targets(method, truth=np.zeros(N, dtype=np.int64))
+    np.testing.assert_array_equal(actual.weights, expected.weights)
+    np.testing.assert_array_equal(actual.targets, expected.targets)
 
 
-def test_true_labels_are_those_that_are_known() -> None:
+def test_true_labels_are_learnt_where_they_are_known() -> None:
     truth = np.where(np.arange(N) % 2, TRUTH, -1)
-    found = given(TRUE_LABELS, truth)
-    np.testing.assert_array_equal(found.weights > 0, POOL & (truth >= 0))
-    np.testing.assert_array_equal(found.targets.argmax(axis=1)[found.weights > 0], truth[found.weights > 0])
+    pseudo_targets = call_make_targets(TRUE_LABELS, truth)
+    mask = pseudo_targets.weights > 0
+    np.testing.assert_array_equal(mask, POOL & (truth >= 0))
+    np.testing.assert_array_equal(pseudo_targets.targets.argmax(axis=1)[mask], truth[mask])
 
 
-def test_random_labels_are_as_frequent_as_in_validation_and_follow_the_seed() -> None:
-    one, again, other = (given(RANDOM_LABELS, seed=seed).targets.argmax(axis=1) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(one, again)
-    assert (one != other).any()
-    shares, wanted = (np.bincount(labels, minlength=7) / len(labels) for labels in (one, TRUTH[~POOL]))
-    assert np.abs(shares - wanted).max() < 0.06
+def test_random_labels_have_the_class_prior_of_validation_and_depend_on_the_seed() -> None:
+    labels, again, other_labels = (
+        call_make_targets(RANDOM_LABELS, seed=seed).targets.argmax(axis=1) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(labels, again)
+    assert (labels != other_labels).any()
+    prior, expected = (np.bincount(values, minlength=7) / len(values) for values in (labels, TRUTH[~POOL]))
+    assert np.abs(prior - expected).max() < 0.06
 
 
-@pytest.mark.parametrize("arm", [NO_POOL, *(arm for arm in METHODS if arm.startswith(ONLINE_PREFIX))])
-def test_without_the_teachers_labels_nothing_is_given(arm: str) -> None:
-    assert not given(arm).weights.any()
+@pytest.mark.parametrize("method", [NO_POOL, *(method for method in METHODS if method.startswith(ONLINE_PREFIX))])
+def test_methods_without_pseudo_labels_have_no_weights(method: str) -> None:
+    assert not call_make_targets(method).weights.any()
 
 
-def test_plain_pseudo_labels_are_hard_from_95_hundredths_on() -> None:
-    found = given(FIXED_95)
-    np.testing.assert_array_equal(found.weights > 0, POOL & (PROBS.max(axis=1).round(6) >= 0.95))
-    assert set(np.unique(found.targets)) == {0, 1}
+def test_plain_pseudo_labels_are_hard_and_have_a_threshold_of_0_95() -> None:
+    pseudo_targets = call_make_targets(FIXED_95)
+    np.testing.assert_array_equal(pseudo_targets.weights > 0, POOL & (PROBS.max(axis=1).round(6) >= 0.95))
+    assert set(np.unique(pseudo_targets.targets)) == {0, 1}
 
 
-@pytest.mark.parametrize("arm", Policies.model_fields)
-def test_a_policy_gives_what_it_selects_by_the_rules_of_retrain(arm: str) -> None:
-    chosen = select(SAID, getattr(CHOSEN.pseudo_label.policies, arm), CHOSEN.emotions)
-    np.testing.assert_allclose(given(arm).weights, 0.5 * chosen.weight)
-    np.testing.assert_array_equal(given(arm).targets, PROBS)
-    assert set(np.unique(given(arm, labels="hard").targets)) == {0, 1}
+@pytest.mark.parametrize("method", POLICIES)
+def test_a_policy_follows_its_selection_and_the_params_of_retrain(method: str) -> None:
+    selection = select(EVIDENCE, getattr(PARAMS.pseudo_label.policies, method), PARAMS.emotions)
+    np.testing.assert_allclose(call_make_targets(method).weights, 0.5 * selection.weight)
+    np.testing.assert_array_equal(call_make_targets(method).targets, PROBS)
+    assert set(np.unique(call_make_targets(method, labels="hard").targets)) == {0, 1}

@@ -1,4 +1,4 @@
-"""Rounds in params.yaml, whatever its style, and when it is time to stop."""
+"""Rounds in params.yaml of any style, and when a search for the best number stops."""
 
 from pathlib import Path
 
@@ -12,25 +12,25 @@ from fer.params.sections import Rounds
 
 PROJECT = Path(__file__).parents[2]
 STYLES = {
-    "in one line": 'rounds: {predict: [0, 1], retrain: [1], teacher: {"1": 0}}   # so\n',
-    "of none": "rounds:\n  predict: [0]   # so\n  retrain: []\n  teacher: {}\n",
-    "in blocks": 'rounds:   # so\n  predict:   # zero\n  - 0\n  - 1\n  retrain:\n    - 1\n  teacher:\n    "1": 0\n',
-    "in lines of a flow": "rounds: {predict: [0,\n    1],\n  retrain: [1], teacher: {'1': 0}}   # so\n",
-    "last, without a line end": 'rounds:   # so\n  predict: [0, 1]\n  retrain: [1]\n  teacher:\n    "1": 0',
+    "one line": 'rounds: {predict: [0, 1], retrain: [1], teacher: {"1": 0}}   # so\n',
+    "no rounds": "rounds:\n  predict: [0]   # so\n  retrain: []\n  teacher: {}\n",
+    "blocks": 'rounds:   # so\n  predict:   # zero\n  - 0\n  - 1\n  retrain:\n    - 1\n  teacher:\n    "1": 0\n',
+    "flow on several lines": "rounds: {predict: [0,\n    1],\n  retrain: [1], teacher: {'1': 0}}   # so\n",
+    "last, without a newline": 'rounds:   # so\n  predict: [0, 1]\n  retrain: [1]\n  teacher:\n    "1": 0',
 }
 accuracies = st.lists(st.sampled_from([0.2, 0.4, 0.6, 0.8]), min_size=1, max_size=8)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 12])
-def test_rounds_in_a_row_are_allowed_in_params(count: int) -> None:
+def test_sequential_rounds_are_valid(count: int) -> None:
     assert len(Rounds(**sequential_rounds(count)).retrain) == count
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("style", STYLES)
-def test_only_rounds_change_whatever_the_style(style: str, end: str, count: int) -> None:
-    tail = "" if style.startswith("last") else "# tail\nlast: [0, 1]\n"
+def test_only_rounds_change_in_any_style(style: str, end: str, count: int) -> None:
+    tail = "" if style.startswith("last,") else "# tail\nlast: [0, 1]\n"
     text = f"# head\nseed: 0   # zero\n{STYLES[style]}{tail}".replace("\n", end)
     edited = replace_rounds(text, count)
     assert yaml.safe_load(edited) == yaml.safe_load(text) | {"rounds": sequential_rounds(count)}
@@ -41,36 +41,34 @@ def test_only_rounds_change_whatever_the_style(style: str, end: str, count: int)
     assert replace_rounds(edited, count) == edited
 
 
-def test_in_the_projects_own_file_nothing_else_changes_and_it_comes_back() -> None:
+def test_only_rounds_change_in_the_shipped_file_and_the_change_is_reversible() -> None:
     text = (PROJECT / "params.yaml").read_text()
-    now = len(yaml.safe_load(text)["rounds"]["retrain"])
-    edited = replace_rounds(text, now + 2)
+    count = len(yaml.safe_load(text)["rounds"]["retrain"])
+    edited = replace_rounds(text, count + 2)
     assert edited.partition("rounds:")[0] == text.partition("rounds:")[0]
     assert edited.partition("teacher:")[2].partition("#")[2] == text.partition("teacher:")[2].partition("#")[2]
-    assert replace_rounds(edited, now).split() == text.split()  # ruamel.yaml leaves the comment where it was pushed
+    assert replace_rounds(edited, count).split() == text.split()  # ruamel.yaml does not move the comment back
 
 
 @given(accuracies)
-def test_the_best_is_the_first_of_the_highest(told: list[float]) -> None:
-    kept = best_round(told)
-    assert all(accuracy < told[kept] for accuracy in told[:kept])
-    assert all(accuracy <= told[kept] for accuracy in told[kept:])
+def test_the_best_round_is_the_first_of_the_highest(history: list[float]) -> None:
+    best = best_round(history)
+    assert all(accuracy < history[best] for accuracy in history[:best])
+    assert all(accuracy <= history[best] for accuracy in history[best:])
 
 
 @given(accuracies, st.integers(1, 3))
-def test_it_is_enough_after_as_many_rounds_without_a_better_one_as_one_has_patience_for(
-    told: list[float], patience: int
-) -> None:
-    lately = told[-patience:]
-    no_better = len(told) > patience and max(lately) <= max(told[:-patience])
-    assert should_stop(told, patience) == no_better
-    assert not (should_stop(told, patience + 1) and not should_stop(told, patience)), (
+def test_the_search_stops_after_patience_rounds_without_improvement(history: list[float], patience: int) -> None:
+    last = history[-patience:]
+    no_better = len(history) > patience and max(last) <= max(history[:-patience])
+    assert should_stop(history, patience) == no_better
+    assert not (should_stop(history, patience + 1) and not should_stop(history, patience)), (
         "more patience never stops earlier"
     )
 
 
 @pytest.mark.parametrize(
-    ("told", "patience", "stops"),
+    ("history", "patience", "stops"),
     [
         ([0.5], 1, False),
         ([0.5, 0.6], 1, False),
@@ -79,11 +77,11 @@ def test_it_is_enough_after_as_many_rounds_without_a_better_one_as_one_has_patie
         ([0.6, 0.5, 0.5], 2, True),
     ],
 )
-def test_stopping(told: list[float], patience: int, stops: bool) -> None:
-    assert should_stop(told, patience) == stops
+def test_stopping_of_examples(history: list[float], patience: int, stops: bool) -> None:
+    assert should_stop(history, patience) == stops
 
 
-def test_the_table_tells_nothing_of_the_test_fold() -> None:
+def test_the_table_has_no_test_metrics() -> None:
     summary = {
         "0": {"test_accuracy": 0.987, "valid_accuracy": 0.7657, "valid_macro_f1": 0.7},
         "1": {"test_accuracy": 0.987, "valid_accuracy": 0.8, "valid_macro_f1": 0.71, "pseudo_labels": 1429},

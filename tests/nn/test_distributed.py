@@ -1,4 +1,4 @@
-"""Several processes at one piece of work: they learn what one would, speak with one voice, and end together."""
+"""Several processes train as one would, print once, and stop together."""
 
 import json
 import os
@@ -27,7 +27,9 @@ from fer.training.loop import train_network
 from fer.training.params import SGD, Phase, PlateauSchedule, Recipe, SmoothSchedule, Transfer, Transforms
 
 ROOT = Path(__file__).parents[2]
-NONE = Transforms(flip=0, rotation_degrees=0, shift=0, zoom=0, shear_degrees=0, brightness=0, contrast=0, erasing=0)
+NO_TRANSFORMS = Transforms(
+    flip=0, rotation_degrees=0, shift=0, zoom=0, shear_degrees=0, brightness=0, contrast=0, erasing=0
+)
 RECIPE = Recipe(
     epochs=4,
     batch=16,
@@ -51,128 +53,133 @@ STOPPING = {
 }
 
 
-def examples(n: int, seed: int) -> LabelledSet:
-    """Faces whose brightness grows with their class, in noise."""
-    random = np.random.default_rng(seed)
-    label = random.integers(0, 3, n)
-    pixels = random.integers(0, 120, (n, 8, 8), dtype=np.uint8) + (60 * label[:, None, None]).astype(np.uint8)
-    return LabelledSet(pixels, np.eye(3, dtype=np.float32)[label], np.ones(n, dtype=np.float32))
+def make_faces(n: int, seed: int) -> LabelledSet:
+    """Return noise whose brightness grows with the class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 3, n)
+    pixels = generator.integers(0, 120, (n, 8, 8), dtype=np.uint8) + (60 * labels[:, None, None]).astype(np.uint8)
+    return LabelledSet(pixels, np.eye(3, dtype=np.float32)[labels], np.ones(n, dtype=np.float32))
 
 
-def network(norm: bool) -> nn.Module:
-    torch.manual_seed(distributed.rank())  # the first process's weights must come to all
+def make_network(norm: bool) -> nn.Module:
+    torch.manual_seed(distributed.rank())  # rank 0 must send its weights to all
     backbone = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU())
     return nn.Sequential(OrderedDict(backbone=backbone, flat=nn.Flatten(), head=nn.Linear(4 * 36, 3)))
 
 
-def learn_as_one() -> np.ndarray:
-    """The weights of a network that is the same however its batches are shared out."""
-    taught = network(norm=False)
-    options = {"transforms": NONE, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
-    train_network(taught, examples(64, 0), examples(40, 1), recipe=RECIPE, **options)
-    return torch.cat([tensor.flatten() for tensor in taught.state_dict().values()]).numpy()
+def train_tiny_network() -> np.ndarray:
+    """Return the weights of a trained network; without batch norm they do not depend on how batches are divided."""
+    model = make_network(norm=False)
+    options = {"transforms": NO_TRANSFORMS, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
+    train_network(model, make_faces(64, 0), make_faces(40, 1), recipe=RECIPE, **options)
+    return torch.cat([tensor.flatten() for tensor in model.state_dict().values()]).numpy()
 
 
-def learn_and_write() -> None:
-    """Every process writes what it has learnt and seen."""
-    np.save(f"{distributed.rank()}.npy", learn_as_one())
-    options = {"transforms": NONE, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
+def train_and_write() -> None:
+    """Write weights and learning curves of every process."""
+    np.save(f"{distributed.rank()}.npy", train_tiny_network())
+    options = {"transforms": NO_TRANSFORMS, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
     curves = {}
     for name, changes in STOPPING.items():
         recipe = RECIPE.model_copy(update=changes)
-        curves[name] = train_network(network(norm=True), examples(64, 0), examples(40, 1), recipe=recipe, **options)
+        model = make_network(norm=True)
+        curves[name] = train_network(model, make_faces(64, 0), make_faces(40, 1), recipe=recipe, **options)
     Path(f"{distributed.rank()}.json").write_text(json.dumps(curves))
 
 
-def learn_long() -> None:
-    taught = network(norm=False)
-    taught.register_forward_pre_hook(lambda *_: Path(f"{os.getpid()}.pid").touch())
-    options = {"transforms": NONE, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
+def train_long() -> None:
+    model = make_network(norm=False)
+    model.register_forward_pre_hook(lambda *_: Path(f"{os.getpid()}.pid").touch())
+    options = {"transforms": NO_TRANSFORMS, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
     recipe = RECIPE.model_copy(update={"epochs": 100_000})
-    train_network(taught, examples(64, 0), examples(40, 1), recipe=recipe, checkpoint=Path("kept"), **options)
+    train_network(model, make_faces(64, 0), make_faces(40, 1), recipe=recipe, checkpoint=Path("checkpoint"), **options)
 
 
-def end_as_told() -> None:
-    """Print, wait for each other, and end as the arguments say.
+def stop_as_requested() -> None:
+    """Print, wait for the other process, and end as the arguments say.
 
-    "wrong 1": rank 1 rejects its input; "broken 1": it fails unexpectedly; "killed 1": it is killed; "wait": all wait.
+    "wrong 1": rank 1 rejects its input. "broken 1": rank 1 fails unexpectedly. "killed 1": rank 1 is killed. "wait":
+    both wait.
     """
-    how, rank = " ".join(sys.argv[1:]), distributed.rank()
-    print("begun", flush=True)
-    print("begun", file=sys.stderr, flush=True)
+    command, rank = " ".join(sys.argv[1:]), distributed.rank()
+    print("started", flush=True)
+    print("started", file=sys.stderr, flush=True)
     Path(f"{os.getpid()}.pid").write_text(os.environ["OMP_NUM_THREADS"])
     distributed.wait_for_processes()
-    if how == f"wrong {rank}":
-        raise InputError("it is wrong")
-    if how == f"broken {rank}":
-        raise LookupError("it is broken")
-    if how == f"killed {rank}":
+    if command == f"wrong {rank}":
+        raise InputError("bad input")
+    if command == f"broken {rank}":
+        raise LookupError("unexpected")
+    if command == f"killed {rank}":
         os.kill(os.getpid(), signal.SIGKILL)
-    if how == "wait":
+    if command == "wait":
         time.sleep(1000)
     distributed.wait_for_processes()
 
 
-def begin(
+def start(
     folder: Path, *command: str, processes: int | None = 2, dvc: bool = False, **options: Any
 ) -> "subprocess.Popen[str]":
-    """Start `python -m command`, by a shell as DVC does if `dvc`."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}", "FER_DEVICE": "cpu"}
+    """Start `python -m command`; if `dvc`, as a child of a process like DVC."""
+    folders = (ROOT, ROOT / "tests", Path(__file__).parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders)), "FER_DEVICE": "cpu"}
     environment |= {"FER_NPROC": str(processes)} if processes else {}
-    begun = [sys.executable, "-m", *command]
+    arguments = [sys.executable, "-m", *command]
     if dvc:
-        by = f"import os, subprocess; subprocess.run({begun}, env=os.environ | {{'DVC_STAGE': 'x'}})"
-        begun = [sys.executable, "-c", by]
-    return subprocess.Popen(begun, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True, **options)
+        parent = f"import os, subprocess; subprocess.run({arguments}, env=os.environ | {{'DVC_STAGE': 'x'}})"
+        arguments = [sys.executable, "-c", parent]
+    return subprocess.Popen(arguments, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True, **options)
 
 
-def script(folder: Path, function: str) -> str:
-    """The name of a stage, as it were, that is one of this file's functions."""
+def write_stage(folder: Path, function: str) -> str:
+    """Write a stage script that runs a function of this file, and return its module name."""
     (folder / "stage.py").write_text(
-        "from fer.nn import distributed\nfrom fer.runtime import stage as stages\n"
+        "from fer.nn import distributed\nfrom fer.runtime import stage\n"
         f"from test_distributed import {function}\n"
-        f"if __name__ == '__main__':\n    stages.exit_with_dvc()\n    distributed.run_distributed_stage({function})\n"
+        f"if __name__ == '__main__':\n    stage.exit_with_dvc()\n    distributed.run_distributed_stage({function})\n"
     )
     (folder / "dvc.yaml").write_text("stages: {x: {params: []}}")
     (folder / "params.yaml").write_text("{}")
     return "stage"
 
 
-def told(process: "subprocess.Popen[str]") -> tuple[int, list[str], list[str]]:
-    """Exit code, lines of output and lines of error."""
+def read_output(process: "subprocess.Popen[str]") -> tuple[int, list[str], list[str]]:
+    """Return exit code, lines of output and lines of error."""
     out, err = process.communicate(timeout=500)
     return process.returncode, out.splitlines(), err.splitlines()
 
 
-def wait_for_two(folder: Path) -> list[int]:
-    """The process numbers of both, when they have come so far."""
+def wait_for_both(folder: Path) -> list[int]:
+    """Return the process ids of both processes once they run."""
     wait_until(lambda: len(list(folder.glob("*.pid"))) == 2)
     return [int(file.stem) for file in folder.glob("*.pid")]
 
 
-def assert_none_is_left(folder: Path) -> None:
-    assert_none_is_running(wait_for_two(folder))
+def assert_no_process_survives(folder: Path) -> None:
+    assert_none_is_running(wait_for_both(folder))
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("learnt")
-    code, out, err = told(begin(folder, script(folder, "learn_and_write")))
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run two processes and return the folder with their weights and curves."""
+    folder = tmp_path_factory.mktemp("trained")
+    code, out, err = read_output(start(folder, write_stage(folder, "train_and_write")))
     assert (code, err) == (0, [])
-    assert len(out) == 1 + 2 + len(PHASES), "each training is told once"
+    assert len(out) == 1 + 2 + len(PHASES), "only rank 0 prints"
     return folder
 
 
-def test_two_processes_learn_the_weights_of_one(learnt: Path) -> None:
-    both = [np.load(learnt / f"{rank}.npy") for rank in range(2)]
-    np.testing.assert_array_equal(*both)
-    np.testing.assert_allclose(both[0], learn_as_one(), rtol=0, atol=1e-5)
-    assert abs(both[0] - np.concatenate([p.detach().flatten() for p in network(norm=False).parameters()])).max() > 0.1
+def test_two_processes_train_to_the_weights_of_one(trained: Path) -> None:
+    weights = [np.load(trained / f"{rank}.npy") for rank in range(2)]
+    np.testing.assert_array_equal(*weights)
+    np.testing.assert_allclose(weights[0], train_tiny_network(), rtol=0, atol=1e-5)
+    initial_weights = [parameter.detach().flatten() for parameter in make_network(norm=False).parameters()]
+    assert abs(weights[0] - np.concatenate(initial_weights)).max() > 0.1
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("patience", 2), ("plateau", 8), ("phases", 4)])
-def test_all_processes_stop_and_slow_down_at_the_same_epoch(learnt: Path, name: str, epochs: int) -> None:
-    first, second = (json.loads((learnt / f"{rank}.json").read_text())[name] for rank in range(2))
+def test_all_processes_stop_and_lower_the_rate_at_the_same_epoch(trained: Path, name: str, epochs: int) -> None:
+    first, second = (json.loads((trained / f"{rank}.json").read_text())[name] for rank in range(2))
     assert first == second
     assert [row["epoch"] for row in first] == list(range(1, epochs + 1))
     if name == "plateau":
@@ -181,14 +188,13 @@ def test_all_processes_stop_and_slow_down_at_the_same_epoch(learnt: Path, name: 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `pipeline.train` reads: 64 faces to learn from, 16 to validate on."""
+    """Write the inputs of `pipeline.train`, with 64 training and 16 validation faces."""
     folder = tmp_path_factory.mktemp("project")
-    chosen = yaml.safe_load((ROOT / "params.yaml").read_text())
-    chosen["train"] |= {"epochs": 2}
-    (folder / "params.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
-    random = np.random.default_rng(0)
-    np.save(folder / "faces.npy", random.integers(0, 255, (80, 48, 48), dtype=np.uint8))
-    rows = [("train" if i < 64 else "valid", chosen["emotions"][i % 7]) for i in range(80)]
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["train"] |= {"epochs": 2}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    np.save(folder / "faces.npy", np.random.default_rng(0).integers(0, 255, (80, 48, 48), dtype=np.uint8))
+    rows = [("train" if i < 64 else "valid", params["emotions"][i % 7]) for i in range(80)]
     table = pd.DataFrame(rows, columns=["fold", "emotion"]).reindex(columns=TABLE_COLUMNS, fill_value="")
     table.to_csv(folder / "table.csv", index=False)
     (folder / "augmented").mkdir()
@@ -197,102 +203,106 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(project: Path, out: str, processes: int) -> "subprocess.Popen[str]":
+def start_training(project: Path, out: str, processes: int) -> "subprocess.Popen[str]":
     paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", out]
-    return begin(project, "pipeline.train", "improved_se", *paths, processes=processes)
+    return start(project, "pipeline.train", "improved_se", *paths, processes=processes)
 
 
-def test_equal_runs_at_the_same_time_give_one_model_of_equal_bytes(project: Path) -> None:
-    for process in [train(project, out, 2) for out in ("one", "other")]:
-        code, said, err = told(process)
-        assert (code, len(said), err) == (0, 1, [])
-        assert said[0].startswith("improved_se: 64 faces, 2 epochs")
-    names = sorted(path.name for path in (project / "one").iterdir())
+def test_equal_runs_in_parallel_write_identical_files(project: Path) -> None:
+    for process in [start_training(project, name, 2) for name in ("first", "second")]:
+        code, out, err = read_output(process)
+        assert (code, len(out), err) == (0, 1, [])
+        assert out[0].startswith("improved_se: 64 faces, 2 epochs")
+    names = sorted(path.name for path in (project / "first").iterdir())
     assert names == ["curve.csv", "model.json", "weights.safetensors"]
     for name in names:
-        assert (project / "one" / name).read_bytes() == (project / "other" / name).read_bytes()
-    assert sorted(path.name for path in project.iterdir() if path.is_dir()) == ["augmented", "one", "other"]
+        assert (project / "first" / name).read_bytes() == (project / "second" / name).read_bytes()
+    assert sorted(path.name for path in project.iterdir() if path.is_dir()) == ["augmented", "first", "second"]
 
 
-def test_a_batch_that_cannot_be_shared_evenly_is_told_once(project: Path) -> None:
-    line = "error: improved_se: 3 processes can't share batches of 32 faces evenly; change train.batch"
-    assert told(train(project, "three", 3)) == (1, [], [line])
+def test_a_batch_that_cannot_be_shared_evenly_is_reported_once(project: Path) -> None:
+    line = "error: improved_se: 3 processes cannot share batches of 32 faces evenly; change train.batch"
+    assert read_output(start_training(project, "three", 3)) == (1, [], [line])
     assert not (project / "three").exists()
 
 
-KILLED = "error: process 2 of 2 died of SIGKILL, out of memory or ended by someone; try again with a lower FER_NPROC"
+KILLED = (
+    "error: process 2 of 2 was killed by SIGKILL (out of memory, or stopped from outside); try again with a lower "
+    "FER_NPROC"
+)
 
 
 @pytest.mark.parametrize(
-    ("how", "line"), [("wrong 0", "error: it is wrong"), ("wrong 1", "error: it is wrong"), ("killed 1", KILLED)]
+    ("command", "line"), [("wrong 0", "error: bad input"), ("wrong 1", "error: bad input"), ("killed 1", KILLED)]
 )
-def test_what_ends_one_process_ends_all_and_is_told_in_a_line(tmp_path: Path, how: str, line: str) -> None:
-    ended = told(begin(tmp_path, script(tmp_path, "end_as_told"), *how.split()))
-    assert ended == (1, ["begun"], ["begun", line])
-    assert_none_is_left(tmp_path)
+def test_a_failure_of_one_process_stops_all_and_is_reported_in_one_line(
+    tmp_path: Path, command: str, line: str
+) -> None:
+    result = read_output(start(tmp_path, write_stage(tmp_path, "stop_as_requested"), *command.split()))
+    assert result == (1, ["started"], ["started", line])
+    assert_no_process_survives(tmp_path)
 
 
-def test_an_unexpected_error_of_one_process_shows_its_traceback_once(tmp_path: Path) -> None:
-    code, out, err = told(begin(tmp_path, script(tmp_path, "end_as_told"), "broken", "1"))
-    assert (code, out, err[:2]) == (1, ["begun"], ["begun", "Traceback (most recent call last):"])
-    assert [line for line in err if not line.startswith(" ")][2:] == ["LookupError: it is broken", ""]
-    assert_none_is_left(tmp_path)
+def test_an_unexpected_error_in_one_process_prints_its_traceback_once(tmp_path: Path) -> None:
+    code, out, err = read_output(start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "broken", "1"))
+    assert (code, out, err[:2]) == (1, ["started"], ["started", "Traceback (most recent call last):"])
+    assert [line for line in err if not line.startswith(" ")][2:] == ["LookupError: unexpected", ""]
+    assert_no_process_survives(tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_no_process_is_left_of_one_that_is_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
+def test_no_process_survives_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    process = begin(tmp_path, script(tmp_path, "end_as_told"), "wait")
-    wait_for_two(tmp_path)
+    process = start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "wait")
+    wait_for_both(tmp_path)
     process.send_signal(number)
-    assert told(process) == (1, ["begun"], ["begun", "error: interrupted"])
-    assert_none_is_left(tmp_path)
+    assert read_output(process) == (1, ["started"], ["started", "error: interrupted"])
+    assert_no_process_survives(tmp_path)
     assert {file.read_text() for file in tmp_path.glob("*.pid")} == {str(max(1, count_cores() // 2))}
 
 
-def test_no_process_is_left_of_one_that_is_killed(tmp_path: Path) -> None:
-    process = begin(tmp_path, script(tmp_path, "end_as_told"), "wait")
-    wait_for_two(tmp_path)
+def test_no_process_survives_a_killed_launcher(tmp_path: Path) -> None:
+    process = start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "wait")
+    wait_for_both(tmp_path)
     process.kill()
     process.communicate()
-    assert_none_is_left(tmp_path)
+    assert_no_process_survives(tmp_path)
 
 
-def test_ctrl_c_while_the_processes_import_ends_all_in_a_line(tmp_path: Path) -> None:
-    """As a terminal sends it, to all of the group."""
+def test_ctrl_c_during_imports_stops_all_with_one_line(tmp_path: Path) -> None:
+    """The signal goes to the whole process group, as from a terminal."""
     (tmp_path / "slow.py").write_text(
         "import os, time\nfrom pathlib import Path\n"
         "if __name__ == '__mp_main__':\n    Path(f'{os.getpid()}.pid').touch()\n"
         "    while not Path('sent').exists(): time.sleep(0.05)\n"
-        "from fer.nn import distributed\nfrom test_distributed import end_as_told\n"
-        "if __name__ == '__main__':\n    distributed.run_distributed_stage(end_as_told)\n"
+        "from fer.nn import distributed\nfrom test_distributed import stop_as_requested\n"
+        "if __name__ == '__main__':\n    distributed.run_distributed_stage(stop_as_requested)\n"
     )
-    process = begin(tmp_path, "slow", start_new_session=True)
-    wait_for_two(tmp_path)
+    process = start(tmp_path, "slow", start_new_session=True)
+    wait_for_both(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     (tmp_path / "sent").touch()
-    assert told(process) == (1, [], ["error: interrupted"])
-    assert_none_is_left(tmp_path)
+    assert read_output(process) == (1, [], ["error: interrupted"])
+    assert_no_process_survives(tmp_path)
 
 
-@pytest.mark.parametrize("to", ["the stage", "all processes", "DVC"])
-def test_of_several_processes_that_are_told_to_end_the_first_keeps_a_checkpoint(tmp_path: Path, to: str) -> None:
-    process = begin(tmp_path, script(tmp_path, "learn_long"), dvc=to == "DVC")
-    pids = wait_for_two(tmp_path)
-    number = signal.SIGKILL if to == "DVC" else signal.SIGTERM
-    for pid in [process.pid, *(pids if to == "all processes" else [])]:
+@pytest.mark.parametrize("target", ["the stage", "all processes", "DVC"])
+def test_rank_0_saves_a_checkpoint_when_a_signal_stops_the_training(tmp_path: Path, target: str) -> None:
+    process = start(tmp_path, write_stage(tmp_path, "train_long"), dvc=target == "DVC")
+    pids = wait_for_both(tmp_path)
+    number = signal.SIGKILL if target == "DVC" else signal.SIGTERM
+    for pid in [process.pid, *(pids if target == "all processes" else [])]:
         os.kill(pid, number)
-    code = -number if to == "DVC" else 1
-    assert told(process) == (code, [], ["error: interrupted; run it again, and it goes on from here"])
-    assert_none_is_left(tmp_path)
-    assert (tmp_path / "kept").is_file()
+    code = -number if target == "DVC" else 1
+    assert read_output(process) == (code, [], ["error: interrupted; run it again to resume from here"])
+    assert_no_process_survives(tmp_path)
+    assert (tmp_path / "checkpoint").is_file()
 
 
-def test_of_the_processes_of_torchrun_the_first_speaks_and_errors_are_told(tmp_path: Path) -> None:
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", script(tmp_path, "end_as_told")]
-    code, out, err = told(begin(tmp_path, *torchrun, "wrong", "1", processes=None))
-    assert (code, out, err.count("begun")) == (1, ["begun"], 1)
-    assert "error: it is wrong" in err
-    assert_none_is_left(tmp_path)
+def test_under_torchrun_only_rank_0_prints_and_errors_are_reported(tmp_path: Path) -> None:
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = [*torchrun, write_stage(tmp_path, "stop_as_requested"), "wrong", "1"]
+    code, out, err = read_output(start(tmp_path, *command, processes=None))
+    assert (code, out, err.count("started")) == (1, ["started"], 1)
+    assert "error: bad input" in err
+    assert_no_process_survives(tmp_path)

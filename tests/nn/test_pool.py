@@ -1,4 +1,4 @@
-"""Prediction in slices: the same bytes as in one go, wherever it was killed and however many processes there are."""
+"""Prediction in slices writes the same bytes as prediction at once, after any kill and with any number of processes."""
 
 import io
 import json
@@ -21,24 +21,24 @@ from fer.runtime.errors import InputError
 PROJECT = Path(__file__).parents[2]
 BATCH, SLICE = 4, 8
 VIEWS = ["plain", "flip"]
-ROWS = 128 + 45 * len(VIEWS) * 7 * 4  # bytes of the predictions of 45 faces, their header among them
+ROWS = 128 + 45 * len(VIEWS) * 7 * 4  # bytes of the predictions of 45 faces, with their header
 
 
 class Stub(nn.Module):
-    """One layer, which counts the faces that it sees."""
+    """One layer that counts its input faces."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(7, 144, generator=torch.Generator().manual_seed(0)))
-        self.seen = 0
+        self.n_faces = 0
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        self.seen += len(faces)
+        self.n_faces += len(faces)
         return faces.flatten(1) @ self.weight.T
 
 
 class Pool:
-    """A file of faces, and the place of their predictions."""
+    """A file of faces and the paths of its predictions."""
 
     def __init__(self, root: Path, n: int = 45) -> None:
         self.faces, self.out, self.part = root / "faces.npy", root / "0" / "net.npy", root / "0" / ".net.npy.part"
@@ -46,18 +46,18 @@ class Pool:
             np.save(self.faces, np.random.default_rng(0).integers(0, 256, (n, 12, 12), dtype=np.uint8))
 
     def predict(self, weights: str = "abc", batch: int = BATCH) -> int:
-        """The number of faces that were computed."""
+        """Predict, and return the number of faces that were computed."""
         network = Stub()
         predict_pool(network, self.faces, self.out, {"weights": weights}, views=VIEWS, batch=batch, precision="fp32")
-        return (network.seen - 1) // len(VIEWS)  # one is seen once, for the shape of an answer
+        return (network.n_faces - 1) // len(VIEWS)  # one face gives the number of classes
 
-    def predict_in_part(self, slices: int, **settings: object) -> None:
-        """Predict, and be stopped by a full disk after so many slices."""
+    def predict_until_disk_is_full(self, slices: int, **settings: object) -> None:
+        """Predict until the disk is full, after `slices` slices."""
         with pytest.MonkeyPatch.context() as patch:
-            synced = iter(range(2 * slices))
+            calls = iter(range(2 * slices))
 
             def sync(file: int) -> None:
-                if next(synced, None) is None:
+                if next(calls, None) is None:
                     raise OSError(28, "No space left on device")
 
             patch.setattr(os, "fsync", sync)
@@ -69,7 +69,7 @@ class Pool:
         return self.part.read_bytes()[ROWS : ROWS + 6]
 
     def is_complete(self, batch: int = BATCH) -> bool:
-        """Whether the bytes are those of all logits at once, and nothing else is left."""
+        """Return whether the file has the bytes of all logits at once, and no other file is left."""
         expected = io.BytesIO()
         np.save(expected, predict_logits(Stub(), np.load(self.faces), views=VIEWS, batch=batch, precision="fp32"))
         return self.out.read_bytes() == expected.getvalue() and os.listdir(self.out.parent) == [self.out.name]
@@ -95,77 +95,77 @@ def test_the_bytes_are_those_of_all_logits_at_once(tmp_path: Path, n: int, batch
 
 def test_batches_are_those_of_all_logits_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    answer = nn_pool.predict_batch
+    predict_batch = nn_pool.predict_batch
     monkeypatch.setattr(
         nn_pool,
         "predict_batch",
-        lambda network, faces, *more: sizes.append(len(faces)) or answer(network, faces, *more),
+        lambda network, faces, *args: sizes.append(len(faces)) or predict_batch(network, faces, *args),
     )
     pool.predict(batch=3)
     assert sizes == [3] * 15
 
 
-def test_what_is_done_is_not_done_again(pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:
-    pool.predict_in_part(slices=2)
+def test_finished_slices_are_not_computed_again(pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:
+    pool.predict_until_disk_is_full(slices=2)
     assert pool.predict() == 45 - 2 * SLICE
     assert pool.is_complete()
-    assert capsys.readouterr().out == f"going on with {pool.part}: 2 of 6 slices are done\n"
+    assert capsys.readouterr().out == f"resuming from {pool.part}: 2 of 6 slices are done\n"
 
 
-def test_one_may_be_stopped_again_and_again(pool: Pool) -> None:
+def test_prediction_can_be_stopped_repeatedly(pool: Pool) -> None:
     for slices in (1, 0, 2, 2):
-        pool.predict_in_part(slices)
+        pool.predict_until_disk_is_full(slices)
     assert pool.predict() == 5
     assert pool.is_complete()
 
 
 @pytest.mark.parametrize("change", ["weights", "batch", "faces", "views", "code", "slice"])
-def test_another_question_begins_anew(
+def test_a_change_of_the_inputs_starts_over(
     pool: Pool, change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(nn_pool, "FACES_PER_SLICE", 24)
-    pool.predict_in_part(slices=1)
+    pool.predict_until_disk_is_full(slices=1)
     settings = {"weights": {"weights": "xyz"}, "batch": {"batch": 2}}.get(change, {})
     if change == "faces":
         np.save(pool.faces, 255 - np.load(pool.faces))
     if change == "views":
         monkeypatch.setitem(globals(), "VIEWS", ["flip", "plain"])
     if change == "code":
-        monkeypatch.setattr(nn_pool, "_hash_loaded_code", lambda: "mended")
+        monkeypatch.setattr(nn_pool, "_hash_loaded_code", lambda: "edited")
     if change == "slice":
-        monkeypatch.setattr(nn_pool, "FACES_PER_SLICE", 28)  # two slices, too
+        monkeypatch.setattr(nn_pool, "FACES_PER_SLICE", 28)  # also two slices
     assert pool.predict(**settings) == 45
     assert pool.is_complete(**({"batch": 2} if change == "batch" else {}))
-    assert capsys.readouterr().out.startswith(f"beginning anew: {pool.part} is damaged, or of other faces")
+    assert capsys.readouterr().out.startswith(f"starting over: {pool.part} is damaged, or has other faces")
 
 
-def test_code_is_another_when_a_loaded_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = nn_pool._hash_loaded_code()
-    assert nn_pool._hash_loaded_code() == before
-    mended = tmp_path / "errors.py"
-    mended.write_text("mended")
-    monkeypatch.setattr(errors, "__file__", str(mended))
-    assert nn_pool._hash_loaded_code() != before
+def test_the_code_hash_changes_with_an_imported_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    original = nn_pool._hash_loaded_code()
+    assert nn_pool._hash_loaded_code() == original
+    edited = tmp_path / "errors.py"
+    edited.write_text("edited")
+    monkeypatch.setattr(errors, "__file__", str(edited))
+    assert nn_pool._hash_loaded_code() != original
 
 
 @pytest.mark.parametrize("keep", [0, 1, 127, 128, 1000, -1])
-def test_a_file_cut_short_begins_anew(pool: Pool, keep: int) -> None:
-    pool.predict_in_part(slices=3)
+def test_a_truncated_file_starts_over(pool: Pool, keep: int) -> None:
+    pool.predict_until_disk_is_full(slices=3)
     os.truncate(pool.part, keep % pool.part.stat().st_size)
     assert pool.predict() == 45
     assert pool.is_complete()
 
 
-def test_a_damaged_file_begins_anew(pool: Pool) -> None:
-    pool.predict_in_part(slices=3)
+def test_a_damaged_file_starts_over(pool: Pool) -> None:
+    pool.predict_until_disk_is_full(slices=3)
     content = pool.part.read_bytes()
     pool.part.write_bytes(bytes(128) + content[128:])
     assert pool.predict() == 45
     assert pool.is_complete()
 
 
-def test_a_mark_torn_by_a_power_failure_is_none(pool: Pool) -> None:
-    pool.predict_in_part(slices=3)
+def test_a_mark_torn_by_a_power_failure_does_not_count(pool: Pool) -> None:
+    pool.predict_until_disk_is_full(slices=3)
     assert pool.marks() == b"\1\1\1\0\0\0"
     content = bytearray(pool.part.read_bytes())
     content[ROWS : ROWS + 6] = b"\1\0\1\xff\0\0"
@@ -174,29 +174,29 @@ def test_a_mark_torn_by_a_power_failure_is_none(pool: Pool) -> None:
     assert pool.is_complete()
 
 
-def test_a_full_disk_is_told_in_one_line(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = PartialPredictions.resume_or_create
+def test_a_full_disk_is_reported_in_one_line(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    resume_or_create = PartialPredictions.resume_or_create
 
-    def begin_on_full_disk(self: PartialPredictions) -> list[int]:
-        found = begin(self)
+    def create_on_full_disk(self: PartialPredictions) -> list[int]:
+        starts = resume_or_create(self)
         self.path.unlink()
         self.path.symlink_to("/dev/full")
-        return found
+        return starts
 
-    told = rf"^error: {pool.part}: No space left on device$"
-    monkeypatch.setattr(PartialPredictions, "resume_or_create", begin_on_full_disk)
-    with pytest.raises(SystemExit, match=told):
+    message = rf"^error: {pool.part}: No space left on device$"
+    monkeypatch.setattr(PartialPredictions, "resume_or_create", create_on_full_disk)
+    with pytest.raises(SystemExit, match=message):
         errors.run_main(pool.predict)
-    monkeypatch.setattr(PartialPredictions, "resume_or_create", begin)
-    with pytest.raises(SystemExit, match=told):
+    monkeypatch.setattr(PartialPredictions, "resume_or_create", resume_or_create)
+    with pytest.raises(SystemExit, match=message):
         errors.run_main(pool.predict)
 
 
-def test_slices_that_never_came_are_told_and_one_process_can_add_them(pool: Pool) -> None:
+def test_missing_slices_are_reported_and_one_process_can_add_them(pool: Pool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nn_pool, "world_size", lambda: 2)  # but the other died, or does not see this file system
+        patch.setattr(nn_pool, "world_size", lambda: 2)  # the second process has died, or uses another file system
         patch.setattr(nn_pool, "wait_for_processes", lambda: None)
-        with pytest.raises(InputError, match=r"net\.npy\.part: lacks 3 of 6 slices; all processes must write to one"):
+        with pytest.raises(InputError, match=r"net\.npy\.part: 3 of 6 slices are missing; run all processes on one"):
             pool.predict()
     assert not pool.out.exists()
     assert pool.marks() == b"\1\0\1\0\1\0"
@@ -206,11 +206,11 @@ def test_slices_that_never_came_are_told_and_one_process_can_add_them(pool: Pool
 
 def run(root: Path, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (root / "stage.py").write_text(script)
-    everything = os.environ | {"PYTHONPATH": f"{PROJECT}:{Path(__file__).parent}:{root}"} | environment
-    return subprocess.run([sys.executable, "-m", "stage"], cwd=root, env=everything, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": f"{PROJECT}:{Path(__file__).parent}:{root}"} | environment
+    return subprocess.run([sys.executable, "-m", "stage"], cwd=root, env=environment, capture_output=True, text=True)
 
 
-KILLED = """
+KILL_EVERYWHERE = """
 import json, os, signal
 from pathlib import Path
 import torch
@@ -218,18 +218,18 @@ from fer.nn import pool as nn_pool
 from test_pool import SLICE, Pool
 
 def die_at(module, name, count):
-    calls, real = iter(range(count)), getattr(module, name)
+    calls, function = iter(range(count)), getattr(module, name)
     def call(*arguments):
         if next(calls, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments)
+        return function(*arguments)
     setattr(module, name, call)
 
 torch.set_num_threads(1)
 nn_pool.FACES_PER_SLICE = SLICE
 pool = Pool(Path.cwd())
 points = [(os, "fsync", count) for count in range(12)] + [(nn_pool, "predict_batch", 7), (os, "truncate", 0)]
-found = []
+results = []
 for module, name, count in points:
     if not (child := os.fork()):
         die_at(module, name, count)
@@ -237,21 +237,21 @@ for module, name, count in points:
     killed = os.waitpid(child, 0)[1] == signal.SIGKILL
     marks = pool.marks().count(1)
     computed = pool.predict()
-    found.append([name, count, killed, marks, computed, pool.is_complete()])
+    results.append([name, count, killed, marks, computed, pool.is_complete()])
     pool.out.unlink()
-Path("found.json").write_text(json.dumps(found))
+Path("results.json").write_text(json.dumps(results))
 """
 
 
-def test_killed_anywhere_it_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_prediction_resumes_after_a_kill_anywhere(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
-    done = run(tmp_path, KILLED)
-    assert done.returncode == 0, done.stderr
-    for name, count, killed, marks, computed, complete in json.loads((tmp_path / "found.json").read_text()):
+    result = run(tmp_path, KILL_EVERYWHERE)
+    assert result.returncode == 0, result.stderr
+    for name, count, killed, marks, computed, complete in json.loads((tmp_path / "results.json").read_text()):
         assert killed
         assert complete
         assert computed == max(0, 45 - marks * SLICE)
-        if name == "fsync":  # that of a slice, then that of its mark, and so on
+        if name == "fsync":  # alternates between slices and their marks
             assert marks == (count + 1) // 2
         if name == "predict_batch":
             assert marks < 4
@@ -259,7 +259,7 @@ def test_killed_anywhere_it_goes_on_where_it_was(tmp_path: Path) -> None:
             assert marks == 6
 
 
-RANKS = """
+TWO_RANKS = """
 import time
 from pathlib import Path
 from fer.nn import distributed, pool as nn_pool
@@ -278,8 +278,8 @@ if __name__ == "__main__":
 """
 
 
-def test_two_processes_write_the_bytes_of_one_and_share_the_faces(pool: Pool) -> None:
-    done = run(pool.faces.parent, RANKS, FER_NPROC="2")
-    assert done.returncode == 0, done.stderr
+def test_two_processes_divide_the_faces_and_write_the_bytes_of_one(pool: Pool) -> None:
+    result = run(pool.faces.parent, TWO_RANKS, FER_NPROC="2")
+    assert result.returncode == 0, result.stderr
     assert pool.is_complete()
     assert [(pool.faces.parent / f"{rank}.txt").read_text() for rank in range(2)] == ["24", "21"]

@@ -1,4 +1,4 @@
-"""Networks that begin with ImageNet weights. The weights here are drawn: none are downloaded."""
+"""Transfer networks. The "ImageNet" weights here are random: none are downloaded."""
 
 import builtins
 from importlib import import_module
@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from fer.core.labels import EMOTIONS
-from fer.nn import weights as nn_weights
 from fer.nn.transfer import load_imagenet_weights, pooled_head
+from fer.nn.weights import build_model, normalize_faces
 from fer.params import load_params
 from fer.runtime.errors import InputError
 from fer.training import loop
@@ -21,9 +21,9 @@ from fer.training.examples import LabelledSet
 from fer.training.params import Recipe, RecipeOverrides
 
 ROOT = Path(__file__).parents[2]
-CHOSEN = load_params(ROOT / "params.yaml")
-NAMES = [name for name, row in CHOSEN.networks.items() if row.transfer]
-KERAS_BACKBONES = {  # what learns, without the top
+PARAMS = load_params(ROOT / "params.yaml")
+NAMES = [name for name, row in PARAMS.networks.items() if row.transfer]
+KERAS_BACKBONES = {  # trainable parameters without the top
     "mobilenet": 3_206_976,
     "inception_v3": 21_768_352,
     "vgg16": 14_714_688,
@@ -34,8 +34,8 @@ PHASE = {"epochs": 1, "lr": 0.01, "class_weights": "none"}
 
 
 def recipe(**transfer: Any) -> Recipe:
-    given = {"pretrained": False, "input_px": 32, "phases": [{"layers": "all"} | PHASE]} | transfer
-    return CHOSEN.train.with_overrides(RecipeOverrides.model_validate({"transfer": given, "batch": 8}))
+    transfer = {"pretrained": False, "input_px": 32, "phases": [{"layers": "all"} | PHASE]} | transfer
+    return PARAMS.train.with_overrides(RecipeOverrides.model_validate({"transfer": transfer, "batch": 8}))
 
 
 def mobilenet(**transfer: Any) -> torch.nn.Module:
@@ -44,43 +44,38 @@ def mobilenet(**transfer: Any) -> torch.nn.Module:
 
 @pytest.fixture
 def imagenet() -> dict[str, torch.Tensor]:
-    """The state of timm's whole MobileNet, classifier included, as its weights file holds it."""
+    """Return the state of timm's complete MobileNet, as its weights file holds it."""
     torch.manual_seed(9)
     return timm.create_model(import_module("fer.models.mobilenet").BACKBONE).state_dict()
 
 
-def test_the_reports_five_networks_have_a_row_with_phases() -> None:
+def test_five_networks_of_the_reports_are_trained_in_phases() -> None:
     assert NAMES == ["resnet50v2", "inception_v3", "mobilenet", "xception", "vgg16"]
     for name in NAMES:
-        layers = [phase.layers for phase in CHOSEN.networks[name].transfer.phases]
-        weights = [phase.class_weights for phase in CHOSEN.networks[name].transfer.phases]
+        layers = [phase.layers for phase in PARAMS.networks[name].transfer.phases]
+        weights = [phase.class_weights for phase in PARAMS.networks[name].transfer.phases]
         assert (layers, weights) == (["head", "all", "all"], ["none", "none", "balanced"])
 
 
 @pytest.mark.parametrize("name", KERAS_BACKBONES)
-def test_the_backbone_has_the_parameters_that_keras_counts(name: str) -> None:
-    network = nn_weights.build_model(
-        nn_weights.ModelConfig(network=name, emotions=SEVEN, size=48, dropout=0.3, input_px=96)
-    )
-    learning = dict(network.backbone.named_parameters())
-    if name == "inception_v3":  # Keras' has no scales of batch norm
-        learning = {key: value for key, value in learning.items() if not key.endswith("bn.weight")}
-    assert sum(value.numel() for value in learning.values()) == KERAS_BACKBONES[name]
+def test_the_backbone_has_the_parameter_count_of_keras(name: str) -> None:
+    parameters = dict(build_model(name, 7, 48, input_px=96).backbone.named_parameters())
+    if name == "inception_v3":  # Keras has no scales of batch norm
+        parameters = {key: value for key, value in parameters.items() if not key.endswith("bn.weight")}
+    assert sum(value.numel() for value in parameters.values()) == KERAS_BACKBONES[name]
 
 
-def test_a_grey_face_reaches_the_backbone_large_and_normalised_in_three_colours() -> None:
-    network = nn_weights.build_model(
-        nn_weights.ModelConfig(network="vgg16", emotions=SEVEN, size=48, dropout=0.3, input_px=64)
-    ).eval()
-    seen = []
-    network.backbone.features[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    network(nn_weights.normalize_faces(torch.full((1, 48, 48), 0.8)))
-    assert seen[0].shape == (1, 3, 64, 64)
-    for channel, mean, deviation in zip(seen[0][0], (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True):
-        torch.testing.assert_close(channel, torch.full((64, 64), (0.8 - mean) / deviation), atol=1e-5, rtol=0)
+def test_the_backbone_gets_resized_normalised_rgb_images() -> None:
+    network = build_model("vgg16", 7, 48, input_px=64).eval()
+    images = []
+    network.backbone.features[0].register_forward_pre_hook(lambda _, inputs: images.append(inputs[0]))
+    network(normalize_faces(torch.full((1, 48, 48), 0.8)))
+    assert images[0].shape == (1, 3, 64, 64)
+    for channel, mean, std in zip(images[0][0], (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True):
+        torch.testing.assert_close(channel, torch.full((64, 64), (0.8 - mean) / std), atol=1e-5, rtol=0)
 
 
-def test_true_takes_the_weights_from_the_hubs_cache(
+def test_pretrained_true_loads_the_weights_from_the_hub_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imagenet: dict[str, torch.Tensor]
 ) -> None:
     repository = tmp_path / "models--timm--mobilenetv1_100.ra4_e3600_r224_in1k"
@@ -90,81 +85,84 @@ def test_true_takes_the_weights_from_the_hubs_cache(
     save_file(imagenet, repository / "snapshots" / "abc" / "model.safetensors")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    filled = mobilenet(pretrained=True).backbone.state_dict()
-    assert all(torch.equal(filled[key], imagenet[key]) for key in filled)
+    state = mobilenet(pretrained=True).backbone.state_dict()
+    assert all(torch.equal(state[key], imagenet[key]) for key in state)
 
 
-def test_without_a_connection_the_ways_out_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_connection_the_remedies_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"mobilenetv1.*can't be had.*connection.*\.safetensors, or false") as told:
+    message = r"cannot download .*mobilenetv1.*huggingface\.co.*\.safetensors, or to false"
+    with pytest.raises(InputError, match=message) as raised:
         mobilenet(pretrained=True)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_weights_come_from_a_file_and_the_head_stays_new(tmp_path: Path, imagenet: dict[str, torch.Tensor]) -> None:
+def test_weights_are_loaded_from_a_file_and_the_head_stays_new(
+    tmp_path: Path, imagenet: dict[str, torch.Tensor]
+) -> None:
     save_file(imagenet, tmp_path / "imagenet.safetensors")
-    fresh, filled = mobilenet(), mobilenet(pretrained=str(tmp_path / "imagenet.safetensors"))
-    state = filled.backbone.state_dict()
+    scratch, pretrained = mobilenet(), mobilenet(pretrained=str(tmp_path / "imagenet.safetensors"))
+    state = pretrained.backbone.state_dict()
     assert all(torch.equal(state[key], imagenet[key]) for key in state)
-    assert not torch.equal(state["conv_stem.weight"], fresh.backbone.state_dict()["conv_stem.weight"])
-    assert all(
-        torch.equal(one, other) for one, other in zip(fresh.head.parameters(), filled.head.parameters(), strict=True)
-    )
+    assert not torch.equal(state["conv_stem.weight"], scratch.backbone.state_dict()["conv_stem.weight"])
+    heads = zip(scratch.head.parameters(), pretrained.head.parameters(), strict=True)
+    assert all(torch.equal(*parameters) for parameters in heads)
 
 
-def test_other_files_are_refused(tmp_path: Path, imagenet: dict[str, torch.Tensor]) -> None:
+def test_files_without_the_weights_are_rejected(tmp_path: Path, imagenet: dict[str, torch.Tensor]) -> None:
     network = mobilenet()
     torch.save(imagenet, tmp_path / "pickled.bin")
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    changed = imagenet | {"conv_stem.weight": torch.zeros(2)}
-    save_file(changed, tmp_path / "shape.safetensors")
+    save_file(imagenet | {"conv_stem.weight": torch.zeros(2)}, tmp_path / "shape.safetensors")
     for name in ("pickled.bin", "other.safetensors", "shape.safetensors", "missing.safetensors"):
         with pytest.raises(InputError, match=rf"{name}: not a safetensors file with the weights of timm/mobilenetv1"):
             load_imagenet_weights(network, str(tmp_path / name))
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5])
-def test_the_pool_of_the_head_loses_no_cell_of_a_map(side: int) -> None:
+def test_the_max_pool_of_the_head_uses_every_cell_of_a_map(side: int) -> None:
     maps = torch.zeros(1, 4, side, side)
     maps[..., -1, -1] = 1
-    up_to_the_average = pooled_head(4, n_classes=7, dropout=0.3).eval()[:4]
-    assert (up_to_the_average(maps) > 0).all()
+    pooling_layers = pooled_head(4, n_classes=7, dropout=0.3).eval()[:4]
+    assert (pooling_layers(maps) > 0).all()
 
 
-def test_a_picture_that_is_too_small_is_told() -> None:
-    with pytest.raises(InputError, match=r"inception_v3\.tf_in1k: can't take 64 pixels, but 75 and more"):
-        nn_weights.build_model(
-            nn_weights.ModelConfig(network="inception_v3", emotions=SEVEN, size=48, dropout=0.3, input_px=64)
-        )
+def test_a_too_small_input_px_is_reported() -> None:
+    with pytest.raises(
+        InputError, match=r"inception_v3\.tf_in1k: transfer\.input_px=64 is below the minimum of 75 pixels"
+    ):
+        build_model("inception_v3", 7, 48, input_px=64)
 
 
-def test_without_timm_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = builtins.__import__
+def test_a_missing_timm_is_reported_with_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    original_import = builtins.__import__
 
     def without_timm(name: str, *args: Any, **kwargs: Any) -> Any:
         if name == "timm":
             raise ImportError("No module named 'timm'")
-        return found(name, *args, **kwargs)
+        return original_import(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_timm)
-    with pytest.raises(InputError, match=r"mobilenetv1.*needs timm; pip install '\.\[transfer\]'"):
+    with pytest.raises(InputError, match=r"mobilenetv1.*timm is not installed; run `pip install '\.\[transfer\]'`"):
         mobilenet()
 
 
-def test_the_head_learns_first_and_then_everything() -> None:
-    random = np.random.default_rng(0)
-    targets = np.eye(7, dtype=np.float32)[random.integers(0, 7, 16)]
-    faces = LabelledSet(random.integers(0, 256, (16, 48, 48), dtype=np.uint8), targets, np.ones(16, dtype=np.float32))
+def test_the_head_is_trained_first_then_all_layers() -> None:
+    generator = np.random.default_rng(0)
+    targets = np.eye(7, dtype=np.float32)[generator.integers(0, 7, 16)]
+    faces = LabelledSet(
+        generator.integers(0, 256, (16, 48, 48), dtype=np.uint8), targets, np.ones(16, dtype=np.float32)
+    )
 
-    def after(*layers: str) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+    def train_phases(*layers: str) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
         network = mobilenet()
         curve = loop.train_network(
             network,
             faces,
             faces,
-            recipe=recipe(phases=[{"layers": each} | PHASE for each in layers]),
-            transforms=CHOSEN.transforms,
+            recipe=recipe(phases=[{"layers": name} | PHASE for name in layers]),
+            transforms=PARAMS.transforms,
             seed=0,
             precision="fp32",
             name="mobilenet",
@@ -172,14 +170,14 @@ def test_the_head_learns_first_and_then_everything() -> None:
         )
         return network.state_dict(), curve
 
-    before = mobilenet().state_dict()
-    frozen, curve = after("head")
-    changed = {key for key in before if not torch.equal(before[key], frozen[key])}
+    initial = mobilenet().state_dict()
+    head_only, curve = train_phases("head")
+    changed = {key for key in initial if not torch.equal(initial[key], head_only[key])}
     assert changed
-    assert all(key.startswith("head.") for key in changed), "neither weights nor running means of the backbone"
+    assert all(key.startswith("head.") for key in changed), "weights and running means of the backbone must stay"
     assert [row["epoch"] for row in curve] == [1]
 
-    both, curve = after("head", "all")
-    unchanged = {key for key in before if torch.equal(before[key], both[key])}
-    assert all(key.endswith("num_batches_tracked") for key in unchanged), "the averaged network does not count"
+    all_layers, curve = train_phases("head", "all")
+    unchanged = {key for key in initial if torch.equal(initial[key], all_layers[key])}
+    assert all(key.endswith("num_batches_tracked") for key in unchanged), "update_ema skips integers"
     assert [row["epoch"] for row in curve] == [1, 2]

@@ -124,7 +124,7 @@ def test_outputs_are_complete_and_reproducible_and_other_files_stay(project: Pro
     completed = project.run()
     assert completed.returncode == 0, completed.stderr
     warning, *verdicts = completed.stdout.splitlines()
-    assert warning.startswith("warning: round 2, faces: every one of 80 test faces is recognised; are ")
+    assert warning.startswith("warning: round 2, faces: all 80 test faces are recognised; are ")
     assert [line.split(":")[0] for line in verdicts] == ["round 1", "round 2"]
     metrics = project.read_metrics()
     assert set(metrics) == STAGE_WRITES | {"mine.txt"}

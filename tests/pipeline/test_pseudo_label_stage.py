@@ -138,7 +138,7 @@ def test_the_estimate_comes_from_validation_at_the_same_thresholds(project):
         assert group["estimated_from"] == accepted[emotion == name].sum()
         if group["estimated_from"]:
             assert group["estimated_precision"] == pytest.approx(correct[accepted & (emotion == name)].mean(), abs=1e-6)
-    assert f"an estimate from {estimate['estimated_from']} validation faces: " in printed
+    assert f"estimated precision from {estimate['estimated_from']} validation faces: " in printed
 
 
 def test_a_pool_unlike_validation_gives_a_warning(project):
@@ -313,8 +313,8 @@ def test_reviews_without_a_matching_face_are_counted_and_ignored(project):
     _, old, _ = project.succeed()
     project.reviews = {("faces", "gone.png"): "sad", ("old", "100.png"): "sad", ("faces", "3.png"): "sad"}
     printed, new, _ = project.succeed()
-    assert "note: 2 of 3 reviewed faces, such as faces/gone.png, are not in the table" in printed
-    assert "note: 1 of 3 reviewed faces, such as faces/3.png, are not unlabelled" in printed
+    assert "note: 2 of 3 reviewed faces, such as faces/gone.png, are no longer in the table; " in printed
+    assert "note: 1 of 3 reviewed faces, such as faces/3.png, are labelled or excluded; " in printed
     pd.testing.assert_frame_equal(old, new)
 
 

@@ -1,4 +1,4 @@
-"""Figures of predictions, of pseudo-labels, and of one round against another."""
+"""Metrics of predictions and pseudo-labels, and the comparison of rounds."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from fer.predictions.metrics import (
     summarize_gain,
     wilson_interval,
 )
-from fer.pseudo_labels.params import Fixed
+from fer.pseudo_labels.policies import fixed
 from fer.pseudo_labels.policy import Evidence
 from fer.pseudo_labels.selection import select
 
@@ -29,8 +29,8 @@ EMOTIONS = ["angry", "happy", "sad", "neutral"]
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def calibrated(n: int, seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities, and labels drawn with just these chances."""
+def calibrated_faces(n: int, seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities, and labels drawn from them."""
     generator = np.random.default_rng(seed)
     probs = generator.dirichlet([0.5] * classes, n).astype(np.float32)
     labels = (probs.cumsum(axis=1) < generator.random((n, 1))).sum(axis=1).clip(max=classes - 1)
@@ -38,41 +38,43 @@ def calibrated(n: int, seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndar
 
 
 @given(SEEDS, st.integers(1, 40))
-def test_figures_agree_with_scikit_learn(seed, n):
-    probs, labels = calibrated(n, seed)
+def test_metrics_agree_with_scikit_learn(seed, n):
+    probs, labels = calibrated_faces(n, seed)
     predicted, present = probs.argmax(axis=1), np.unique(labels)
-    figures = compute_metrics(probs, labels, EMOTIONS, bins=10)
+    results = compute_metrics(probs, labels, EMOTIONS, bins=10)
     matrix = sklearn.metrics.confusion_matrix(labels, predicted, labels=range(4))
     np.testing.assert_array_equal(confusion_matrix(probs, labels), matrix)
-    assert figures["n"] == n
-    assert figures["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, predicted))
+    assert results["n"] == n
+    assert results["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, predicted))
     f1 = sklearn.metrics.f1_score(labels, predicted, labels=present, average="macro")
-    assert figures["macro_f1"] == pytest.approx(f1)
+    assert results["macro_f1"] == pytest.approx(f1)
     recall = sklearn.metrics.recall_score(labels, predicted, labels=present, average="macro")
-    assert figures["balanced_accuracy"] == pytest.approx(recall)
-    each = sklearn.metrics.precision_recall_fscore_support(labels, predicted, labels=range(4), zero_division=np.nan)
-    for emotion, precision, recall, f1, support in zip(EMOTIONS, *each, strict=True):
+    assert results["balanced_accuracy"] == pytest.approx(recall)
+    by_emotion = sklearn.metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(4), zero_division=np.nan
+    )
+    for emotion, precision, recall, f1, support in zip(EMOTIONS, *by_emotion, strict=True):
         expected = {"precision": precision, "recall": recall, "f1": f1}
         defined = {name: value for name, value in expected.items() if not math.isnan(value)}
-        assert figures["per_emotion"][emotion] == pytest.approx(defined | {"support": support})
+        assert results["per_emotion"][emotion] == pytest.approx(defined | {"support": support})
 
 
 @given(SEEDS, st.integers(0, 40))
-def test_figures_are_json_without_nan(seed, n):
-    probs, labels = calibrated(n, seed)
+def test_metrics_are_json_without_nan(seed, n):
+    probs, labels = calibrated_faces(n, seed)
     truth = np.where(np.arange(n) % 3 == 0, -1, labels)
     accepted = probs.max(axis=1) > 0.7
-    right = probs.argmax(axis=1) == labels
+    correct = probs.argmax(axis=1) == labels
     for content in (
         compute_metrics(probs, labels, EMOTIONS, bins=10),
         audit_pseudo_labels(probs, accepted, truth, EMOTIONS),
-        compare_accuracy(right, ~right),
+        compare_accuracy(correct, ~correct),
     ):
         json.dumps(content, allow_nan=False)
 
 
-def test_no_faces_have_no_figures():
-    probs, labels = calibrated(0, 0)
+def test_the_metrics_of_no_faces_are_empty():
+    probs, labels = calibrated_faces(0, 0)
     assert compute_metrics(probs, labels, EMOTIONS, bins=10) == {"n": 0}
     assert audit_pseudo_labels(probs, labels > 0, labels, EMOTIONS) == {"n": 0}
     assert compare_accuracy(labels > 0, labels > 0) == {"n": 0}
@@ -80,22 +82,22 @@ def test_no_faces_have_no_figures():
     assert len(coverage_curve(probs, labels)) == 0
 
 
-def test_an_emotion_that_was_neither_there_nor_guessed_has_only_its_support():
+def test_an_emotion_without_labels_and_predictions_has_only_its_support():
     probs = np.array([[1, 0, 0, 0], [0, 1, 0, 0]], dtype=np.float32)
     per_emotion = compute_metrics(probs, np.array([0, 0]), EMOTIONS, bins=10)["per_emotion"]
     assert per_emotion["sad"] == {"support": 0}
     assert per_emotion["happy"] == {"precision": 0, "f1": 0, "support": 0}
 
 
-def test_calibrated_probabilities_have_a_small_calibration_error_and_sharpened_ones_a_large():
-    probs, labels = calibrated(50_000, 0)
+def test_the_calibration_error_is_small_only_for_calibrated_probabilities():
+    probs, labels = calibrated_faces(50_000, 0)
     sharper = probs**3 / (probs**3).sum(axis=1, keepdims=True)
     assert expected_calibration_error(probs, labels, bins=15) < 0.01
     assert expected_calibration_error(sharper, labels, bins=15) > 0.1
 
 
 def test_the_calibration_error_of_a_worked_example():
-    # (0.5, 1]: confidences 0.6, 0.8, 1.0 of which two are right; (0, 0.5]: 0.4, wrong
+    # (0.5, 1]: confidences 0.6, 0.8, 1.0 of which two are correct; (0, 0.5]: 0.4, wrong
     probs = np.array([[0.6, 0.4, 0], [0.2, 0.8, 0], [0, 0, 1], [0.4, 0.3, 0.3]])
     labels = np.array([0, 1, 0, 2])
     table = reliability_bins(probs, labels, bins=2)
@@ -108,8 +110,8 @@ def test_the_calibration_error_of_a_worked_example():
 
 
 @given(SEEDS, st.integers(1, 40), st.integers(2, 20))
-def test_every_face_is_in_one_bin_of_the_reliability_table(seed, n, bins):
-    probs, labels = calibrated(n, seed)
+def test_every_face_is_in_one_reliability_bin(seed, n, bins):
+    probs, labels = calibrated_faces(n, seed)
     table = reliability_bins(probs, labels, bins)
     assert table["n"].sum() == n
     assert (table["confidence"] <= table["high"] + 1e-6).all()
@@ -118,10 +120,10 @@ def test_every_face_is_in_one_bin_of_the_reliability_table(seed, n, bins):
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilsons_interval_holds_the_share_and_stays_in_0_to_1(case):
-    right, n = case
-    interval = wilson_interval(right, n)
-    assert 0 <= interval["low"] <= right / n <= interval["high"] <= 1
+def test_wilsons_interval_contains_the_proportion_and_stays_in_0_to_1(case):
+    hits, n = case
+    interval = wilson_interval(hits, n)
+    assert 0 <= interval["low"] <= hits / n <= interval["high"] <= 1
 
 
 def test_wilsons_interval_of_a_worked_example():
@@ -129,22 +131,23 @@ def test_wilsons_interval_of_a_worked_example():
     assert wilson_interval(9, 10) == pytest.approx({"low": 0.595850, "high": 0.982124}, abs=1e-6)
 
 
-def test_wilsons_interval_holds_the_truth_in_95_of_100_samples():
+def test_wilsons_interval_contains_the_truth_in_95_of_100_samples():
     n, share = 80, 0.9
-    intervals = [wilson_interval(right, n) for right in range(n + 1)]
-    drawn = np.random.default_rng(0).binomial(n, share, 4000)
-    held = np.mean([intervals[right]["low"] <= share <= intervals[right]["high"] for right in drawn])
-    assert 0.93 < held < 0.98
+    intervals = [wilson_interval(hits, n) for hits in range(n + 1)]
+    samples = np.random.default_rng(0).binomial(n, share, 4000)
+    coverage = np.mean([intervals[hits]["low"] <= share <= intervals[hits]["high"] for hits in samples])
+    assert 0.93 < coverage < 0.98
 
 
-def rounds(both: int, lost: int, gained: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
-    before = np.repeat([True, True, False, False], [both, lost, gained, neither])
-    after = np.repeat([True, False, True, False], [both, lost, gained, neither])
-    return before, after
+def make_rounds(unchanged: int, lost: int, gained: int, wrong: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which faces are correct in two rounds: `unchanged` in both, `wrong` in neither."""
+    correct_before = np.repeat([True, True, False, False], [unchanged, lost, gained, wrong])
+    correct_after = np.repeat([True, False, True, False], [unchanged, lost, gained, wrong])
+    return correct_before, correct_after
 
 
 def test_mcnemars_test_and_the_paired_interval_of_a_worked_example():
-    comparison = compare_accuracy(*rounds(both=70, lost=2, gained=10, neither=18))
+    comparison = compare_accuracy(*make_rounds(unchanged=70, lost=2, gained=10, wrong=18))
     assert comparison["difference"] == pytest.approx(0.08)
     assert comparison["p_value"] == pytest.approx(2 * (1 + 12 + 66) / 2**12)
     spread = 1.959964 * math.sqrt(2.5 + 10.5 - 8**2 / 102) / 102
@@ -153,28 +156,28 @@ def test_mcnemars_test_and_the_paired_interval_of_a_worked_example():
 
 
 @given(*[st.integers(0, 30)] * 4)
-def test_exchanging_the_rounds_turns_the_comparison_round(both, lost, gained, neither):
-    before, after = rounds(both, lost, gained, neither)
-    if not len(before):
+def test_swapping_the_rounds_negates_the_comparison(unchanged, lost, gained, wrong):
+    first, second = make_rounds(unchanged, lost, gained, wrong)
+    if not len(first):
         return
-    one, other = compare_accuracy(before, after), compare_accuracy(after, before)
-    assert one["p_value"] == pytest.approx(other["p_value"])
-    assert one["low"] == pytest.approx(-other["high"])
-    assert one["low"] <= one["difference"] <= one["high"]
+    forward, backward = compare_accuracy(first, second), compare_accuracy(second, first)
+    assert forward["p_value"] == pytest.approx(backward["p_value"])
+    assert forward["low"] == pytest.approx(-backward["high"])
+    assert forward["low"] <= forward["difference"] <= forward["high"]
 
 
-def test_the_paired_interval_holds_the_truth_in_95_of_100_samples():
+def test_the_paired_interval_contains_the_truth_in_95_of_100_samples():
     generator = np.random.default_rng(0)
-    chances = [0.6, 0.08, 0.14, 0.18]
-    held = []
-    for cells in generator.multinomial(150, chances, 3000):
-        comparison = compare_accuracy(*rounds(*cells))
-        held.append(comparison["low"] <= chances[2] - chances[1] <= comparison["high"])
-    assert 0.93 < np.mean(held) < 0.97
+    cell_probs = [0.6, 0.08, 0.14, 0.18]
+    contains_truth = []
+    for cells in generator.multinomial(150, cell_probs, 3000):
+        comparison = compare_accuracy(*make_rounds(*cells))
+        contains_truth.append(comparison["low"] <= cell_probs[2] - cell_probs[1] <= comparison["high"])
+    assert 0.93 < np.mean(contains_truth) < 0.97
 
 
 @pytest.mark.parametrize(
-    ("lost", "gained", "words"),
+    ("lost", "gained", "parts"),
     [
         (10, 60, ["helped", "+5.0 points", "60 faces gained, 10 lost of 1000"]),
         (60, 10, ["hurt", "-5.0 points"]),
@@ -182,27 +185,27 @@ def test_the_paired_interval_holds_the_truth_in_95_of_100_samples():
         (0, 0, ["no clear difference", "+0.0 points", "p = 1)"]),
     ],
 )
-def test_the_verdict_follows_the_interval(lost, gained, words):
-    sentence = summarize_gain(compare_accuracy(*rounds(500, lost, gained, 500 - lost - gained)))
-    for word in words:
-        assert word in sentence
+def test_the_verdict_follows_the_interval(lost, gained, parts):
+    sentence = summarize_gain(compare_accuracy(*make_rounds(500, lost, gained, 500 - lost - gained)))
+    for part in parts:
+        assert part in sentence
 
 
 def test_there_is_no_verdict_without_test_faces():
     assert summarize_gain({"n": 0}).startswith("No verdict")
 
 
-def test_the_audit_counts_what_was_accepted_and_how_much_of_it_is_right():
+def test_the_audit_measures_coverage_and_precision():
     probs = np.eye(4)[[0, 0, 0, 1, 1, 2]]
     accepted = np.array([True, True, True, True, False, False])
     truth = np.array([0, 1, -1, 1, 1, 0])
-    figures = audit_pseudo_labels(probs, accepted, truth, EMOTIONS)
-    assert (figures["n"], figures["accepted"], figures["known"]) == (6, 4, 3)
-    assert figures["coverage"] == pytest.approx(4 / 6)
-    assert figures["precision"] == pytest.approx(2 / 3)
-    assert figures["precision_interval"] == wilson_interval(2, 3)
-    each = figures["per_emotion"]
-    assert each["angry"] == {
+    results = audit_pseudo_labels(probs, accepted, truth, EMOTIONS)
+    assert (results["n"], results["accepted"], results["known"]) == (6, 4, 3)
+    assert results["coverage"] == pytest.approx(4 / 6)
+    assert results["precision"] == pytest.approx(2 / 3)
+    assert results["precision_interval"] == wilson_interval(2, 3)
+    per_emotion = results["per_emotion"]
+    assert per_emotion["angry"] == {
         "n": 3,
         "accepted": 3,
         "known": 2,
@@ -210,32 +213,31 @@ def test_the_audit_counts_what_was_accepted_and_how_much_of_it_is_right():
         "precision": 0.5,
         "precision_interval": wilson_interval(1, 2),
     }
-    assert each["happy"]["coverage"] == 0.5
-    assert each["sad"] == {"n": 1, "accepted": 0, "known": 0, "coverage": 0}
-    assert each["neutral"] == {"n": 0, "accepted": 0, "known": 0}
+    assert per_emotion["happy"]["coverage"] == 0.5
+    assert per_emotion["sad"] == {"n": 1, "accepted": 0, "known": 0, "coverage": 0}
+    assert per_emotion["neutral"] == {"n": 0, "accepted": 0, "known": 0}
 
 
 @settings(max_examples=25)
 @given(SEEDS, st.sampled_from(COVERAGE_THRESHOLDS))
-def test_the_coverage_curve_says_what_each_threshold_would_accept(seed, threshold):
-    probs, labels = calibrated(30, seed)
+def test_the_coverage_curve_agrees_with_selection_at_each_threshold(seed, threshold):
+    probs, labels = calibrated_faces(30, seed)
     truth = np.where(np.arange(30) % 4 == 0, -1, labels)
     row = coverage_curve(probs, truth).set_index("threshold").loc[threshold]
-    everyone = np.ones(30, dtype=bool)
-    accepted = select(
-        Evidence(probs, labels, ~everyone, everyone, everyone), Fixed(threshold=threshold), EMOTIONS
-    ).accepted
-    figures = audit_pseudo_labels(probs, accepted, truth, EMOTIONS)
-    assert row["coverage"] == pytest.approx(figures["coverage"])
-    if "precision" in figures:
-        assert row["precision"] == pytest.approx(figures["precision"])
-        assert row["low"] == pytest.approx(figures["precision_interval"]["low"])
+    pool = np.ones(30, dtype=bool)
+    evidence = Evidence(probs, labels, valid=~pool, pool=pool, agreed=pool)
+    selection = select(evidence, fixed.Options(threshold=threshold), EMOTIONS)
+    results = audit_pseudo_labels(probs, selection.accepted, truth, EMOTIONS)
+    assert row["coverage"] == pytest.approx(results["coverage"])
+    if "precision" in results:
+        assert row["precision"] == pytest.approx(results["precision"])
+        assert row["low"] == pytest.approx(results["precision_interval"]["low"])
     else:
         assert math.isnan(row["precision"])
 
 
 def test_coverage_falls_as_the_threshold_rises_from_30_to_99_hundredths():
-    curve = coverage_curve(*calibrated(500, 0))
+    curve = coverage_curve(*calibrated_faces(500, 0))
     assert curve["coverage"].is_monotonic_decreasing
     assert curve["threshold"].iloc[[0, -1]].tolist() == [0.3, 0.99]
     assert len(curve) == 70

@@ -180,7 +180,7 @@ def make_sandbox_project(folder: Path) -> Path:
         each.mkdir(parents=True)
     shutil.copy("params.yaml", project)
     facts = weights.ModelConfig(network="simple_cnn", emotions=files.EMOTIONS, size=16, dropout=0.1, input_px=None)
-    weights.save_model(weights.build_model(facts), facts, trained)
+    weights.save_model(facts.build(), facts, trained)
     network = {"simple_cnn": 1.0}
     about = bundle.PackageManifest(
         round=1,

@@ -469,9 +469,9 @@ def hostile_checkpoints(folder: Path) -> dict[str, bytes]:
         "no metadata": save({"0": torch.zeros(2)}),
         "a state nested deeply": kept("[" * 100_000),
         "a state that is a list": kept("[]"),
-        "a state without its parts": kept('{"pairs": [["aside", {"pairs": []}]]}'),
+        "a state without its parts": kept('{"pairs": [["metadata", {"pairs": []}]]}'),
         "a state of tensors that are not there": kept(
-            '{"pairs": [["aside", {"tensor": "9", "channels_last": false}]]}'
+            '{"pairs": [["metadata", {"tensor": "9", "channels_last": false}]]}'
         ),
         "a state of pairs that are none": kept('{"pairs": [7]}'),
         "a state with keys that are lists": kept('{"pairs": [[[], 7]]}'),

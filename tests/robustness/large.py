@@ -146,7 +146,7 @@ def run_fer_predict(folder: Path, count: int) -> tuple[dict[str, float], list[st
     )
     trained = folder / "trained" / facts.network
     trained.mkdir(parents=True)
-    weights.save_model(weights.build_model(facts), facts, trained)
+    weights.save_model(facts.build(), facts, trained)
     about = bundle.PackageManifest(
         round=0,
         emotions=facts.emotions,

@@ -29,7 +29,7 @@ from fer.training.params import Recipe
 from tests.robustness import harness
 from tests.robustness.harness import ROOT, call, make_project, start
 
-NAMES = weights.NETWORK_NAMES
+NAMES = weights.list_models()
 SIDE, FACES, EPOCHS = 48, 8, 2  # two steps an epoch
 TRAIN_STAGE = "train@simple_cnn"
 SELECTION_OUTPUTS = ("data/models", "data/pseudo_labels")  # what follows from selection, and from no test face
@@ -64,7 +64,7 @@ def trained_weights_hash(name: str, seed: int = 0, cut_at: int | None = None) ->
         facts = weights.ModelConfig(
             network=name, emotions=tuple(chosen.emotions), size=SIDE, dropout=recipe.dropout, input_px=input_px
         )
-        network, taken = to_device(weights.build_model(facts), torch.device("cpu")), 0
+        network, taken = to_device(facts.build(), torch.device("cpu")), 0
 
         def count(module: torch.nn.Module, given: object) -> None:
             nonlocal taken

@@ -1,4 +1,4 @@
-"""The exported graph says what the package says, and says of itself what `package.json` does."""
+"""The exported graph computes the probabilities of the package and holds its manifest as metadata."""
 
 import json
 import sys
@@ -21,8 +21,8 @@ EMOTIONS = ("angry", "happy", "sad")
 FACES = np.random.default_rng(1).integers(0, 256, (5, 32, 32), dtype=np.uint8)
 
 
-def package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bundle.ModelPackage:
-    about = bundle.PackageManifest(
+def make_package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bundle.ModelPackage:
+    manifest = bundle.PackageManifest(
         round=3,
         emotions=EMOTIONS,
         size=32,
@@ -34,10 +34,10 @@ def package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bundle.M
         thresholds=dict.fromkeys(EMOTIONS, 0.75),
         weights_sha256=dict.fromkeys(networks, "0" * 64),
     )
-    return bundle.ModelPackage(about, networks)
+    return bundle.ModelPackage(manifest, networks)
 
 
-def linear(seed: int) -> nn.Module:
+def make_linear(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 3))
     with torch.no_grad():
@@ -45,14 +45,12 @@ def linear(seed: int) -> nn.Module:
     return network.eval()
 
 
-def trained(name: str) -> nn.Module:
-    """A network as if trained: logits, and what batch norm remembers, are as large as learnt ones."""
+def make_trained(name: str) -> nn.Module:
+    """Return a network with logits and batch-norm statistics as large as those of a trained one."""
     torch.manual_seed(0)
-    network = weights.build_model(
-        weights.ModelConfig(
-            network=name, emotions=EMOTIONS, size=32, dropout=0.5, input_px=48 if name == "mobilenet" else None
-        )
-    )
+    input_px = 48 if name == "mobilenet" else None
+    config = weights.ModelConfig(network=name, emotions=EMOTIONS, size=32, dropout=0.5, input_px=input_px)
+    network = config.build()
     with torch.inference_mode():
         for _ in range(3):
             network.train()(weights.normalize_faces(torch.rand(8, 32, 32)))
@@ -60,64 +58,64 @@ def trained(name: str) -> nn.Module:
     return network.eval()
 
 
-def exported(path: Path, faces: np.ndarray) -> dict[str, Any]:
+def run_graph(path: Path, faces: np.ndarray) -> dict[str, Any]:
     names = ("probabilities", "logits")
     return dict(zip(names, onnxruntime.InferenceSession(path).run(names, {"faces": faces}), strict=True))
 
 
 @pytest.mark.parametrize("name", ["improved_se", "se_resnet9", "mobilenet"])
-def test_logits_are_those_of_the_network(name: str, tmp_path: Path) -> None:
-    one = package({name: trained(name)}, ["plain"])
-    onnx.export_onnx(one, tmp_path / "model.onnx")
-    wanted = inference.predict_logits(one.networks[name], FACES, views=["plain"], batch=2, precision="fp32")
-    found = exported(tmp_path / "model.onnx", FACES)["logits"]
-    assert np.ptp(wanted) > 0.3
-    np.testing.assert_allclose(found[:, 0], wanted, atol=1e-4, rtol=0)
+def test_logits_equal_those_of_the_network(name: str, tmp_path: Path) -> None:
+    package = make_package({name: make_trained(name)}, ["plain"])
+    onnx.export_onnx(package, tmp_path / "model.onnx")
+    expected = inference.predict_logits(package.networks[name], FACES, views=["plain"], batch=2, precision="fp32")
+    logits = run_graph(tmp_path / "model.onnx", FACES)["logits"]
+    assert np.ptp(expected) > 0.3
+    np.testing.assert_allclose(logits[:, 0], expected, atol=1e-4, rtol=0)
 
 
 @pytest.fixture(scope="module")
-def voted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bundle.ModelPackage, Path]:
-    both = package({"one": linear(0), "other": linear(1)}, ["plain", "flip", "ten_crop"])
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> tuple[bundle.ModelPackage, Path]:
+    package = make_package({"first": make_linear(0), "second": make_linear(1)}, ["plain", "flip", "ten_crop"])
     path = tmp_path_factory.mktemp("exported") / "new" / "model.onnx"
-    onnx.export_onnx(both, path)
-    return both, path
+    onnx.export_onnx(package, path)
+    return package, path
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_probabilities_are_those_of_the_package(voted: tuple[bundle.ModelPackage, Path], count: int) -> None:
-    both, path = voted
-    fp32 = bundle.ModelPackage(both.manifest.model_copy(update={"precision": "fp32"}), both.networks)
-    found = exported(path, FACES[:count])
-    assert found["logits"].shape == (count, 2, 12, 3)
-    np.testing.assert_allclose(found["probabilities"], fp32(FACES[:count]), atol=1e-5)
-    assert not np.allclose(found["probabilities"], found["probabilities"][:, ::-1], atol=0.01)
+def test_probabilities_equal_those_of_the_package(ensemble: tuple[bundle.ModelPackage, Path], count: int) -> None:
+    package, path = ensemble
+    fp32 = bundle.ModelPackage(package.manifest.model_copy(update={"precision": "fp32"}), package.networks)
+    outputs = run_graph(path, FACES[:count])
+    assert outputs["logits"].shape == (count, 2, 12, 3)
+    np.testing.assert_allclose(outputs["probabilities"], fp32(FACES[:count]), atol=1e-5)
+    assert not np.allclose(outputs["probabilities"], outputs["probabilities"][:, ::-1], atol=0.01)
 
 
-def test_the_metadata_are_those_of_the_package_and_nothing_of_this_machine(
-    voted: tuple[bundle.ModelPackage, Path],
+def test_metadata_hold_the_manifest_and_no_paths(
+    ensemble: tuple[bundle.ModelPackage, Path],
 ) -> None:
-    both, path = voted
-    told = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
-    assert {key: json.loads(value) for key, value in told.items()} == both.manifest.model_dump(mode="json")
-    assert b"exporting.py" not in path.read_bytes()
+    package, path = ensemble
+    metadata = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert {key: json.loads(value) for key, value in metadata.items()} == package.manifest.model_dump(mode="json")
+    assert b"onnx.py" not in path.read_bytes()
     assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
 
 
-def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_with_different_logits_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx, "normalize_faces", lambda faces: weights.normalize_faces(faces * 1.01))
     with pytest.raises(InputError, match=r"ONNX Runtime .* nothing was written"):
-        onnx.export_onnx(package({"one": linear(0)}, ["plain"]), tmp_path / "model.onnx")
+        onnx.export_onnx(make_package({"first": make_linear(0)}, ["plain"]), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = package({"one": linear(0)}, ["plain"])
-    (tmp_path / "kept").touch()
-    with pytest.raises(InputError, match="is a folder; give the name of a file"):
-        onnx.export_onnx(one, tmp_path)
-    assert (tmp_path / "kept").exists()
+def test_missing_packages_and_folders_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = make_package({"first": make_linear(0)}, ["plain"])
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a folder; name a file"):
+        onnx.export_onnx(package, tmp_path)
+    assert (tmp_path / "file").exists()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert onnx.compare_logits(one, tmp_path / "none.onnx") is None
+    assert onnx.compare_logits(package, tmp_path / "none.onnx") is None
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(InputError, match=r"onnxscript is not installed.*pip install '\.\[export\]'"):
-        onnx.export_onnx(one, tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=r"onnxscript is not installed; run pip install '\.\[export\]'"):
+        onnx.export_onnx(package, tmp_path / "model.onnx")

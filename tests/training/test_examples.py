@@ -1,4 +1,4 @@
-"""What a network learns from."""
+"""How training sets and pools are read."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ EMOTIONS = ("happy", "sad")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four faces, two to train on, of which one has votes and a copy."""
+    """Write four faces: two for training, one of them with votes and a copy, one unlabelled and one for validation."""
     np.save(tmp_path / "faces.npy", np.arange(4, dtype=np.uint8)[:, None, None].repeat(9, 1).reshape(4, 3, 3))
     (tmp_path / "augmented").mkdir()
     np.save(tmp_path / "augmented/faces.npy", np.full((1, 3, 3), 9, dtype=np.uint8))
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("targets", "first"), [("labels", [0, 1]), ("votes", [0.25, 0.75])])
-def test_a_face_is_learnt_as_its_label_or_its_votes_and_validated_as_its_label(
+def test_training_targets_are_labels_or_votes_and_validation_targets_are_labels(
     folder: Path, targets: str, first: list[float]
 ) -> None:
     paths = folder / "faces.npy", folder / "table.csv", folder / "augmented"
@@ -48,53 +48,51 @@ RETRAIN = load_params(Path(__file__).parents[2] / "params.yaml").retrain
     ("labels", "weight", "targets", "weights"),
     [("soft", 0.5, [[0.25, 0.75]], [0.5]), ("hard", 1.0, [[0, 1]], [1]), ("soft", 0.0, [], [])],
 )
-def test_accepted_faces_are_learnt_as_they_were_labelled(
+def test_accepted_faces_get_their_pseudo_labels_as_targets(
     folder: Path, labels: str, weight: float, targets: list[list[float]], weights: list[float]
 ) -> None:
     np.save(folder / "accepted.npy", np.array([False, True, False, False]))
     np.save(folder / "probs.npy", np.full((4, 2), [0.25, 0.75], dtype=np.float32))
     np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
     np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
-    rules = RETRAIN.model_copy(update={"labels": labels, "weight": weight})
-    found = read_pseudo_labelled_set(folder / "faces.npy", folder / "table.csv", folder, rules)
-    assert (found.targets.tolist(), found.weights.tolist()) == (targets, weights)
-    assert found.pixels[:, 0, 0].tolist() == [1] * len(weights)
+    arguments = folder / "faces.npy", folder / "table.csv", folder
+    retrain = RETRAIN.model_copy(update={"labels": labels, "weight": weight})
+    accepted_set = read_pseudo_labelled_set(*arguments, retrain)
+    assert (accepted_set.targets.tolist(), accepted_set.weights.tolist()) == (targets, weights)
+    assert accepted_set.pixels[:, 0, 0].tolist() == [1] * len(weights)
     np.save(folder / "reviewed.npy", np.array([False, True, False, False]))
-    assert read_pseudo_labelled_set(folder / "faces.npy", folder / "table.csv", folder, rules).weights.tolist() == [
-        1
-    ], "as a label counts"
+    reviewed_set = read_pseudo_labelled_set(*arguments, retrain)
+    assert reviewed_set.weights.tolist() == [1], "a reviewed face has the weight of a label"
 
 
 @pytest.mark.parametrize("fold", ["test", "valid", "train", "excluded"])
-def test_a_label_for_a_face_outside_the_pool_is_refused(folder: Path, fold: str) -> None:
+def test_an_accepted_face_outside_the_pool_is_rejected(folder: Path, fold: str) -> None:
     table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
     table.loc[1, ["fold", "emotion"]] = fold, "sad"
     table.to_csv(folder / "table.csv", index=False)
     np.save(folder / "accepted.npy", np.array([False, True, False, False]))
     np.save(folder / "weights.npy", np.array([0, 1, 0, 0], dtype=np.float32))
     np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
-    with pytest.raises(InputError, match=f"row 1, a face of the fold {fold}, .* only unlabelled ones may be"):
+    with pytest.raises(InputError, match=f"row 1 is accepted, but its fold is {fold}, not unlabelled; label again"):
         read_pseudo_labelled_set(folder / "faces.npy", folder / "table.csv", folder, RETRAIN)
 
 
-@pytest.mark.parametrize(("alignment", "wanted"), [("none", None), ("valid", [0, 1]), ("uniform", [0.5, 0.5])])
-def test_the_pool_is_labelled_in_every_step_where_that_is_asked_for(
-    folder: Path, alignment: str, wanted: list[float] | None
-) -> None:
+@pytest.mark.parametrize(("alignment", "prior"), [("none", None), ("valid", [0, 1]), ("uniform", [0.5, 0.5])])
+def test_the_pool_is_read_if_online_labelling_is_on(folder: Path, alignment: str, prior: list[float] | None) -> None:
     paths = folder / "faces.npy", folder / "table.csv"
     np.save(folder / "reviewed.npy", np.zeros(4, dtype=bool))
     _, valid = read_labelled_sets(*paths, folder / "augmented", EMOTIONS, "labels")
     online = RETRAIN.online.model_copy(update={"policy": "fixmatch", "alignment": alignment})
-    found = read_unlabelled_pool(*paths, folder, RETRAIN.model_copy(update={"online": online}), valid)
-    assert found is not None
-    assert found.pixels[:, 0, 0].tolist() == [1]
-    assert (None if found.target_prior is None else found.target_prior.tolist()) == wanted
-    assert found.n_classes == 2
-    assert read_unlabelled_pool(*paths, folder, RETRAIN, valid) is None, "as params.yaml has it"
+    pool = read_unlabelled_pool(*paths, folder, RETRAIN.model_copy(update={"online": online}), valid)
+    assert pool is not None
+    assert pool.pixels[:, 0, 0].tolist() == [1]
+    assert (None if pool.target_prior is None else pool.target_prior.tolist()) == prior
+    assert pool.n_classes == 2
+    assert read_unlabelled_pool(*paths, folder, RETRAIN, valid) is None, "params.yaml turns it off"
 
 
 @pytest.mark.parametrize("unlabelled", [False, True])
-def test_a_pool_that_is_empty_or_was_reviewed_is_none(folder: Path, unlabelled: bool) -> None:
+def test_an_empty_or_reviewed_pool_is_none(folder: Path, unlabelled: bool) -> None:
     faces, table = folder / "faces.npy", folder / "table.csv"
     np.save(folder / "reviewed.npy", np.full(4, unlabelled))
     if not unlabelled:

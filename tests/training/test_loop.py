@@ -1,4 +1,4 @@
-"""What the training loop promises, on a small set that a network can learn."""
+"""The training loop, on a small set that a network can learn."""
 
 import math
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ SCHEDULES = {kind: SmoothSchedule(kind=kind, warmup=0.1) for kind in ("constant"
     "restarts": RestartSchedule(kind="restarts", warmup=0.1, cycles=2),
     "plateau": PlateauSchedule(kind="plateau", factor=0.1, patience=1),
 }
-OTHER = {
+CHANGED_RECIPE = {
     "epochs": 3,
     "batch": 8,
     "optimizer": SGD,
@@ -74,23 +74,23 @@ OTHER = {
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def single_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the network is too small to share
+    torch.set_num_threads(1)  # the network is too small for more
     yield
     torch.set_num_threads(threads)
 
 
-def examples(n: int, seed: int) -> LabelledSet:
-    """Three emotions: a bright stripe left, in the middle or below; the first is as common as both others."""
-    random = np.random.default_rng(seed)
-    label = random.permutation(n) * 4 // n
-    label[label == 3] = 0
-    pixels = random.integers(0, 120, (n, 16, 16), dtype=np.uint8)
-    for face, emotion in zip(pixels, label, strict=True):
+def make_faces(n: int, seed: int) -> LabelledSet:
+    """Return three classes, a bright stripe left, centre or bottom; half of the faces are of the first class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(n) * 4 // n
+    labels[labels == 3] = 0
+    pixels = generator.integers(0, 120, (n, 16, 16), dtype=np.uint8)
+    for face, emotion in zip(pixels, labels, strict=True):
         stripe = (face[:, :4], face[:, 6:10], face[12:])[emotion]
         stripe += np.uint8(100)
-    return LabelledSet(pixels, np.eye(3, dtype=np.float32)[label], np.ones(n, dtype=np.float32))
+    return LabelledSet(pixels, np.eye(3, dtype=np.float32)[labels], np.ones(n, dtype=np.float32))
 
 
 def small_network(dropout: float = 0.2) -> nn.Module:
@@ -106,19 +106,20 @@ def small_network(dropout: float = 0.2) -> nn.Module:
     )
 
 
-def trained(
-    train: LabelledSet | None = None,
+def train(
+    train_set: LabelledSet | None = None,
     transforms: Transforms = TRANSFORMS,
     steps: int = 40,
     seed: int = 0,
     **changes: Any,
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+    """Train a small network, and return its weights and learning curve."""
     recipe = RECIPE.model_copy(update=changes)
     network = small_network(recipe.dropout)
     curve = loop.train_phase(
         network,
-        examples(96, 0) if train is None else train,
-        examples(60, 1),
+        make_faces(96, 0) if train_set is None else train_set,
+        make_faces(60, 1),
         recipe=recipe,
         transforms=transforms,
         steps=steps,
@@ -129,151 +130,148 @@ def trained(
     return network.state_dict(), curve
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[key], other[key]) for key in one)
+def are_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_it_learns() -> None:
-    _, curve = trained(steps=120, epochs=6)
+def test_training_improves_loss_and_accuracy() -> None:
+    _, curve = train(steps=120, epochs=6)
     assert curve[-1]["valid_accuracy"] > 0.9
     assert curve[-1]["train_loss"] < curve[0]["train_loss"]
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
-    assert same(trained()[0], trained()[0])
-    assert not same(trained()[0], trained(seed=1)[0])
+def test_the_seed_determines_the_weights() -> None:
+    assert are_equal(train()[0], train()[0])
+    assert not are_equal(train()[0], train(seed=1)[0])
 
 
-@pytest.mark.parametrize("name", OTHER)
-def test_no_parameter_of_the_recipe_is_dead(name: str) -> None:
-    first, _ = trained()
-    other, other_curve = trained(**{name: OTHER[name]})
-    if name == "patience":  # acts where an epoch does not improve
-        other_curve = trained(steps=40, epochs=20, patience=1)[1]
-        assert len(other_curve) < 20
+@pytest.mark.parametrize("name", CHANGED_RECIPE)
+def test_every_recipe_parameter_has_an_effect(name: str) -> None:
+    if name == "patience":  # acts if an epoch brings no improvement
+        assert len(train(steps=40, epochs=20, patience=1)[1]) < 20
     else:
-        assert not same(first, other)
+        assert not are_equal(train()[0], train(**{name: CHANGED_RECIPE[name]})[0])
 
 
 @pytest.mark.parametrize("name", Transforms.model_fields)
-def test_no_transform_is_dead(name: str) -> None:
-    assert not same(trained()[0], trained(transforms=TRANSFORMS.model_copy(update={name: 0.0}))[0])
+def test_every_transform_has_an_effect(name: str) -> None:
+    assert not are_equal(train()[0], train(transforms=TRANSFORMS.model_copy(update={name: 0.0}))[0])
 
 
-def test_every_optimizer_learns_in_its_own_way() -> None:
-    ends = {}
+def test_every_optimizer_lowers_the_loss_and_gives_different_weights() -> None:
+    weights_by_name = {}
     for name, optimizer in OPTIMIZERS.items():
-        weights, curve = trained(optimizer=optimizer, schedule=SCHEDULES["constant"], steps=120)
+        weights, curve = train(optimizer=optimizer, schedule=SCHEDULES["constant"], steps=120)
         assert curve[-1]["train_loss"] < curve[0]["train_loss"], name
-        ends[name] = weights
-    assert not [(one, two) for one, two in combinations(ends, 2) if same(ends[one], ends[two])]
+        weights_by_name[name] = weights
+    assert not any(are_equal(first, second) for first, second in combinations(weights_by_name.values(), 2))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_weight_decay_and_the_learning_rate_act(name: str) -> None:
+def test_weight_decay_and_learning_rate_have_an_effect(name: str) -> None:
     optimizer = OPTIMIZERS[name]
     for changes in ({"weight_decay": 0.1}, {"lr": optimizer.lr / 2}):
-        assert not same(trained(optimizer=optimizer)[0], trained(optimizer=optimizer.model_copy(update=changes))[0])
+        assert not are_equal(train(optimizer=optimizer)[0], train(optimizer=optimizer.model_copy(update=changes))[0])
 
 
-def test_every_schedule_goes_its_own_way_and_no_number_of_it_is_dead() -> None:
-    other = {"warmup": 0.3, "every": 0.2, "factor": 0.5, "cycles": 3, "patience": 2}
+def test_schedules_differ_and_all_their_parameters_have_an_effect() -> None:
+    values = {"warmup": 0.3, "every": 0.2, "factor": 0.5, "cycles": 3, "patience": 2}
     rates = {}
     for name, schedule in SCHEDULES.items():
         for key in ["kind", *(set(type(schedule).model_fields) - {"kind"})]:
-            changed = schedule.model_copy(update={key: other[key]}) if key in other else schedule
-            curve = trained(schedule=changed, optimizer=ADAMW.model_copy(update={"lr": 0.5}), steps=60, epochs=12)[1]
+            changed = schedule.model_copy(update={key: values[key]}) if key in values else schedule
+            curve = train(schedule=changed, optimizer=ADAMW.model_copy(update={"lr": 0.5}), steps=60, epochs=12)[1]
             rates[name, key] = tuple(row["learning_rate"] for row in curve)
     assert len(set(rates.values())) == len(rates)
 
 
-def test_a_weight_of_zero_hides_a_face_and_targets_may_be_soft() -> None:
-    faces = examples(96, 0)
+def test_faces_of_weight_zero_are_ignored_and_soft_targets_have_an_effect() -> None:
+    faces = make_faces(96, 0)
     wrong = LabelledSet(faces.pixels, np.roll(faces.targets, 1, axis=1), np.zeros(96, dtype=np.float32))
-    assert same(trained(faces + wrong)[0], trained(faces + LabelledSet(faces.pixels, faces.targets, wrong.weights))[0])
+    assert are_equal(train(faces + wrong)[0], train(faces + LabelledSet(faces.pixels, faces.targets, wrong.weights))[0])
     soft = LabelledSet(faces.pixels, 0.6 * faces.targets + np.float32(0.4 / 3), faces.weights)
-    assert not same(trained(faces)[0], trained(soft)[0])
+    assert not are_equal(train(faces)[0], train(soft)[0])
 
 
-def test_the_best_epochs_weights_are_kept() -> None:
-    weights, curve = trained(steps=60, epochs=12)
+def test_the_weights_are_those_of_the_best_epoch() -> None:
+    weights, curve = train(steps=60, epochs=12)
     network = small_network()
     network.load_state_dict(weights)
-    best = max(row["valid_accuracy"] for row in curve)
-    assert loop.validate(network, examples(60, 1), "fp32")[1] == best
+    best_accuracy = max(row["valid_accuracy"] for row in curve)
+    assert loop.validate(network, make_faces(60, 1), "fp32")[1] == best_accuracy
 
 
 def test_the_steps_do_not_depend_on_the_number_of_faces() -> None:
-    taken = []
+    rates = []
     for n in (40, 96, 400):
-        curve = trained(examples(n, 0), steps=41, epochs=4)[1]
-        taken.append([row["learning_rate"] for row in curve])
-    assert taken[0] == taken[1] == taken[2]
+        curve = train(make_faces(n, 0), steps=41, epochs=4)[1]
+        rates.append([row["learning_rate"] for row in curve])
+    assert rates[0] == rates[1] == rates[2]
 
 
-def test_a_loss_that_is_no_number_stops_with_what_to_do() -> None:
-    faces = examples(96, 0)
-    broken = LabelledSet(faces.pixels, faces.targets, np.full(96, np.inf, dtype=np.float32))
+def test_a_training_loss_that_is_not_finite_is_reported() -> None:
+    faces = make_faces(96, 0)
+    infinite = LabelledSet(faces.pixels, faces.targets, np.full(96, np.inf, dtype=np.float32))
     with pytest.raises(InputError, match=r"the loss of small is (inf|nan) in epoch 1; lower train\.optimizer\.lr"):
-        trained(broken)
+        train(infinite)
 
 
-def test_a_validation_loss_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_validation_loss_that_is_not_finite_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "validate", lambda *_: (math.nan, 0.5))
     with pytest.raises(InputError, match=r"the validation loss of small is nan in epoch 1; lower train\.optimizer\.lr"):
-        trained()
+        train()
 
 
-def test_no_faces_to_learn_from_or_to_validate_on_are_told() -> None:
+def test_an_empty_training_or_validation_set_is_reported() -> None:
+    empty_set = LabelledSet(*(array[:0] for array in make_faces(4, 0).arrays()))
     with pytest.raises(InputError, match="small: there are no training faces"):
-        trained(LabelledSet(*(getattr(examples(4, 0), key)[:0] for key in ("pixels", "targets", "weights"))))
-    few, options = examples(4, 0), {"transforms": TRANSFORMS, "steps": 4, "seed": 0, "precision": "fp32"}
-    none = LabelledSet(few.pixels[:0], few.targets[:0], few.weights[:0])
+        train(empty_set)
+    options = {"transforms": TRANSFORMS, "steps": 4, "seed": 0, "precision": "fp32"}
     with pytest.raises(InputError, match="small: there are no validation faces"):
-        loop.train_phase(small_network(), few, none, recipe=RECIPE, name="small", **options)
+        loop.train_phase(small_network(), make_faces(4, 0), empty_set, recipe=RECIPE, name="small", **options)
 
 
-def test_with_mixup_the_accuracy_told_is_that_of_the_face_that_shows_most() -> None:
-    _, curve = trained(steps=400, epochs=4, mixup=1.0)
+def test_with_mixup_the_accuracy_counts_the_dominant_face() -> None:
+    _, curve = train(steps=400, epochs=4, mixup=1.0)
     assert curve[-1]["train_accuracy"] > 0.85
 
 
-def test_steps_follow_from_faces_epochs_and_batch() -> None:
+def test_the_step_count_follows_from_faces_epochs_and_batch() -> None:
     assert loop.count_steps(160, RECIPE) == 40
     assert loop.count_steps(240, RECIPE) == 60
     assert loop.count_steps(1, RECIPE) == RECIPE.epochs
 
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 1000))
-def test_every_face_is_seen_once_before_any_comes_again(n: int, batch: int, seed: int) -> None:
+def test_every_face_comes_once_before_any_comes_again(n: int, batch: int, seed: int) -> None:
     rows = np.concatenate(list(islice(loop.shuffled_batches(n, batch, seed), math.ceil(3 * n / batch))))
     for start in range(0, 3 * n, n):
         assert sorted(rows[start : start + n]) == list(range(n))
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "one_cycle", "step", "restarts"])
-@given(warmup=st.floats(0, 0.9), done=st.floats(0, 1))
-def test_the_learning_rate_rises_to_its_full_value_and_never_beyond(name: str, warmup: float, done: float) -> None:
+@given(warmup=st.floats(0, 0.9), progress=st.floats(0, 1))
+def test_the_learning_rate_rises_to_its_full_value_and_not_beyond(name: str, warmup: float, progress: float) -> None:
     schedule = SCHEDULES[name].model_copy(update={"warmup": warmup} | ({"every": 1.0} if name == "step" else {}))
-    assert 0 <= learning_rate_factor(schedule, done) <= 1
+    assert 0 <= learning_rate_factor(schedule, progress) <= 1
     assert learning_rate_factor(schedule, warmup) == 1
-    if done < warmup:
-        assert learning_rate_factor(schedule, done) < 1
+    if progress < warmup:
+        assert learning_rate_factor(schedule, progress) < 1
 
 
-def test_schedules_end_where_their_sources_say() -> None:
+def test_schedules_end_as_in_their_papers() -> None:
     ends = {name: learning_rate_factor(SCHEDULES[name], 1.0) for name in ("constant", "cosine", "one_cycle")}
     assert ends == {"constant": 1.0, "cosine": 0.0, "one_cycle": pytest.approx(1e-4)}
-    steps = [learning_rate_factor(SCHEDULES["step"], done) for done in (0.29, 0.31, 0.61, 0.91)]
+    steps = [learning_rate_factor(SCHEDULES["step"], progress) for progress in (0.29, 0.31, 0.61, 0.91)]
     assert steps == pytest.approx([1, 0.1, 0.01, 0.001])
-    middle = 0.1 + 0.9 / 2  # the second of two cycles begins
-    before, after = (learning_rate_factor(SCHEDULES["restarts"], middle + step) for step in (-1e-6, 1e-6))
-    assert (before, after) == (pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4))
+    restart = 0.1 + 0.9 / 2  # the second of two cycles begins
+    rates = [learning_rate_factor(SCHEDULES["restarts"], restart + offset) for offset in (-1e-6, 1e-6)]
+    assert rates == [pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4)]
 
 
-def test_a_plateau_lowers_the_rate_where_the_validation_loss_stays() -> None:
-    stuck = AdaptiveOptimizer(kind="adamw", lr=1e-6, weight_decay=0.0)
-    curve = trained(optimizer=stuck, schedule=SCHEDULES["plateau"], ema=0.0, steps=240, epochs=24)[1]
+def test_a_plateau_schedule_lowers_the_rate_if_the_validation_loss_stays() -> None:
+    slow_optimizer = AdaptiveOptimizer(kind="adamw", lr=1e-6, weight_decay=0.0)
+    curve = train(optimizer=slow_optimizer, schedule=SCHEDULES["plateau"], ema=0.0, steps=240, epochs=24)[1]
     rates = [row["learning_rate"] for row in curve]
     assert rates[0] == pytest.approx(1e-6)
     assert rates[-1] == pytest.approx(1e-8)
@@ -282,55 +280,55 @@ def test_a_plateau_lowers_the_rate_where_the_validation_loss_stays() -> None:
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
-    label = np.array([0] * 6 + [1] * 3 + [2])
-    expected = compute_class_weight("balanced", classes=np.arange(3), y=label)
-    ours = loop.balanced_class_weights(torch.eye(4)[torch.from_numpy(label)])
-    np.testing.assert_allclose(ours[:3] * 4 / 3, expected, rtol=1e-6)
-    assert ours[3] == 0
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    weights = loop.balanced_class_weights(torch.eye(4)[torch.from_numpy(labels)])
+    np.testing.assert_allclose(weights[:3] * 4 / 3, expected, rtol=1e-6)
+    assert weights[3] == 0
 
 
 def test_biases_and_norms_are_not_decayed() -> None:
     network = small_network()
-    decayed, free = make_optimizer(network, ADAMW).param_groups
-    assert (decayed["weight_decay"], free["weight_decay"]) == (0.01, 0)
-    assert sum(p.numel() for p in decayed["params"]) == 4 * 9 + 64 * 3
-    assert len(decayed["params"]) + len(free["params"]) == len(list(network.parameters()))
+    matrices, vectors = make_optimizer(network, ADAMW).param_groups
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.01, 0)
+    assert sum(p.numel() for p in matrices["params"]) == 4 * 9 + 64 * 3
+    assert len(matrices["params"]) + len(vectors["params"]) == len(list(network.parameters()))
 
 
 def test_only_long_runs_on_a_gpu_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, faster, gpu, cpu = small_network(), small_network(), torch.device("cuda"), torch.device("cpu")
-    monkeypatch.setattr(torch, "compile", lambda network, mode: faster)
+    network, compiled, gpu, cpu = small_network(), small_network(), torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr(torch, "compile", lambda network, mode: compiled)
     long, short = loop.MIN_STEPS_TO_COMPILE, loop.MIN_STEPS_TO_COMPILE - 1
-    assert loop.compile_network(network, gpu, long) is faster
+    assert loop.compile_network(network, gpu, long) is compiled
     assert loop.compile_network(network, gpu, short) is loop.compile_network(network, cpu, long) is network
 
 
-def test_a_compiled_network_is_trained_as_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Captured whole and run without a code generator: no line of the loop may depend on how the network is called."""
-    plain, plain_curve = trained(dropout=0.0)
+def test_a_compiled_network_is_trained_like_an_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network is captured as one graph and run without a code generator."""
+    eager, eager_curve = train(dropout=0.0)
     monkeypatch.setattr(
         loop,
         "compile_network",
-        lambda network, where, steps: torch.compile(network, backend="aot_eager", fullgraph=True),
+        lambda network, device, steps: torch.compile(network, backend="aot_eager", fullgraph=True),
     )
-    whole, curve = trained(dropout=0.0)
-    assert curve[-1] == pytest.approx(plain_curve[-1], rel=1e-4)
-    for name, weights in whole.items():
-        torch.testing.assert_close(weights, plain[name], rtol=1e-3, atol=1e-4)
+    compiled, curve = train(dropout=0.0)
+    assert curve[-1] == pytest.approx(eager_curve[-1], rel=1e-4)
+    for name, weights in compiled.items():
+        torch.testing.assert_close(weights, eager[name], rtol=1e-3, atol=1e-4)
 
 
-def test_averaged_weights_are_those_of_torchs_own_average() -> None:
+def test_the_ema_weights_equal_those_of_torch() -> None:
     network = small_network()
-    theirs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
-    ours = deepcopy(network)
+    reference = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    ema_model = deepcopy(network)
     for step in range(5):
-        network(torch.rand(8, 1, 16, 16)).sum().backward()  # moves batch norm's statistics
+        network(torch.rand(8, 1, 16, 16)).sum().backward()  # updates the statistics of batch norm
         with torch.no_grad():
             for weights in network.parameters():
                 weights -= 0.1 * weights.grad
-        theirs.update_parameters(network)
-        loop.update_ema(ours, network, 0.9 if step else 0.0)
-    for (name, weights), expected in zip(ours.named_parameters(), theirs.module.parameters(), strict=True):
+        reference.update_parameters(network)
+        loop.update_ema(ema_model, network, 0.9 if step else 0.0)
+    for (name, weights), expected in zip(ema_model.named_parameters(), reference.module.parameters(), strict=True):
         assert torch.equal(weights, expected), name
-    assert torch.equal(ours[1].running_var, theirs.module[1].running_var)
-    assert not torch.equal(ours[1].running_var, network[1].running_var)
+    assert torch.equal(ema_model[1].running_var, reference.module[1].running_var)
+    assert not torch.equal(ema_model[1].running_var, network[1].running_var)

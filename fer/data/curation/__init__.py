@@ -1,1 +1,1 @@
-"""Duplicates, folds, and one table for all sources."""
+"""Duplicates, folds, and the table of all sources."""

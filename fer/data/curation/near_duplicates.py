@@ -1,8 +1,8 @@
-"""Faces that are nearly the same picture: saved anew, brightened, or cut out of one photograph a little differently.
+"""Near duplicates: faces that show the same image recompressed, brightened, or cropped a little differently.
 
-Pairs that may be alike are found by locality-sensitive hashing (Indyk and Motwani 1998; by the signs of random
-projections, Charikar 2002) of the lowest frequencies of a picture, and confirmed on its pixels, so that the time grows
-with the number of faces and not with that of pairs. Mirror images are not looked for.
+Candidate pairs come from locality-sensitive hashing (Indyk and Motwani 1998; by the signs of random projections,
+Charikar 2002) of the lowest frequencies of each face. They are confirmed on the pixels, so that the time grows with the
+number of faces, not of pairs. Mirror images are not detected.
 """
 
 from collections.abc import Iterator
@@ -14,108 +14,107 @@ from scipy.sparse.csgraph import connected_components
 
 from fer.data.curation.duplicates import FACES_PER_CHUNK, find_blank
 
-# Correlation of the pixels. FER-2013 has 405 such pairs that are not identical; by eye all between .97 and .985
-# show one photograph, saved anew, marked, or cut a few pixels apart.
+# Correlation of the pixels. FER-2013 has 405 such pairs that are not identical; by eye, all those between .97 and .985
+# show one photo recompressed, marked, or cropped a few pixels apart.
 MIN_CORRELATION = 0.97
 
-N_FREQUENCIES = 6  # of the cosine transform, each way
+N_FREQUENCIES = 6  # of the cosine transform, in each direction
 N_HASH_TABLES = 16
-EXTRA_HASH_BITS = (
-    2  # beyond those that would number all faces: on FER-2013 some ten candidates a face, and no pair is lost
-)
-BUCKET_NEIGHBOURS = 32  # of the faces in one bucket, how many are compared with each: no bucket costs its square
-MIN_DESCRIPTOR_CORRELATION = (
-    0.9  # correlation of the frequencies: the alike have .97 and more, and most candidates are ruled out
-)
+# Bits beyond those that would number all faces: on FER-2013 some ten candidates a face, and no pair is lost.
+EXTRA_HASH_BITS = 2
+BUCKET_NEIGHBOURS = 32  # comparisons for each face of a bucket: without this limit, large buckets cost their square
+# Correlation of the descriptors: near duplicates have .97 and more, and most candidates less than this.
+MIN_DESCRIPTOR_CORRELATION = 0.9
 
 
 def cluster_near_duplicates(
     faces: UInt8[np.ndarray, "n size size"], cluster: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
-    """A number for each face, the same for nearly identical ones through any chain, in order of first appearance.
+    """Return a cluster number for each face, equal for near duplicates through any chain, in order of first appearance.
 
-    `cluster` has the numbers of identical faces (see `duplicates.clusters`); these stay together. Blank pictures are
-    like none but the identical.
+    Args:
+        faces: The faces; a blank one is a near duplicate only of identical ones.
+        cluster: The clusters of exact duplicates (`cluster_exact_duplicates`), which stay together.
     """
     _, first = np.unique(cluster, return_index=True)
-    shown = np.flatnonzero(~find_blank(faces)[first])
-    if len(shown) < 2:
+    candidates = np.flatnonzero(~find_blank(faces)[first])
+    if len(candidates) < 2:
         return cluster
-    picture = np.arange(len(first))
-    for found in find_candidate_pairs(compute_descriptors(faces, first[shown])):
-        pairs = shown[found]
-        pairs = pairs[picture[pairs[:, 0]] != picture[pairs[:, 1]]]  # of a crowd, most are together already
-        picture = merge_pairs(picture, pairs[correlate_pixels(faces, first[pairs]) >= MIN_CORRELATION])
-    return np.unique(picture[cluster], return_inverse=True)[1].astype(np.int64)
+    merged = np.arange(len(first))
+    for row_pairs in find_candidate_pairs(compute_descriptors(faces, first[candidates])):
+        pairs = candidates[row_pairs]
+        pairs = pairs[merged[pairs[:, 0]] != merged[pairs[:, 1]]]  # most pairs of a large cluster are merged already
+        merged = merge_pairs(merged, pairs[correlate_pixels(faces, first[pairs]) >= MIN_CORRELATION])
+    return np.unique(merged[cluster], return_inverse=True)[1].astype(np.int64)
 
 
 def merge_pairs(cluster: Int[np.ndarray, " n"], pairs: Int[np.ndarray, "pairs 2"]) -> Int[np.ndarray, " n"]:
-    """`cluster` with the pictures of each pair of rows made one, under the lowest of their numbers."""
+    """Return `cluster` with the clusters of each pair of rows merged, under the lowest of their numbers."""
     numbers, ends = np.unique(cluster[pairs], return_inverse=True)
-    one, other = ends.reshape(-1, 2).T
-    links = coo_array((np.ones(len(pairs), dtype=bool), (one, other)), shape=(len(numbers), len(numbers)))
-    component = connected_components(links, directed=False)[1]
+    starts, stops = ends.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs), dtype=bool), (starts, stops)), shape=(len(numbers), len(numbers)))
+    component = connected_components(graph, directed=False)[1]
     _, lowest = np.unique(component, return_index=True)
-    becomes = np.arange(len(cluster))
-    becomes[numbers] = numbers[lowest][component]
-    return becomes[cluster]
+    new_number = np.arange(len(cluster))
+    new_number[numbers] = numbers[lowest][component]
+    return new_number[cluster]
 
 
 def compute_descriptors(
     faces: UInt8[np.ndarray, "n size size"], rows: Int[np.ndarray, " m"]
 ) -> Float[np.ndarray, "m frequencies"]:
-    """The lowest frequencies of the faces at `rows`, but for the mean: of equal contrast, each of equal variance."""
+    """Return the lowest frequencies of the faces at `rows`, without the mean, normalised in contrast and variance."""
     size = faces.shape[1]
     waves = np.cos(np.pi * np.outer(np.arange(N_FREQUENCIES), np.arange(size) + 0.5) / size).astype(np.float32)
-    found = np.empty((len(rows), N_FREQUENCIES**2 - 1), dtype=np.float32)
+    descriptors = np.empty((len(rows), N_FREQUENCIES**2 - 1), dtype=np.float32)
     for start in range(0, len(rows), FACES_PER_CHUNK):
-        part = slice(start, start + FACES_PER_CHUNK)
-        both = waves @ faces[rows[part]].astype(np.float32) @ waves.T
-        found[part] = both.reshape(len(both), -1)[:, 1:]
-    found /= np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-6)
-    found -= found.mean(axis=0)
-    found /= found.std(axis=0).clip(min=1e-6)
-    return found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-6)
+        chunk = slice(start, start + FACES_PER_CHUNK)
+        spectrum = waves @ faces[rows[chunk]].astype(np.float32) @ waves.T
+        descriptors[chunk] = spectrum.reshape(len(spectrum), -1)[:, 1:]
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True).clip(min=1e-6)
+    descriptors -= descriptors.mean(axis=0)
+    descriptors /= descriptors.std(axis=0).clip(min=1e-6)
+    return descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True).clip(min=1e-6)
 
 
 def find_candidate_pairs(descriptors: Float[np.ndarray, "m frequencies"]) -> Iterator[Int[np.ndarray, "pairs 2"]]:
-    """Pairs of rows that may be alike, at most as many at a time as there are rows; some come more than once."""
+    """Yield pairs of rows that may be near duplicates, at most m at a time; some pairs are repeated."""
     n, width = descriptors.shape
     bits = min(62, int(np.ceil(np.log2(n))) + EXTRA_HASH_BITS)
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for _ in range(N_HASH_TABLES):
-        signs = descriptors @ random.standard_normal((width, bits), dtype=np.float32) > 0
+        signs = descriptors @ generator.standard_normal((width, bits), dtype=np.float32) > 0
         code = signs @ (1 << np.arange(bits, dtype=np.int64))
-        order = np.lexsort((descriptors[:, 0], code))  # within a bucket the alike are neighbours
+        order = np.lexsort((descriptors[:, 0], code))  # near duplicates become neighbours in their bucket
         code = code[order]
         for step in range(1, min(BUCKET_NEIGHBOURS, n - 1) + 1):
-            left = np.flatnonzero(code[:-step] == code[step:])
-            if not len(left):
+            positions = np.flatnonzero(code[:-step] == code[step:])
+            if not len(positions):
                 break
-            pairs = np.stack([order[left], order[left + step]], axis=1)
+            pairs = np.stack([order[positions], order[positions + step]], axis=1)
             yield pairs[_descriptors_correlate(descriptors, pairs)]
 
 
 def correlate_pixels(
     faces: UInt8[np.ndarray, "n size size"], pairs: Int[np.ndarray, "pairs 2"]
 ) -> Float[np.ndarray, " pairs"]:
-    """Of the pixels of each pair of faces, -1..1; 0 where one is blank."""
-    found = np.zeros(len(pairs), dtype=np.float32)
+    """Return the correlation of the pixels of each pair of faces, in -1..1; 0 if a face is blank."""
+    correlation = np.zeros(len(pairs), dtype=np.float32)
     for start in range(0, len(pairs), FACES_PER_CHUNK):
-        part = slice(start, start + FACES_PER_CHUNK)
-        one, other = (faces[pairs[part, side]].reshape(len(pairs[part]), -1).astype(np.float32) for side in (0, 1))
-        one -= one.mean(axis=1, keepdims=True)
-        other -= other.mean(axis=1, keepdims=True)
-        norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-        found[part] = np.einsum("ij,ij->i", one, other) / norms.clip(min=1e-6)
-    return found
+        chunk = slice(start, start + FACES_PER_CHUNK)
+        x, y = (faces[pairs[chunk, side]].reshape(len(pairs[chunk]), -1).astype(np.float32) for side in (0, 1))
+        x -= x.mean(axis=1, keepdims=True)
+        y -= y.mean(axis=1, keepdims=True)
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        correlation[chunk] = np.einsum("ij,ij->i", x, y) / norms.clip(min=1e-6)
+    return correlation
 
 
 def _descriptors_correlate(
-    described: Float[np.ndarray, "m frequencies"], pairs: Int[np.ndarray, "pairs 2"]
+    descriptors: Float[np.ndarray, "m frequencies"], pairs: Int[np.ndarray, "pairs 2"]
 ) -> Bool[np.ndarray, " pairs"]:
-    near = [
-        np.einsum("ij,ij->i", described[part[:, 0]], described[part[:, 1]]) >= MIN_DESCRIPTOR_CORRELATION
-        for part in np.array_split(pairs, len(pairs) // (16 * FACES_PER_CHUNK) + 1)
+    is_candidate = [
+        np.einsum("ij,ij->i", descriptors[chunk[:, 0]], descriptors[chunk[:, 1]]) >= MIN_DESCRIPTOR_CORRELATION
+        for chunk in np.array_split(pairs, len(pairs) // (16 * FACES_PER_CHUNK) + 1)
     ]
-    return np.concatenate(near)
+    return np.concatenate(is_candidate)

@@ -1,44 +1,51 @@
-"""What came of a source: faces and pixels counted, what was left out, and signs that something is wrong with it."""
+"""The report on a source: counts of faces and skipped items, pixel statistics, and signs of altered images."""
 
 import csv
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from itertools import islice
+from typing import IO, Any, TextIO, cast
 
 import numpy as np
-from jaxtyping import UInt8
+from PIL import Image
 
 from fer.core.files import escape_formula
 from fer.core.labels import EMOTIONS, FOLDS
+from fer.data.ingest.detect import Reader
+from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder
+from fer.data.media.images import FaceCrop
 from fer.data.media.issues import SkippedItem
+from fer.data.readers.params import Ingest
+from fer.data.readers.record import PixelText, Record
 from fer.runtime.errors import escape_unprintable
 
 NO_FOLD, NO_EMOTION = "none", "unlabelled"  # in the report; in the tables both are ""
 
-_EXAMPLES_PER_REASON = 3  # of each reason in the report
-_PIXEL_TOLERANCE = 5.0  # grey levels; altered copies of FER-2013 in circulation are 13 off in the standard deviation
+_EXAMPLES_PER_REASON = 3
+_SIZED_IMAGES = 20
+_PIXEL_TOLERANCE = 5.0  # grey levels; altered copies of FER-2013 differ by 13 in the standard deviation
 
 
 @dataclass(slots=True)
 class PixelStatistics:
-    """Sums over pixels, in whole numbers so that every machine finds the same mean."""
+    """Sums over pixels, as integers so that every machine computes the same mean."""
 
     n_faces: int = 0
     n_pixels: int = 0
     pixel_sum: int = 0
     squared_sum: int = 0
 
-    def add(self, face: UInt8[np.ndarray, "size size"]) -> None:
-        wide = face.ravel().astype(np.int64)
+    def add(self, face: FaceCrop) -> None:
+        values = face.ravel().astype(np.int64)
         self.n_faces += 1
         self.n_pixels += face.size
-        self.pixel_sum += int(wide.sum())
-        self.squared_sum += int(wide @ wide)
+        self.pixel_sum += int(values.sum())
+        self.squared_sum += int(values @ values)
 
-    def __add__(self, other: "PixelStatistics") -> "PixelStatistics":
-        return PixelStatistics(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+    def __add__(self, addend: "PixelStatistics") -> "PixelStatistics":
+        return PixelStatistics(*(getattr(self, name) + getattr(addend, name) for name in self.__slots__))
 
     @property
     def mean(self) -> float:
@@ -50,7 +57,7 @@ class PixelStatistics:
 
 
 class SkippedItemLog:
-    """Pictures that are not used: each with its reason in a table, and counted by reason."""
+    """A table of the skipped items with their reasons, and the counts by reason."""
 
     def __init__(self, file: TextIO):
         self._rows = csv.writer(file, lineterminator="\n")
@@ -76,46 +83,74 @@ class SkippedItemLog:
 
 
 def group_by_emotion(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """Emotion -> fold -> faces, in the order of `labels`, without zeros."""
+    """Return the counts as emotion -> fold -> faces, in the order of `EMOTIONS` and `FOLDS`, without zeros."""
     return {
-        emotion: of_folds
+        emotion: by_fold
         for emotion in (*EMOTIONS, NO_EMOTION)
-        if (of_folds := {fold: n for fold in (*FOLDS, NO_FOLD) if (n := counts.get((emotion, fold), 0))})
+        if (by_fold := {fold: n for fold in (*FOLDS, NO_FOLD) if (n := counts.get((emotion, fold), 0))})
     }
 
 
 def find_pixel_anomalies(pixels: Mapping[str, PixelStatistics], expected: tuple[float, float] | None) -> list[str]:
-    """Signs that pictures were processed after their owner handed them out, above all not the same way in each fold."""
+    """Return notes on images that were processed after publication, above all differently in each fold.
+
+    `pixels` has the statistics of each fold, `expected` the mean and standard deviation of the owner's images if known.
+    """
     folds = [fold for fold in FOLDS if fold in pixels]
     notes = []
     if expected and (altered := [fold for fold in folds if _differs_from_expected(pixels[fold], *expected)]):
-        found = ", ".join(f"{fold} {_format_statistics(pixels[fold])}" for fold in altered)
-        notes.append(f"pixels: {found}; the owner's have mean {expected[0]}, std {expected[1]}: an altered copy?")
-    if apart := [
+        statistics = "; ".join(f"{fold} {_format_statistics(pixels[fold])}" for fold in altered)
+        notes.append(
+            f"pixel statistics ({statistics}) differ from the owner's (mean {expected[0]}, std {expected[1]}); "
+            "the copy may have been altered"
+        )
+    if deviating := [
         fold for fold in folds[1:] if _differs_from_expected(pixels[fold], pixels[folds[0]].mean, pixels[folds[0]].std)
     ]:
-        found = ", ".join(f"{fold} {_format_statistics(pixels[fold])}" for fold in (folds[0], *apart))
-        notes.append(f"pixels: {found}: were the folds processed apart?")
+        statistics = "; ".join(f"{fold} {_format_statistics(pixels[fold])}" for fold in (folds[0], *deviating))
+        notes.append(
+            f"pixel statistics differ between folds ({statistics}); they may have been preprocessed differently"
+        )
     return notes
 
 
-def _differs_from_expected(found: PixelStatistics, mean: float, std: float) -> bool:
-    """Beyond the tolerance and three standard errors, as if all pixels of a face were equal."""
-    allowed = _PIXEL_TOLERANCE + 3 * max(found.std, std) / math.sqrt(found.n_faces)
-    return abs(found.mean - mean) > allowed or abs(found.std - std) > allowed
+def _differs_from_expected(pixels: PixelStatistics, mean: float, std: float) -> bool:
+    """Return whether the statistics differ by more than the tolerance and three standard errors (an upper bound)."""
+    tolerance = _PIXEL_TOLERANCE + 3 * max(pixels.std, std) / math.sqrt(pixels.n_faces)
+    return abs(pixels.mean - mean) > tolerance or abs(pixels.std - std) > tolerance
 
 
 def _format_statistics(pixels: PixelStatistics) -> str:
     return f"mean {pixels.mean:.1f}, std {pixels.std:.1f}"
 
 
+def format_native_sizes(reader: Reader, root: Folder, settings: Ingest) -> str:
+    """Return the range of the original sizes of the first images, in words."""
+    sizes = set()
+    records = (item for item in reader.read(root, settings) if isinstance(item, Record))
+    for record in islice(records, _SIZED_IMAGES):
+        if isinstance(record.image, PixelText):
+            sizes.add((record.image.side, record.image.side))
+        elif isinstance(record.image, File) and record.image.suffix not in VIDEO_SUFFIXES:
+            try:
+                with record.image.open() as file, Image.open(cast(IO[bytes], file)) as image:
+                    sizes.add(image.size)
+            except Exception:  # the report already counts damaged images
+                continue
+    if not sizes:
+        return "sizes unknown"
+    (min_width, min_height), (max_width, max_height) = min(sizes), max(sizes)
+    smallest = f"{min_width} x {min_height}"
+    return f"{smallest} pixels" if len(sizes) == 1 else f"{smallest} to {max_width} x {max_height} pixels"
+
+
 def format_ingest_report(report: Mapping[str, Any]) -> Iterator[str]:
-    """What the report of a source says, line by line."""
+    """Yield the lines that the stage prints about a source."""
     yield f"{report['source']}: {report['faces']:,} faces by {report['reader']}"
     if report["faces"] != report["pictures"]:
         share = report["pictures_with_a_face"] / max(report["pictures"], 1)
-        yield f"{report['pictures_with_a_face']:,} of {report['pictures']:,} pictures have a face ({share:.1%})"
+        yield f"{report['pictures_with_a_face']:,} of {report['pictures']:,} images have a face ({share:.1%})"
     for kind in ("dropped", "left_out"):
-        for reason, found in report[kind].items():
-            yield f"{found['count']:,} left out: {reason} (first: {found['examples'][0]})"
+        for reason, summary in report[kind].items():
+            yield f"{summary['count']:,} left out: {reason} (first: {summary['examples'][0]})"
     yield from report["notes"]

@@ -1,7 +1,7 @@
-"""Archives read where they lie: `.zip`, `.tar`, `.tar.gz` and `.tgz`. Nothing of them is written anywhere by name.
+"""Archives (`.zip`, `.tar`, `.tar.gz` and `.tgz`) read in place, without unpacking their members to files.
 
-A name that leaves the archive, a link, a member with a password and one that unpacks to a hundred times its size are
-refused one by one. So no archive can write outside its place or fill the memory or the disk.
+Each member is checked. Links, passwords, names that leave the archive and members that unpack to over a hundred times
+their size are refused, so that no archive can write outside its folder or fill the memory or the disk.
 """
 
 import gzip
@@ -25,7 +25,7 @@ from fer.runtime.errors import InputError
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
-# What reading a damaged archive raises; the last one where a number or a name is none.
+# Exceptions that reading a damaged archive raises; ValueError comes from a malformed number or name.
 DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -36,17 +36,19 @@ DAMAGE_ERRORS = (
     ValueError,
 )
 
-# Pictures hardly shrink and text does so fourfold; a bomb does so a thousandfold.
+LINK_DETAIL = "links are not followed; put a copy in its place"
+
+# Images hardly shrink, text shrinks fourfold and a bomb a thousandfold.
 _BOMB_RATIO = 100
-_BOMB_BYTES = 1 << 20  # below this size no ratio matters
+_BOMB_BYTES = 1 << 20  # members below this size are never refused as bombs
 _BLOCK_BYTES = 1 << 20
-_MAX_DEPTH = 64  # folders above a member; no owner has more than ten
+_MAX_DEPTH = 64  # folders above a member; no dataset has more than ten
 _ALLOWED_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA may ask for gigabytes of memory
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedMember:
-    """A member that is not read."""
+    """A member that is not read, and why."""
 
     reason: str
     detail: str
@@ -54,14 +56,14 @@ class RefusedMember:
 
 @dataclass(frozen=True, slots=True)
 class ByteSpan:
-    """Where a member of a tar lies, in bytes."""
+    """The position of a tar member in the archive, in bytes."""
 
     start: int
     size: int
 
 
 ArchiveMember = zipfile.ZipInfo | ByteSpan
-ArchiveNode = dict[str, Any] | ArchiveMember | RefusedMember  # of a folder, the nodes in it
+ArchiveNode = dict[str, Any] | ArchiveMember | RefusedMember  # a folder is a dict of nodes by name
 
 
 def is_archive(name: str) -> bool:
@@ -70,10 +72,10 @@ def is_archive(name: str) -> bool:
 
 @lru_cache(maxsize=16)
 def open_archive(path: Path) -> "Archive":
-    """The archive, its index read once.
+    """Return the archive with its index, which is read once.
 
     Raises:
-        InputError: it is damaged, or not what its name says.
+        InputError: The archive is damaged, or its format is not the one of its suffix.
     """
     try:
         archive: Archive
@@ -87,12 +89,12 @@ def open_archive(path: Path) -> "Archive":
             on_error.pop_all()
         return archive
     except DAMAGE_ERRORS as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable archive ({why}); download it again") from error
+        cause = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable archive ({cause}); download it again") from error
 
 
 class Archive(ABC):
-    """`tree` holds the folders as dicts and the files as members, by name."""
+    """An open archive; `tree` maps names to members, and names of folders to dicts of the same kind."""
 
     tree: dict[str, ArchiveNode]
 
@@ -104,23 +106,23 @@ class Archive(ABC):
 
     @abstractmethod
     def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
-        """All but folders, each with its path."""
+        """Yield the path and the member of every file."""
 
     def close(self) -> None:
         self._file.close()
 
     def __del__(self) -> None:
-        self.close()  # when `opened` lets go of it
+        self.close()  # when `open_archive` evicts it from its cache
 
     def build_tree(self) -> None:
         self.tree = {}
-        repeated = count(1)
+        duplicate_number = count(1)
         for name, node in self.iter_members():
             parts = PurePosixPath(name.replace("\\", "/")).parts
             if not parts:
                 continue
             if PurePosixPath(name).is_absolute() or ".." in parts or ":" in parts[0]:
-                self.tree[name] = RefusedMember("unsafe name", "leads out of the archive")
+                self.tree[name] = RefusedMember("unsafe name", "the path leaves the archive")
                 continue
             if len(parts) > _MAX_DEPTH:
                 self.tree[f"{name[:100]}…"] = RefusedMember(
@@ -131,7 +133,8 @@ class Archive(ABC):
             for part in parts[:-1]:
                 folder = folder.setdefault(part, {}) if isinstance(folder, dict) else None
             if not isinstance(folder, dict) or parts[-1] in folder:
-                self.tree[f"again {next(repeated)}: {name}"] = RefusedMember("name twice", "the archive has it already")
+                duplicate = f"again {next(duplicate_number)}: {name}"
+                self.tree[duplicate] = RefusedMember("name twice", "an earlier member has the same name")
             else:
                 folder[parts[-1]] = node
 
@@ -140,24 +143,24 @@ class _Zip(Archive):
     _file: zipfile.ZipFile
 
     def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
-        found = ((info.filename, self._node(info)) for info in self._file.infolist())
-        return ((name, node) for name, node in found if not name.endswith("/"))
+        members = ((info.filename, self._check_member(info)) for info in self._file.infolist())
+        return ((name, member) for name, member in members if not name.endswith("/"))
 
     def open(self, member: ArchiveMember) -> io.BufferedIOBase:
         return cast(io.BufferedIOBase, self._file.open(cast(zipfile.ZipInfo, member)))
 
     @staticmethod
-    def _node(info: zipfile.ZipInfo) -> ArchiveMember | RefusedMember:
+    def _check_member(info: zipfile.ZipInfo) -> ArchiveMember | RefusedMember:
         if stat.S_ISLNK(info.external_attr >> 16):
-            return RefusedMember("link", "links are not followed; put a copy in its place")
+            return RefusedMember("link", LINK_DETAIL)
         if info.flag_bits & 1:
-            return RefusedMember("password", "unpack the archive with the password that its owner gave you")
+            return RefusedMember("password", "unpack the archive with its owner's password")
         if info.compress_type not in _ALLOWED_COMPRESSION:
-            return RefusedMember("unusual packing", "pack the zip again with the usual method, Deflate")
+            return RefusedMember("unusual packing", "repack the zip with Deflate compression")
         if info.file_size > _BOMB_BYTES and info.file_size > _BOMB_RATIO * info.compress_size:
             return RefusedMember("decompression bomb", f"{info.compress_size:,} bytes unpack to {info.file_size:,}")
         if info.header_offset < 0:
-            return RefusedMember("damaged archive", "its index leads to before its beginning; download it again")
+            return RefusedMember("damaged archive", "its index points before the first byte; download it again")
         return info
 
 
@@ -167,52 +170,51 @@ class _Tar(Archive):
     def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
             for info in tar:
-                tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them, a kilobyte each
+                tar.members = []  # type: ignore[attr-defined]  # else tarfile keeps a kilobyte for each member
                 if info.isdir():
                     continue
                 if info.issym() or info.islnk():
-                    node: ArchiveMember | RefusedMember = RefusedMember(
-                        "link", "links are not followed; put a copy in its place"
-                    )
+                    member: ArchiveMember | RefusedMember = RefusedMember("link", LINK_DETAIL)
                 elif not info.isreg() or info.issparse():
-                    node = RefusedMember("special file", "only plain files are read")
+                    member = RefusedMember("special file", "only plain files are read")
                 else:
-                    node = ByteSpan(info.offset_data, info.size)
-                yield info.name, node
+                    member = ByteSpan(info.offset_data, info.size)
+                yield info.name, member
 
     def open(self, member: ArchiveMember) -> io.BufferedIOBase:
         return io.BufferedReader(_FileSlice(self._file, cast(ByteSpan, member)))
 
 
 class _FileSlice(io.RawIOBase):
-    """A part of a file as a file."""
+    """A span of a file, read as a file of its own."""
 
-    def __init__(self, whole: IO[bytes], span: ByteSpan):
-        self._whole, self._at, self._end = whole, span.start, span.start + span.size
+    def __init__(self, file: IO[bytes], span: ByteSpan):
+        self._file, self._position, self._end = file, span.start, span.start + span.size
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        self._whole.seek(self._at)
-        data = self._whole.read(min(len(buffer), self._end - self._at))
+        self._file.seek(self._position)
+        data = self._file.read(min(len(buffer), self._end - self._position))
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)
 
 
 def _decompress_tar(path: Path) -> IO[bytes]:
-    """The tar in a `.tar.gz`, in a file without a name: a compressed stream can only be read from its beginning."""
-    packed = os.path.getsize(path)
+    """Return the tar in a `.tar.gz` as an unnamed temporary file, since a compressed stream cannot be sought."""
+    compressed_bytes = os.path.getsize(path)
     with ExitStack() as on_error:
-        plain = on_error.enter_context(tempfile.TemporaryFile())
+        tar = on_error.enter_context(tempfile.TemporaryFile())
         with gzip.open(path) as stream:
             while block := stream.read(_BLOCK_BYTES):
-                plain.write(block)
-                if plain.tell() > _BOMB_BYTES + _BOMB_RATIO * packed:
+                tar.write(block)
+                if tar.tell() > _BOMB_BYTES + _BOMB_RATIO * compressed_bytes:
                     raise InputError(
-                        f"{path}: unpacks to more than {_BOMB_RATIO} times its size; a decompression bomb?"
+                        f"{path}: unpacks to more than {_BOMB_RATIO} times its size, like a decompression bomb; "
+                        "unpack it yourself if you trust its owner"
                     )
-        plain.seek(0)
+        tar.seek(0)
         on_error.pop_all()
-    return plain
+    return tar

@@ -1,20 +1,20 @@
-"""What a reader says beside the faces: what is not used, and what the user should know."""
+"""Skipped items and notes, which readers report beside the faces."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedItem:
-    """A picture that is not used."""
+    """An image that is not used."""
 
     id: str
-    reason: str  # the same words for the same kind: they are counted
-    detail: str  # what was found and what is allowed
-    is_defect: bool = True  # False: nothing is wrong with it, such as a photograph without a face
+    reason: str  # the same words for the same kind of problem: reports count them
+    detail: str  # the value found and the values allowed
+    is_defect: bool = True  # False: a sound image that gives no face, such as a photo of a landscape
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something the user should know about the source; goes to its report."""
+    """A remark on the source for its report."""
 
     text: str

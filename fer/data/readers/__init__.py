@@ -1,1 +1,1 @@
-"""One file for each dataset layout, and the records that they yield."""
+"""Readers of dataset layouts, one module each, and the records that they yield."""

@@ -1,7 +1,7 @@
-"""AFEW, clips of films with seven emotions (Dhall, Goecke, Lucey and Gedeon, 2012), or frames of them.
+"""AFEW, film clips with seven emotions, or their frames (Dhall, Goecke, Lucey and Gedeon, 2012).
 
-A clip is a group; its name is a time, which does not tell the film. Of each frame the largest face is taken, or the
-whole frame where frames are cut-out faces already (see `photos`). The owners keep the labels of the test part.
+A clip is a group: its name is a time, which does not identify the film. The largest face of each frame is used, or the
+whole frame if the frames are face crops (see `photos`). The owners do not publish the labels of the test part.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from fer.data.readers.photos import are_photos
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "Train_AFEW/, Val_AFEW/ or Test_AFEW/ with <emotion>/<clip>.avi, or with frames in <emotion>/<clip>/"
-LICENSE_TERMS = "for non-commercial research, by agreement with the owner; may not be passed on"
+LICENSE_TERMS = "for non-commercial research, by agreement with the owner; redistribution not allowed"
 
 _FOLDS = {"train_afew": "train", "val_afew": "valid", "test_afew": None}
 
@@ -26,13 +26,12 @@ def matches(root: Folder) -> bool:
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     for part, fold in _iter_parts(root):
-        videos = any(isinstance(item, File) for item in folders.walk_media(part, suffixes=VIDEO_SUFFIXES))
-        kind = (
-            VIDEO_SUFFIXES if videos else IMAGE_SUFFIXES
-        )  # beside the videos lie faces that their owners cut out of them
-        frames = (item for item in folders.walk_media(part, suffixes=kind) if isinstance(item, File))
-        faces: Literal["whole", "one"] = "one" if videos or are_photos(frames) else "whole"
-        for item in folders.walk_media(part, suffixes=kind):
+        has_videos = any(isinstance(item, File) for item in folders.walk_media(part, suffixes=VIDEO_SUFFIXES))
+        # The images beside videos are face crops of their frames, made by the owners.
+        suffixes = VIDEO_SUFFIXES if has_videos else IMAGE_SUFFIXES
+        files = (item for item in folders.walk_media(part, suffixes=suffixes) if isinstance(item, File))
+        face_mode: Literal["whole", "one"] = "one" if has_videos or are_photos(files) else "whole"
+        for item in folders.walk_media(part, suffixes=suffixes):
             if not isinstance(item, File):
                 yield item
                 continue
@@ -40,8 +39,8 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
             if fold and not emotion:
                 yield skip_unknown_emotion(item)
                 continue
-            clip = item.id.removesuffix(f"/{item.name}") if not videos else item.id
-            yield Record(item.id, item, emotion, fold or (emotion and "test"), group=clip, face_mode=faces)
+            clip = item.id.removesuffix(f"/{item.name}") if not has_videos else item.id
+            yield Record(item.id, item, emotion, fold or (emotion and "test"), group=clip, face_mode=face_mode)
 
 
 def _iter_parts(root: Folder) -> Iterator[tuple[Folder, str | None]]:

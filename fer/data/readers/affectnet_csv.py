@@ -1,9 +1,8 @@
-"""AffectNet as its owners handed it out in 2017 (Mollahosseini, Hasani and Mahoor, 2019).
+"""AffectNet in the owners' distribution of 2017 (Mollahosseini, Hasani and Mahoor, 2019).
 
-`training.csv` and `validation.csv`, each with or without a line of names, list the pictures. These are cut-out faces,
-so that the box is not used: published programs disagree on what it means. No test part was handed out. Labels that a
-network gave, those of `automatically_annotated.csv`, are read only where there are no others, and then only for
-training.
+`training.csv` and `validation.csv`, each with or without a header, list the images. The images are face crops, so the
+box is ignored: published programs disagree on its meaning. No test part was published. The labels of
+`automatically_annotated.csv` come from a network: they are read only if there are no others, and only for training.
 """
 
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from fer.data.readers.record import ReaderItem, Record
 from fer.runtime.errors import InputError
 
 LAYOUT = "Manually_Annotated_file_lists/training.csv and validation.csv with Manually_Annotated_Images/"
-LICENSE_TERMS = "for non-commercial research, by agreement with the owner; may not be passed on"
+LICENSE_TERMS = "for non-commercial research, by agreement with the owner; redistribution not allowed"
 AFFECTNET_EMOTIONS = {
     "0": "neutral",
     "1": "happy",
@@ -31,7 +30,7 @@ AFFECTNET_EMOTIONS = {
 AFFECTNET_NO_EMOTION = {"8": "none of the eight", "9": "uncertain", "10": "no face"}
 
 _MANUAL, _AUTOMATIC = "Manually_Annotated", "Automatically_Annotated"
-_LISTS = {  # validation first: a picture that both lists name is held out
+_LISTS = {  # validation first, so that an image in both lists is held out
     _MANUAL: {"validation.csv": "valid", "training.csv": "train"},
     _AUTOMATIC: {"automatically_annotated.csv": "train"},
 }
@@ -46,27 +45,26 @@ def matches(root: Folder) -> bool:
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     kind = _MANUAL if _find_lists(root, _MANUAL) else _AUTOMATIC
     if kind == _MANUAL and _find_lists(root, _AUTOMATIC):
-        yield Note(f"{_AUTOMATIC}_Images/ is left out: its labels come from a network")
+        yield Note(f"{_AUTOMATIC}_Images/ is not read: its labels come from a network")
     images = root.inner_folder(f"{kind}_Images")
     if images is None:
         raise InputError(f"{root}: no {kind}_Images beside {kind}_file_lists; unpack the owner's archives there")
-    labels: dict[str, tuple[str, str]] = {}  # of a picture its fold and number
-    contradictory = set()
+    labels: dict[str, tuple[str, str]] = {}  # path of an image -> fold, code
+    contradictory_paths = set()
     for table, fold in _find_lists(root, kind):
         for row in _read_rows(table):
             if isinstance(row, SkippedItem):
                 yield row
                 continue
-            where, path, code = row
+            line_id, path, code = row
             if path not in labels:
                 labels[path] = fold, code
             elif labels[path][1] == code:
-                yield SkippedItem(where, "named twice", path[:80])
+                yield SkippedItem(line_id, "named twice", path[:80])
             else:
-                contradictory.add(path)
-                yield SkippedItem(
-                    where, "contradictory labels", f"{path[:80]}: {labels[path][1][:20]!r} and {code[:20]!r}"
-                )
+                contradictory_paths.add(path)
+                codes = f"{labels[path][1][:20]!r} and {code[:20]!r}"
+                yield SkippedItem(line_id, "contradictory labels", f"{path[:80]}: {codes}")
     for item in folders.walk_media(images):
         if not isinstance(item, File):
             yield item
@@ -76,8 +74,8 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
             yield SkippedItem(item.id, "without label", f"not in {kind}_file_lists")
             continue
         fold, code = labels.pop(path)
-        if path in contradictory:
-            yield SkippedItem(item.id, "contradictory labels", "the lists give it several")
+        if path in contradictory_paths:
+            yield SkippedItem(item.id, "contradictory labels", "the lists give it several labels")
         else:
             yield make_affectnet_record(item, code, fold, by_rule=kind == _AUTOMATIC)
     for path, (_, code) in labels.items():
@@ -85,16 +83,17 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         yield (
             _skip_without_emotion(id, code)
             if code in AFFECTNET_NO_EMOTION
-            else SkippedItem(id, "missing picture", "listed, but not there")
+            else SkippedItem(id, "missing picture", "listed, but the file is missing")
         )
 
 
 def make_affectnet_record(file: File, code: str, fold: str, by_rule: bool = False) -> Record | SkippedItem:
-    """The face with the emotion of the owner's number; dropped where the number stands for none."""
+    """Return the face with the emotion of the owner's code, or a skipped item if the code is not an emotion."""
     if code in AFFECTNET_NO_EMOTION:
         return _skip_without_emotion(file.id, code)
     if code not in AFFECTNET_EMOTIONS:
-        allowed = ", ".join(f"{number} {name}" for number, name in (AFFECTNET_EMOTIONS | AFFECTNET_NO_EMOTION).items())
+        meanings = AFFECTNET_EMOTIONS | AFFECTNET_NO_EMOTION
+        allowed = ", ".join(f"{number} {meaning}" for number, meaning in meanings.items())
         return SkippedItem(file.id, "unknown label", f"{code[:20]!r}; allowed {allowed}")
     return Record(file.id, file, AFFECTNET_EMOTIONS[code], fold, by_rule=by_rule)
 
@@ -104,30 +103,30 @@ def _skip_without_emotion(id: str, code: str) -> SkippedItem:
 
 
 def _find_lists(root: Folder, kind: str) -> list[tuple[File, str]]:
-    """The lists that are there, each with its fold."""
+    """Return the lists that exist, each with its fold."""
     folder = root.inner_folder(f"{kind}_file_lists")
-    found = [(folder.file(name), fold) for name, fold in _LISTS[kind].items()] if folder else []
-    return [(table, fold) for table, fold in found if table]
+    tables = [(folder.file(name), fold) for name, fold in _LISTS[kind].items()] if folder else []
+    return [(table, fold) for table, fold in tables if table]
 
 
 def _read_rows(table: File) -> Iterator[tuple[str, str, str] | SkippedItem]:
-    """Where it stands, the picture's path and the number of its emotion."""
+    """Yield the line's id, the image's path and the code of its emotion."""
     lines = folders.read_lines(table)
     number, line = next(lines, (1, _HEADER))
     columns = folders.split_csv_line(line.casefold())
     if _PATH_COLUMN not in columns:
         columns, lines = _HEADER.split(","), chain([(number, line)], lines)
     elif _EMOTION_COLUMN not in columns:
-        raise InputError(f"{table}: line {number} names no column {_EMOTION_COLUMN}; restore the owner's file")
+        raise InputError(f"{table}: line {number} has no column {_EMOTION_COLUMN}; restore the owner's file")
     path, code = columns.index(_PATH_COLUMN), columns.index(_EMOTION_COLUMN)
     for number, line in lines:
-        where, values = f"{table.id}:{number}", folders.split_csv_line(line)
+        line_id, values = f"{table.id}:{number}", folders.split_csv_line(line)
         if len(values) != len(columns):
-            yield SkippedItem(where, "number of columns", f"{len(values)}; allowed {len(columns)}")
+            yield SkippedItem(line_id, "number of columns", f"{len(values)}; allowed {len(columns)}")
         elif _is_unsafe_path(values[path]):
-            yield SkippedItem(where, "unsafe path", f"{values[path][:80]!r}; allowed one below the folder of pictures")
+            yield SkippedItem(line_id, "unsafe path", f"{values[path][:80]!r}; allowed a path below the image folder")
         else:
-            yield where, values[path], values[code]
+            yield line_id, values[path], values[code]
 
 
 def _is_unsafe_path(path: str) -> bool:

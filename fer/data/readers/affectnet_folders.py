@@ -1,7 +1,7 @@
-"""AffectNet with a numbered folder for each label, as several programs write it: `{train,val,test}/{0..7}/`.
+"""AffectNet with a numbered folder for each label, as written by several programs: `{train,val,test}/{0..7}/`.
 
-It has to be named in ingest.readers: such folders also hold FER+ and CK+ (0 to 7) and FER-2013 (0 to 6), each in its
-own order, and names of files that are numbers tell nothing. Only their user knows whose order it is.
+`ingest.readers` must name this reader. FER+ and CK+ (0 to 7) and FER-2013 (0 to 6) also come in numbered folders, each
+with its own codes, and numeric file names do not identify the dataset. Only the user knows whose codes they are.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from fer.data.readers.affectnet_csv import AFFECTNET_EMOTIONS, AFFECTNET_NO_EMOT
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem
 
-LAYOUT = "train/, val/ or test/ with <0..7>/, numbered as AffectNet's owner does; only if named in ingest.readers"
+LAYOUT = "train/, val/ or test/ with <0..7>/, numbered like AffectNet's labels; only if named in ingest.readers"
 LICENSE_TERMS = affectnet_csv.LICENSE_TERMS
 
 _FOLDS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}

@@ -1,7 +1,7 @@
-"""AffectNet as handed out later: for each face a picture and four small arrays (Mollahosseini et al., 2019).
+"""AffectNet in the later distribution: an image and four small arrays for each face (Mollahosseini et al., 2019).
 
-Of the arrays only `<id>_exp.npy` is read, the number of the emotion as a string or a number. The owners hold out
-nothing but the validation part; a `test_set`, which some copies have, is taken for what it is called.
+Only the array `<id>_exp.npy` is read: the code of the emotion, as a string or a number. The owners hold out only a
+validation part. Some copies have a `test_set`, which is read as the test fold.
 """
 
 import warnings
@@ -23,14 +23,14 @@ LICENSE_TERMS = affectnet_csv.LICENSE_TERMS
 
 _FOLDS = {"train_set": "train", "val_set": "valid", "test_set": "test"}
 _LABEL_SUFFIX = "_exp.npy"
-_MAX_ARRAY_BYTES = 4096  # of an array; one value takes about 140
+_MAX_ARRAY_BYTES = 4096  # an array of one value takes about 140
 
 
 def matches(root: Folder) -> bool:
     return any(
-        annotations.file(f"{picture.stem}{_LABEL_SUFFIX}")
+        annotations.file(f"{image.stem}{_LABEL_SUFFIX}")
         for _, images, annotations in _iter_parts(root)
-        for picture in islice((entry for entry in images.entries() if isinstance(entry, File)), 10)
+        for image in islice((entry for entry in images.entries() if isinstance(entry, File)), 10)
     )
 
 
@@ -46,7 +46,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
             if annotation is None:
                 yield SkippedItem(item.id, "without label", f"no {item.stem}{_LABEL_SUFFIX} in {annotations.id}")
             elif (code := _read_code(annotation)) is None:
-                yield SkippedItem(item.id, "unreadable label", f"{annotation.id} is no array of one string or number")
+                yield SkippedItem(item.id, "unreadable label", f"{annotation.id} does not hold one string or number")
             else:
                 yield affectnet_csv.make_affectnet_record(item, code, fold)
         for entry in annotations.entries():
@@ -57,7 +57,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
 
 
 def _iter_parts(root: Folder) -> Iterator[tuple[str, Folder, Folder]]:
-    """Fold, pictures and arrays of each part."""
+    """Yield the fold, the image folder and the array folder of each part."""
     for name, fold in _FOLDS.items():
         if part := root.inner_folder(name):
             images, annotations = part.folder("images"), part.folder("annotations")
@@ -66,13 +66,13 @@ def _iter_parts(root: Folder) -> Iterator[tuple[str, Folder, Folder]]:
 
 
 def _read_code(file: File) -> str | None:
-    """What an array of one value holds; None where it holds anything else."""
+    """Return the value of a one-element array as text, None for any other content."""
     with file.open() as content:
         data = content.read(_MAX_ARRAY_BYTES)
     with warnings.catch_warnings(action="ignore"):
         try:
             value = np.lib.format.read_array(BytesIO(data), allow_pickle=False).item()
-        except Exception:  # on damaged bytes numpy raises nearly anything
+        except Exception:  # NumPy raises nearly any exception on damaged bytes
             return None
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
     return text.strip().removesuffix(".0")

@@ -1,7 +1,7 @@
-"""AffectNet for detectors of the YOLO family (Kaggle's fatihkgg/affectnet-yolo-format): a text file for each picture.
+"""AffectNet for YOLO detectors (Kaggle's fatihkgg/affectnet-yolo-format): a text file for each image.
 
-A line of it is `number x y width height`. What the numbers mean is said by `data.yaml`, not by AffectNet's order. The
-pictures are cut-out faces, so that the box is not used.
+A line has the format `code x y width height`. The codes are those of `data.yaml`, not AffectNet's own. The images are
+face crops, so the box is ignored.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ LAYOUT = "data.yaml with emotions under `names`, and train/, valid/, test/ with 
 LICENSE_TERMS = affectnet_csv.LICENSE_TERMS
 
 _FOLDS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
-_MAX_YAML_BYTES = 1 << 16  # of data.yaml
+_MAX_YAML_BYTES = 1 << 16
 
 
 def matches(root: Folder) -> bool:
@@ -43,25 +43,23 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
                 yield SkippedItem(file.id, "missing picture", f"no {file.stem}.jpg in {images.id}")
 
 
-def _make_record(picture: File, label: File | None, emotions: dict[str, str], fold: str) -> Record | SkippedItem:
+def _make_record(image: File, label: File | None, emotions: dict[str, str], fold: str) -> Record | SkippedItem:
     rows = [line.split() for _, line in folders.read_lines(label)] if label else []
     if not rows:
-        return SkippedItem(
-            picture.id, "without label", "its text file is empty" if label else "no text file in labels/"
-        )
-    if wrong := [len(values) for values in rows if len(values) != 5]:
-        return SkippedItem(picture.id, "number of columns", f"{wrong[0]}; allowed 5, a number and a box")
-    code, *others = sorted({values[0] for values in rows})
-    if others:
-        return SkippedItem(picture.id, "contradictory labels", f"{code[:20]!r} and {others[0][:20]!r}")
+        return SkippedItem(image.id, "without label", "its text file is empty" if label else "no text file in labels/")
+    if wrong_lengths := [len(values) for values in rows if len(values) != 5]:
+        return SkippedItem(image.id, "number of columns", f"{wrong_lengths[0]}; allowed 5, a code and a box")
+    code, *other_codes = sorted({values[0] for values in rows})
+    if other_codes:
+        return SkippedItem(image.id, "contradictory labels", f"{code[:20]!r} and {other_codes[0][:20]!r}")
     if code not in emotions:
         allowed = ", ".join(f"{number} {name}" for number, name in emotions.items())
-        return SkippedItem(picture.id, "unknown label", f"{code[:20]!r}; allowed {allowed}")
-    return Record(picture.id, picture, emotions[code], fold)
+        return SkippedItem(image.id, "unknown label", f"{code[:20]!r}; allowed {allowed}")
+    return Record(image.id, image, emotions[code], fold)
 
 
 def _iter_parts(root: Folder) -> Iterator[tuple[str, Folder, Folder]]:
-    """Fold, pictures and text files of each part."""
+    """Yield the fold, the image folder and the label folder of each part."""
     for name, fold in _FOLDS.items():
         images, labels = root.folder(f"{name}/images"), root.folder(f"{name}/labels")
         if images and labels:
@@ -69,19 +67,19 @@ def _iter_parts(root: Folder) -> Iterator[tuple[str, Folder, Folder]]:
 
 
 def _read_emotions(root: Folder) -> dict[str, str]:
-    """The emotion of each number; nothing where data.yaml is missing or names other things."""
+    """Return the emotion of each code; empty if data.yaml is missing or a name is not an emotion."""
     file = root.file("data.yaml")
     if file is None:
         return {}
     with file.open() as content:
         data = content.read(_MAX_YAML_BYTES + 1)
-    emotions = {}
+    emotions = {}  # None: a name that is not an emotion
     try:
         names = yaml.load(data, StrictYamlLoader)["names"] if len(data) <= _MAX_YAML_BYTES else {}
         for number, name in names.items() if isinstance(names, dict) else enumerate(names):
-            # Not str(name): a small file can hold lists of lists that are endless in words.
+            # Not str(name): nested YAML aliases in a small file expand to endless text.
             emotions[str(number)] = parse_emotion(name) if isinstance(name, str) else None
-    except Exception:  # what is no YAML of this form raises nearly anything
+    except Exception:  # YAML of any other form raises nearly any exception
         return {}
-    known = {number: emotion for number, emotion in emotions.items() if emotion}
-    return known if len(known) == len(emotions) else {}
+    known_emotions = {number: emotion for number, emotion in emotions.items() if emotion}
+    return known_emotions if len(known_emotions) == len(emotions) else {}

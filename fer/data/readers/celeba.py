@@ -1,7 +1,7 @@
-"""CelebA, photographs of 10,177 celebrities (Liu, Luo, Wang and Tang, 2015). An unlabelled pool.
+"""CelebA, images of 10,177 celebrities (Liu, Luo, Wang and Tang, 2015). An unlabelled pool.
 
-The pictures are aligned, but show 178 x 218 pixels around a face, so that the largest face is taken. The person is the
-group where `identity_CelebA.txt` is there: `000001.jpg 2880`.
+The images are aligned but show 178 x 218 pixels around a face, so the largest face is detected. If
+`identity_CelebA.txt` exists (lines such as `000001.jpg 2880`), the person is the group.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "img_align_celeba/000001.jpg, also in Img/; identity_CelebA.txt, also in Anno/"
-LICENSE_TERMS = "for non-commercial research; may not be passed on"
+LICENSE_TERMS = "for non-commercial research; redistribution not allowed"
 
 _IMAGE_FOLDERS = ("img_align_celeba", "Img/img_align_celeba")
 _IDENTITY_FILES = ("identity_CelebA.txt", "Anno/identity_CelebA.txt")
@@ -25,31 +25,32 @@ def matches(root: Folder) -> bool:
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     table = next(filter(None, map(root.file, _IDENTITY_FILES)), None)
-    people, wrong = _read_identities(table) if table else ({}, [])
-    unknown = 0
+    people, invalid_lines = _read_identities(table) if table else ({}, [])
+    n_unknown = 0
     for item in folders.walk_media(_find_image_folder(root)):
         if isinstance(item, File):
-            unknown += item.name not in people
+            n_unknown += item.name not in people
             yield Record(item.id, item, group=people.get(item.name, ""), face_mode="one")
         else:
             yield item
-    if table and wrong:
-        yield Note(f"{table.id}: {len(wrong)} lines do not tell the person of a new picture; the first is {wrong[0]}")
-    if table and unknown:
-        yield Note(f"{unknown} pictures are not in {table.id}, so that nothing tells whom they show")
+    if table and invalid_lines:
+        count, first = len(invalid_lines), invalid_lines[0]
+        yield Note(f"{table.id}: {count} lines are invalid or repeat an image; the first is line {first}")
+    if table and n_unknown:
+        yield Note(f"{n_unknown} images are not in {table.id}, so the person is unknown")
 
 
 def _read_identities(table: File) -> tuple[dict[str, str], list[int]]:
-    """The person on each picture, and the numbers of the lines that tell none."""
+    """Return the person on each image, and the numbers of the lines that are invalid or repeat an image."""
     people: dict[str, str] = {}
-    wrong = []
+    invalid_lines = []
     for number, line in folders.read_lines(table):
-        picture, *person = line.split()
-        if len(person) == 1 and picture not in people:
-            people[picture] = person[0]
+        image, *person = line.split()
+        if len(person) == 1 and image not in people:
+            people[image] = person[0]
         else:
-            wrong.append(number)
-    return people, wrong
+            invalid_lines.append(number)
+    return people, invalid_lines
 
 
 def _find_image_folder(root: Folder) -> Folder | None:

@@ -1,7 +1,7 @@
-"""The last three frames of each labelled sequence of CK+, cut to faces of 48 x 48 (Kaggle's shawon10/ckplus, CK+48).
+"""CK+48: the last three frames of each labelled CK+ sequence as 48 x 48 face crops (Kaggle's shawon10/ckplus).
 
-The folder is the emotion, none is neutral, and there are no folds. The three frames are all but the same picture; they
-share a subject, which the name tells, and so never fall into different folds (Lucey et al., 2010).
+The folder is the emotion; none is neutral, and there are no folds. The three frames are almost identical. The file name
+gives the subject, which is the group, so the frames never fall into different folds (Lucey et al., 2010).
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from fer.data.readers import ckplus
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
-LAYOUT = "a folder for each emotion with pictures named like S010_004_00000017.png"
+LAYOUT = "a folder for each emotion with images named like S010_004_00000017.png"
 LICENSE_TERMS = ckplus.LICENSE_TERMS
 
 

@@ -1,7 +1,7 @@
-"""CK+ as one CSV file of 48 x 48 faces in the form of FER-2013's (Kaggle's ckextended.csv).
+"""CK+ as one CSV file of 48 x 48 faces in the format of FER-2013 (Kaggle's ckextended.csv).
 
-920 faces of the 593 sequences of CK+ (Lucey et al., 2010): the neutral one of each, and that at the peak where it has
-an emotion. Contempt is code 7; which face is whose is not told.
+It has 920 faces from the 593 sequences of CK+ (Lucey et al., 2010): the neutral frame of each sequence, and the peak
+frame of each labelled one. Contempt is code 7. The subjects are not given.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from fer.data.readers.record import ReaderItem
 from fer.runtime.errors import InputError
 
 LAYOUT = "ckextended.csv, or a fer2013.csv of at most 920 faces with a code 7"
-LICENSE_TERMS = "for non-commercial research, by agreement with the owners of CK+; may not be passed on"
+LICENSE_TERMS = "for non-commercial research, by agreement with the owners of CK+; redistribution not allowed"
 
-_NAME = "ckextended.csv"
+_FILE_NAME = "ckextended.csv"
 _MAX_FACES = 920
 
 
@@ -30,18 +30,18 @@ def matches(root: Folder) -> bool:
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     table = _find_table(root)
     if table is None:
-        raise InputError(f"{root}: needs {LAYOUT}; put it there")
+        raise InputError(f"{root}: lacks {LAYOUT}; put it there")
     yield from fer2013_csv.read_fer2013_records(table, EMOTIONS)
-    yield Note(f"{table.name} names no subjects, and its folds share them, so tests on it flatter; prefer CK+ itself")
-    if table.name == _NAME and fer2013_csv.matches(root):
-        yield Note(f"FER-2013 beside {_NAME} left out; put it in a source of its own")
+    yield Note(f"{table.name} names no subjects, but its folds share them: test results are optimistic; prefer CK+")
+    if table.name == _FILE_NAME and fer2013_csv.matches(root):
+        yield Note(f"FER-2013 beside {_FILE_NAME} is not read; add it as a separate source")
 
 
 def _find_table(root: Folder) -> File | None:
-    if named := root.file(_NAME):
-        return named
-    other = root.file("fer2013.csv")
-    return other if other and _is_ckplus(other) else None
+    if table := root.file(_FILE_NAME):
+        return table
+    table = root.file("fer2013.csv")
+    return table if table and _is_ckplus(table) else None
 
 
 def _is_ckplus(file: File) -> bool:

@@ -1,8 +1,8 @@
-"""Any tree whose folders are named like emotions, as TFEID (Chen and Yen, 2007) and most of Kaggle's sets come.
+"""Any tree with folders named after emotions, such as TFEID (Chen and Yen, 2007) and most datasets on Kaggle.
 
-The folders of the emotions are right there or in folders of folds; folders inside them belong to them. A number is
-never taken for an emotion, since it means another one in nearly every source. Cut-out faces are taken whole; of
-photographs (see `photos`) the largest face. Nothing tells which pictures show one person.
+The emotion folders are at the top or in the folder of a fold, and may have subfolders. Numbers are never read as
+emotions, since nearly every source numbers them differently. Face crops are used whole; in photos (see `photos`) the
+largest face is detected. The layout does not identify persons.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.photos import are_photos
 from fer.data.readers.record import ReaderItem, Record
 
-LAYOUT = "folders named like two emotions or more (anger, angry, …), right there or in train/, val/ and test/"
-LICENSE_TERMS = "on the terms of whoever made the pictures; those of a copy do not override them"
+LAYOUT = "folders named after two or more emotions (anger, angry, …), at the top or in train/, val/ and test/"
+LICENSE_TERMS = "the terms of the original authors of the images; a copy's own terms do not override them"
 
 _FOLDS = {
     "train": "train",
@@ -37,34 +37,34 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    pictures = (item for item in folders.walk_media(root) if isinstance(item, File))
-    faces: Literal["whole", "one"] = "one" if are_photos(pictures) else "whole"
+    files = (item for item in folders.walk_media(root) if isinstance(item, File))
+    face_mode: Literal["whole", "one"] = "one" if are_photos(files) else "whole"
     for item in folders.walk_media(root):
         if not isinstance(item, File):
             yield item
         elif emotion := find_folder_emotion(item):
             fold = next(filter(None, map(_parse_fold, reversed(item.parts[:-1]))), None)
-            yield Record(item.id, item, emotion, fold, face_mode=faces)
+            yield Record(item.id, item, emotion, fold, face_mode=face_mode)
         else:
             yield skip_unknown_emotion(item)
 
 
 def find_folder_emotion(file: File) -> str | None:
-    """The emotion after which the nearest folder above is named."""
+    """Return the emotion after which the nearest parent folder is named."""
     return next(filter(None, map(parse_emotion, reversed(file.parts[:-1]))), None)
 
 
 def skip_unknown_emotion(file: File) -> SkippedItem:
-    where = f"in {'/'.join(file.parts[:-1])}" if file.parts[1:] else "in no folder"
-    return SkippedItem(file.id, "unknown emotion", f"{where}; allowed folders {', '.join(EMOTIONS)}")
+    location = f"in {'/'.join(file.parts[:-1])}" if file.parts[1:] else "in no folder"
+    return SkippedItem(file.id, "unknown emotion", f"{location}; allowed folders {', '.join(EMOTIONS)}")
 
 
 def _has_emotion_folders(folder: Folder) -> bool:
-    """Two emotions, since a single folder may be called Joy for another reason; and few folders that are none."""
-    named = [parse_emotion(inner.name) for inner in folder.folders()]
-    return len({*named} - {None}) >= 2 and 2 * named.count(None) <= len(named)
+    """Tell whether two or more emotions have folders (one folder may be called Joy by chance), and most folders do."""
+    emotions = [parse_emotion(subfolder.name) for subfolder in folder.folders()]
+    return len({*emotions} - {None}) >= 2 and 2 * emotions.count(None) <= len(emotions)
 
 
 def _parse_fold(name: str) -> str | None:
-    """Of a folder or an archive."""
+    """Return the fold after which a folder or an archive is named."""
     return _FOLDS.get(name.partition(".")[0].casefold())

@@ -1,10 +1,10 @@
-"""DISFA, 27 people who watch videos, filmed from two sides (Mavadati, Mahoor, Bartlett, Trinh and Cohn, 2013).
+"""DISFA: 27 people watching videos, filmed from two sides (Mavadati, Mahoor, Bartlett, Trinh and Cohn, 2013).
 
-Its owners coded the intensity (0 to 5) of twelve action units in every frame, and no emotions: so it is an unlabelled
-pool. With `ingest.disfa_rules` frames are labelled by the combinations of EMFACS (Friesen and Ekman, 1983), as far as
-the twelve units tell them: units 7, 14, 16, 23 and 24 are not coded, so that nobody is angry or contemptuous. A frame
-on which several rules hold, or none, keeps no label; fear with wide eyes (5) or an open mouth (26) is also surprise. A
-unit is active from intensity 2. Such labels are for training only. The owners' files vary in capital letters.
+The owners coded the intensity (0 to 5) of twelve action units in every frame, but no emotions, so it is an unlabelled
+pool. `ingest.disfa_rules` labels frames by the combinations of EMFACS (Friesen and Ekman, 1983), as far as the twelve
+units allow: units 7, 14, 16, 23 and 24 are not coded, so no frame is angry or contempt. A unit is active from intensity
+2. A frame that matches no rule or several gets no label; fear with wide eyes (5) or an open mouth (26) also matches
+surprise. These labels are for training only. The case of the owners' file names varies.
 """
 
 import re
@@ -19,20 +19,20 @@ from fer.data.readers.record import ReaderItem, Record
 from fer.runtime.errors import InputError
 
 LAYOUT = "Videos_LeftCamera/LeftVideoSN001_comp.avi and Videos_RightCamera/, with ActionUnit_Labels/SN001/SN001_au1.txt"
-LICENSE_TERMS = "for non-commercial research, by agreement with the owner; may not be passed on"
+LICENSE_TERMS = "for non-commercial research, by agreement with the owner; redistribution not allowed"
 DISFA_ACTION_UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 
 _ACTIVE_INTENSITY = 2
-_EMFACS_RULES = {  # emotion: all of these units, and one of those
+_EMFACS_RULES = {  # emotion: units that must all be active, units of which one must be
     "happy": ((6, 12), ()),
     "surprise": ((1, 2), (5, 26)),
     "sad": ((1, 15), ()),
     "fear": ((1, 2, 4), (5, 20)),
     "disgust": ((9,), ()),
 }
-_FOLDERS = ("videos_leftcamera", "videos_rightcamera")
+_CAMERA_FOLDERS = ("videos_leftcamera", "videos_rightcamera")
 _NAME_PATTERN = re.compile(r"(left|right)video(sn\d{3})_comp", re.IGNORECASE)
-_LABELS = "actionunit_labels"
+_LABEL_FOLDER = "actionunit_labels"
 _LINE_PATTERN = re.compile(r"([0-9]{1,6})\s*,\s*([0-5])")
 
 
@@ -54,7 +54,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
                 camera, subject = name[1].casefold(), name[2].upper()
                 first = videos.setdefault((subject, camera), item)
                 if first is not item:
-                    yield SkippedItem(item.id, "named twice", f"{first.id} is of the same person and camera")
+                    yield SkippedItem(item.id, "named twice", f"{first.id} shows the same person and camera")
             else:
                 yield SkippedItem(item.id, "file name", "allowed names like LeftVideoSN001_comp.avi")
     labels = _find_label_folder(root) if settings.disfa_rules else None
@@ -63,7 +63,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         if labels:
             units = _find_unit_files(labels, subject)
             if missing := [unit for unit in DISFA_ACTION_UNITS if unit not in units]:
-                yield Note(f"{subject} stays unlabelled: no {subject}_au{missing[0]}.txt in {labels.name}")
+                yield Note(f"{subject} stays unlabelled: {subject}_au{missing[0]}.txt is missing in {labels.name}")
             else:
                 frames = _infer_frame_emotions(units)
         for key in keys:
@@ -75,51 +75,52 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
 
 
 def infer_emotion(intensities: Mapping[int, int]) -> str | None:
-    """The emotion whose rule alone holds on a frame; neutral where no unit is seen at all.
+    """Return the emotion of a frame if exactly one rule matches, and neutral if all intensities are 0.
 
-    `intensities` has those of all `UNITS`.
+    Args:
+        intensities: The intensity of each of `DISFA_ACTION_UNITS`.
     """
     if not any(intensities.values()):
         return "neutral"
     active = {unit for unit, intensity in intensities.items() if intensity >= _ACTIVE_INTENSITY}
-    held = [
+    emotions = [
         emotion
-        for emotion, (every, one) in _EMFACS_RULES.items()
-        if active.issuperset(every) and (not one or not active.isdisjoint(one))
+        for emotion, (required, alternatives) in _EMFACS_RULES.items()
+        if active.issuperset(required) and (not alternatives or not active.isdisjoint(alternatives))
     ]
-    return held[0] if len(held) == 1 else None
+    return emotions[0] if len(emotions) == 1 else None
 
 
 def _infer_frame_emotions(units: Mapping[int, File]) -> dict[int, str]:
-    """The emotion of each frame, from 0, that all files have and a rule names."""
-    of_units = {unit: _read_intensities(file) for unit, file in units.items()}
-    coded = set.intersection(*map(set, of_units.values()))
-    found = {}
-    for frame in sorted(coded):
-        if emotion := infer_emotion({unit: intensity[frame] for unit, intensity in of_units.items()}):
-            found[frame - 1] = emotion
-    return found
+    """Return frame number from 0 -> emotion, for the frames that all files code and a rule labels."""
+    intensities = {unit: _read_intensities(file) for unit, file in units.items()}
+    coded_frames = set.intersection(*map(set, intensities.values()))
+    frame_emotions = {}
+    for frame in sorted(coded_frames):
+        if emotion := infer_emotion({unit: by_frame[frame] for unit, by_frame in intensities.items()}):
+            frame_emotions[frame - 1] = emotion
+    return frame_emotions
 
 
 def _read_intensities(file: File) -> dict[int, int]:
-    """That of each frame, from 1."""
-    found: dict[int, int] = {}
+    """Return frame number from 1 -> intensity."""
+    intensities: dict[int, int] = {}
     for number, line in folders.read_lines(file):
         values = _LINE_PATTERN.fullmatch(line)
-        if values is None or int(values[1]) in found:
+        if values is None or int(values[1]) in intensities:
             raise InputError(
-                f"{file}: line {number} is {line[:40]!r}, but must be a new frame and its intensity from 0 to 5; "
+                f"{file}: line {number} is {line[:40]!r}, but must be a new frame and an intensity from 0 to 5; "
                 "restore the owners' file, or set ingest.disfa_rules to false"
             )
-        found[int(values[1])] = int(values[2])
-    return found
+        intensities[int(values[1])] = int(values[2])
+    return intensities
 
 
 def _find_label_folder(root: Folder) -> Folder:
-    outer = _find_folder(root, _LABELS)
+    outer = _find_folder(root, _LABEL_FOLDER)
     if outer is None:
-        raise InputError(f"{root}: no ActionUnit_Labels; put them there, or set ingest.disfa_rules to false")
-    return _find_folder(outer, _LABELS) or outer
+        raise InputError(f"{root}: no folder ActionUnit_Labels; put it there, or set ingest.disfa_rules to false")
+    return _find_folder(outer, _LABEL_FOLDER) or outer
 
 
 def _find_unit_files(labels: Folder, subject: str) -> dict[int, File]:
@@ -130,9 +131,10 @@ def _find_unit_files(labels: Folder, subject: str) -> dict[int, File]:
 
 
 def _iter_camera_folders(root: Folder) -> Iterator[Folder]:
-    return (folder for name in _FOLDERS if (folder := _find_folder(root, name)))
+    return (folder for name in _CAMERA_FOLDERS if (folder := _find_folder(root, name)))
 
 
 def _find_folder(root: Folder, name: str) -> Folder | None:
-    """The folder or archive of that name, in whatever letters."""
-    return next((inner for inner in root.folders() if inner.name.partition(".")[0].casefold() == name.casefold()), None)
+    """Return the folder or archive called `name`, in upper or lower case."""
+    name = name.casefold()
+    return next((folder for folder in root.folders() if folder.name.partition(".")[0].casefold() == name), None)

@@ -1,7 +1,7 @@
 """FairFace, faces from Flickr balanced by race, gender and age (Kärkkäinen and Joo, 2021). An unlabelled pool.
 
-It comes with a margin of 0.25 or of 1.25 around each face, so that the largest face is looked for; where both are
-there, the closer one is taken. The tables tell nothing of emotions or of who is shown, and are not read.
+The images have a margin of 0.25 or 1.25 around each face, so the largest face is detected. If both versions exist, the
+one with the smaller margin is read. The tables give no emotions or persons and are not read.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "fairface_label_train.csv with train/1.jpg and val/, or with fairface-img-margin025-trainval/"
-LICENSE_TERMS = "CC BY 4.0: free for any use, with attribution"
+LICENSE_TERMS = "CC BY 4.0: any use is allowed, with attribution"
 
 _TABLES = ("fairface_label_train.csv", "fairface_label_val.csv")
 _MARGIN_FOLDERS = ("fairface-img-margin025-trainval", "fairface-img-margin125-trainval")
@@ -27,9 +27,9 @@ def matches(root: Folder) -> bool:
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     parts = [part for name in _PARTS if (part := root.folder(name))]
     margins = [margin for name in _MARGIN_FOLDERS if (margin := root.folder(name))]
-    taken = parts or margins[:1]
-    for left_out in margins[0 if parts else 1 :]:
-        yield Note(f"{left_out.id} is left out: it shows the faces of {taken[0].id} again")
-    for folder in taken:
+    image_folders = parts or margins[:1]
+    for duplicate in margins[0 if parts else 1 :]:
+        yield Note(f"{duplicate.id} is not read: it has the same faces as {image_folders[0].id}")
+    for folder in image_folders:
         for item in folders.walk_media(folder):
             yield Record(item.id, item, face_mode="one") if isinstance(item, File) else item

@@ -1,7 +1,7 @@
-"""FER-2013 as one or two CSV files, each row a face of 48 x 48 numbers.
+"""FER-2013 as one or two CSV files in which each row is a face of 48 x 48 pixel values.
 
-The files differ in the order of their columns and in blanks before names, so columns are found by name. As in the
-challenge (Goodfellow et al., 2013), usage Training is the training fold, PublicTest validation and PrivateTest test.
+The files differ in the order of their columns and in blanks before column names, so columns are found by name. As in
+the challenge (Goodfellow et al., 2013), the usage Training is the train fold, PublicTest valid and PrivateTest test.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from fer.data.readers.record import PixelText, ReaderItem, Record
 from fer.runtime.errors import InputError
 
 LAYOUT = "fer2013.csv, icml_face_data.csv, or train.csv and test.csv with a column `pixels`"
-LICENSE_TERMS = "for research, by the rules of its challenge at Kaggle; it has no licence and may not be passed on"
-PIXELS = (129.4, 65.0)  # mean and standard deviation of the owner's pixels; a copy with others was processed
+LICENSE_TERMS = "for research, under the rules of its Kaggle challenge; no licence, redistribution not allowed"
+PIXELS = (129.4, 65.0)  # mean and standard deviation of the original; a copy with other values was altered
 
 FER2013_EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 FER2013_FOLDS = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 FER2013_SIDE_PX = 48
 
-# The same faces in different files, the best first: train.csv and test.csv have no usage, test.csv no emotions.
+# Files with the same faces, the best first: train.csv and test.csv have no usage, test.csv has no emotions.
 _EDITIONS = (("fer2013.csv",), ("fer2013/fer2013.csv",), ("icml_face_data.csv",), ("train.csv", "test.csv"))
 _REQUIRED_COLUMNS = {"train.csv": ("emotion", "pixels"), "test.csv": ("pixels",)}
 _MD5 = {
@@ -38,41 +38,44 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    chosen, *others = _find_editions(root)
-    for file in chosen:
+    best, *duplicates = _find_editions(root)
+    for file in best:
         yield from read_fer2013_records(file, FER2013_EMOTIONS)
         with file.open() as content:
             md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        owners = "the owner's file" if md5 == _MD5[file.name] else "not the owner's file as it was first handed out"
-        yield Note(f"{file.name} is {owners} (MD5 {md5})")
-    for edition in others:
+        origin = "the owner's original file" if md5 == _MD5[file.name] else "not the owner's original file"
+        yield Note(f"{file.name} is {origin} (MD5 {md5})")
+    for edition in duplicates:
         names = " and ".join(file.id for file in edition)
-        yield Note(f"{names} left out: {' and '.join(file.name for file in chosen)} should hold the same faces")
+        yield Note(f"{names} not read: {' and '.join(file.name for file in best)} should have the same faces")
 
 
 def read_fer2013_records(file: File, emotions: Sequence[str]) -> Iterator[Record | SkippedItem]:
-    """Each row as a face; its label is the place of its emotion in `emotions`.
+    """Yield each row as a face.
+
+    Args:
+        emotions: The emotions in the order of their codes.
 
     Raises:
-        InputError: line 1 does not name the columns.
+        InputError: Line 1 does not name the columns.
     """
     emotion_of = {str(code): emotion for code, emotion in enumerate(emotions)}
-    fold = "test" if file.name == "test.csv" else "train"  # of a labelled face without usage
+    fold = "test" if file.name == "test.csv" else "train"  # for labelled faces without usage
     for id, row in read_csv_rows(file, _REQUIRED_COLUMNS.get(file.name, ("emotion", "pixels", "usage"))):
         yield row if isinstance(row, SkippedItem) else _make_record(id, row, emotion_of, fold)
 
 
 def read_csv_rows(file: File, required_columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str] | SkippedItem]]:
-    """(id, the values by the names of their columns) of each row, in the order of the file.
+    """Yield the id of each row and its values by column name, in the order of the file.
 
     Raises:
-        InputError: line 1 does not name each of the columns `required_columns` once.
+        InputError: Line 1 does not name each of `required_columns` exactly once.
     """
     columns = _read_columns(file)
     if missing := [name for name in required_columns if columns.count(name) != 1]:
-        found = ", ".join(columns)[:200] or "nothing"
+        header = ", ".join(columns)[:200] or "nothing"
         raise InputError(
-            f"{file}: line 1 must name {' and '.join(missing)} once, but has: {found}; restore the owner's file"
+            f"{file}: line 1 must name {' and '.join(missing)} once, but is {header}; restore the owner's file"
         )
     lines = folders.read_lines(file)
     next(lines)
@@ -86,13 +89,13 @@ def read_csv_rows(file: File, required_columns: Sequence[str]) -> Iterator[tuple
 
 
 def _find_editions(root: Folder) -> list[list[File]]:
-    """The files of each edition that is there."""
+    """Return the files of each edition that is present."""
     editions = ([file for name in names if (file := root.file(name)) and _holds_faces(file)] for names in _EDITIONS)
     return [edition for edition in editions if edition]
 
 
 def _holds_faces(file: File) -> bool:
-    # train.csv and test.csv are everybody's names, so these must also have the column.
+    # Many datasets have a train.csv and a test.csv, so these must also have the column.
     return file.name not in _REQUIRED_COLUMNS or "pixels" in _read_columns(file)
 
 

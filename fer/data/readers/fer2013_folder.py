@@ -1,8 +1,8 @@
-"""FER-2013 as JPEG files, `train/` and `test/` with a folder for each emotion (Kaggle's msambare/fer2013).
+"""FER-2013 as JPEG files: `train/` and `test/` with a folder for each emotion (Kaggle's msambare/fer2013).
 
-The usage at the start of a file's name is the only record of the owner's folds: `test/` holds two of them, and copies
-that were split anew into three keep it too. A name can occur in two emotions with different pictures, so the folder
-belongs to the id.
+The usage at the start of the file name is the only record of the owner's folds: `test/` mixes two of them, and copies
+that were split again into three parts also keep it. Two emotions can have different images of the same name, so the id
+includes the folder.
 """
 
 import re
@@ -42,13 +42,12 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
 
 def _make_record(file: File) -> Record | SkippedItem:
     if _AUGMENTED_NAME_PATTERN.fullmatch(file.name):
-        return SkippedItem(file.id, "augmented copy", "the owner's names have one number")
+        return SkippedItem(file.id, "augmented copy", "original file names have one number")
     folder = file.parts[-2]
     emotion, name = parse_emotion(folder), _NAME_PATTERN.fullmatch(file.name)
     if emotion is None:
         return SkippedItem(file.id, "unknown emotion", f"folder {folder}; allowed {', '.join(EMOTIONS)}")
     if name is None:
-        return SkippedItem(
-            file.id, "unknown usage", f"allowed {', '.join(fer2013_csv.FER2013_FOLDS)}, then _<number>.jpg"
-        )
+        detail = f"allowed {', '.join(fer2013_csv.FER2013_FOLDS)}, then _<number>.jpg"
+        return SkippedItem(file.id, "unknown usage", detail)
     return Record(file.id, file, emotion, fer2013_csv.FER2013_FOLDS[name[1]])

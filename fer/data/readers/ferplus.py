@@ -1,6 +1,6 @@
-"""FER+: the votes of ten people on each face of FER-2013, and how they become one emotion (Barsoum et al., 2016).
+"""FER+: ten annotators' votes on each face of FER-2013, and the rules that derive a label (Barsoum et al., 2016).
 
-The rules are those of the paper's own code, argmax excepted. A tie is won by the emotion that comes first in `VOTED`.
+The rules are those of the paper's code, except argmax. The first emotion in `VOTE_CATEGORIES` wins a tie.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from fer.data.media.issues import SkippedItem
 from fer.data.readers.record import Record
 
 LICENSE_TERMS = (
-    "votes by the MIT licence; faces for research, by the rules of FER-2013's challenge; they may not be passed on"
+    "votes: MIT licence; faces: for research, under the rules of FER-2013's challenge, redistribution not allowed"
 )
 
 VOTE_CATEGORIES = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt", "unknown", "not_face")
@@ -19,43 +19,49 @@ VoteRule = Literal["majority", "probability", "argmax"]
 
 _N_EMOTIONS = len(VOTE_CATEGORIES) - 2
 _N_ANNOTATORS = 10
-_COUNT_OF_CELL = {str(count): count for count in range(_N_ANNOTATORS + 1)}
+_CELL_COUNTS = {str(count): count for count in range(_N_ANNOTATORS + 1)}
 
 
 def apply_votes(record: Record, cells: Sequence[str], rule: VoteRule) -> Record | SkippedItem:
-    """The face with the emotion that `rule` finds in ten `cells`, the numbers of votes in the order of `VOTED`."""
-    votes = [_COUNT_OF_CELL.get(cell, _N_ANNOTATORS + 1) for cell in cells]
+    """Return the face with its votes and the emotion that `rule` derives from them, or a skipped item.
+
+    Args:
+        cells: The numbers of votes, as text, in the order of `VOTE_CATEGORIES`.
+    """
+    votes = [_CELL_COUNTS.get(cell, _N_ANNOTATORS + 1) for cell in cells]
     if sum(votes) > _N_ANNOTATORS:
-        return SkippedItem(
-            record.id, "number of votes", f"{' '.join(cells)[:40]}; allowed whole numbers, {_N_ANNOTATORS} in all"
-        )
+        detail = f"{' '.join(cells)[:40]}; allowed whole numbers, {_N_ANNOTATORS} in total"
+        return SkippedItem(record.id, "number of votes", detail)
     ranked = sorted(zip(votes, VOTE_CATEGORIES, strict=True), key=lambda vote: -vote[0])
-    told = " ".join(f"{name}:{count}" for count, name in ranked if count)
+    vote_text = " ".join(f"{name}:{count}" for count, name in ranked if count)
     emotion = aggregate_votes(votes, rule)
     if emotion is None:
         reason = "not a face" if ranked[0][1] == "not_face" else "no agreed emotion"
-        return SkippedItem(record.id, reason, f"{told or 'no votes'}; by ingest.ferplus {rule}", is_defect=False)
-    return replace(record, emotion=emotion, votes=told)
+        return SkippedItem(record.id, reason, f"{vote_text or 'no votes'}; ingest.ferplus={rule}", is_defect=False)
+    return replace(record, emotion=emotion, votes=vote_text)
 
 
 def aggregate_votes(votes: Sequence[int], rule: VoteRule) -> str | None:
-    """The emotion with the most votes, if by `rule` there are enough of them; `votes` are in the order of `VOTED`.
+    """Return the emotion with the most votes, or None if `rule` requires more of them.
 
-    - majority: more than half are for it.
-    - probability: more than half are for it and the emotions, at most two, that like it have no fewer votes than
-      "unknown" and "not_face". That the paper stops at three quarters of the votes changes nothing for ten people.
-    - argmax: there are any.
+    - majority: it has more than half of the votes.
+    - probability: the emotions with no fewer votes than "unknown" and "not_face" are at most three, and have together
+      more than half. The paper also stops at three quarters of the votes, which changes nothing for ten annotators.
+    - argmax: it has a vote.
 
-    A vote that one person alone gave does not count, but by argmax.
+    Except for argmax, a category with a single vote does not count.
+
+    Args:
+        votes: The numbers of votes in the order of `VOTE_CATEGORIES`.
     """
-    first = votes.index(max(votes[:_N_EMOTIONS]))
-    agreed = [count if count > 1 else 0 for count in votes]
+    top = votes.index(max(votes[:_N_EMOTIONS]))
+    counts = [count if count > 1 else 0 for count in votes]
     match rule:
         case "majority":
-            enough = 2 * agreed[first] > sum(agreed)
+            is_agreed = 2 * counts[top] > sum(counts)
         case "probability":
-            shared = [count for count in agreed[:_N_EMOTIONS] if count and count >= max(agreed[_N_EMOTIONS:])]
-            enough = 2 * sum(shared) > sum(agreed) and len(shared) <= 3
+            top_counts = [count for count in counts[:_N_EMOTIONS] if count and count >= max(counts[_N_EMOTIONS:])]
+            is_agreed = 2 * sum(top_counts) > sum(counts) and len(top_counts) <= 3
         case "argmax":
-            enough = votes[first] > 0
-    return VOTE_CATEGORIES[first] if enough else None
+            is_agreed = votes[top] > 0
+    return VOTE_CATEGORIES[top] if is_agreed else None

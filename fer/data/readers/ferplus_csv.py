@@ -1,8 +1,8 @@
-"""FER+ as its owners hand it out: `fer2013new.csv`, votes without pictures, beside FER-2013 as one CSV file.
+"""FER+ in the owners' distribution: `fer2013new.csv` (votes without images) beside FER-2013 as one CSV file.
 
-The two are joined row by row. The names of pictures in `fer2013new.csv` are no key: 173 are empty, four occur twice,
-and their numbers fall behind the rows. So the usages must agree in every row, and since a file that was sorted anew
-within each usage would pass that, most emotions must agree too.
+The two files are joined row by row. The image names in `fer2013new.csv` are not a key: 173 are empty, four occur twice,
+and their numbers lag behind the rows. To detect reordered rows, the usage must agree in every row. Most emotions must
+agree too, since a file reordered within each usage would pass the first check.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ PIXELS = fer2013_csv.PIXELS
 
 _VOTES_FILE = "fer2013new.csv"
 _FACES_FILES = ("fer2013.csv", "fer2013/fer2013.csv", "icml_face_data.csv")
-# As `ferplus.VOTED`, in the owners' words.
+# `ferplus.VOTE_CATEGORIES` by the owners' names.
 _COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf")
-_MIN_COMPARED_FACES = 1000  # faces, so that chance decides nothing
+_MIN_COMPARED_FACES = 1000  # enough to rule out chance
 
 
 def matches(root: Folder) -> bool:
@@ -33,18 +33,18 @@ def matches(root: Folder) -> bool:
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     faces, votes = _find_faces_file(root), root.file(_VOTES_FILE)
     if faces is None or votes is None:
-        raise InputError(f"{root}: needs {_VOTES_FILE} beside one of {', '.join(_FACES_FILES)}; put both there")
-    restore = f"both must have the owners' rows in the owners' order; restore {faces.name}"
+        raise InputError(f"{root}: lacks {_VOTES_FILE} beside one of {', '.join(_FACES_FILES)}; put both there")
+    fix = f"both files must have the owners' rows in the owners' order; restore {faces.name}"
     pairs = zip_longest(
         fer2013_csv.read_fer2013_records(faces, fer2013_csv.FER2013_EMOTIONS),
         fer2013_csv.read_csv_rows(votes, ("usage", *_COLUMNS)),
         fillvalue=None,
     )
-    compared = alike = 0
+    n_compared = n_equal = 0
     for number, (face, row) in enumerate(pairs, 1):
         if face is None or row is None:
             longer, shorter = (votes, faces) if face is None else (faces, votes)
-            raise InputError(f"{longer}: has a face {number}, which {shorter.name} has not; {restore}")
+            raise InputError(f"{longer}: has a face {number}, but {shorter.name} does not; {fix}")
         cells = row[1]
         if isinstance(face, SkippedItem):
             yield face
@@ -53,19 +53,18 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
             yield cells
             continue
         if fer2013_csv.FER2013_FOLDS.get(cells["usage"]) != face.fold:
-            found = f"{cells['usage'][:20]!r}, but {face.id} is of another usage"
-            raise InputError(f"{votes}: face {number} is of {found}; {restore}")
+            usage = cells["usage"][:20]
+            raise InputError(f"{votes}: face {number} has usage {usage!r}, but {face.id} has another; {fix}")
         item = ferplus.apply_votes(face, [cells[name] for name in _COLUMNS], settings.ferplus)
         if isinstance(item, Record):
-            compared += 1
-            alike += item.emotion == face.emotion
+            n_compared += 1
+            n_equal += item.emotion == face.emotion
         yield item
-    # In the owners' order 63 to 68 % agree, depending on the rule; in another order 18 or 19 %.
-    if compared >= _MIN_COMPARED_FACES and 2 * alike < compared:
-        raise InputError(f"{votes}: agrees with the emotions of {faces.name} on {alike} of {compared} faces; {restore}")
-    yield Note(
-        f"labels are the votes in {votes.name} by ingest.ferplus {settings.ferplus}, faces those of {faces.name}"
-    )
+    # In the owners' order 63 to 68 % agree, depending on the rule; in any other order 18 to 19 %.
+    if n_compared >= _MIN_COMPARED_FACES and 2 * n_equal < n_compared:
+        agreement = f"{n_equal} of {n_compared} faces"
+        raise InputError(f"{votes}: agrees with the emotions of {faces.name} on only {agreement}; {fix}")
+    yield Note(f"labels: votes in {votes.name}, ingest.ferplus={settings.ferplus}; faces: {faces.name}")
 
 
 def _find_faces_file(root: Folder) -> File | None:

@@ -1,7 +1,7 @@
-"""FER+ as its owners' code exports it: `FER2013Train/`, `FER2013Valid/` and `FER2013Test/` with PNG files.
+"""FER+ as exported by the owners' code: `FER2013Train/`, `FER2013Valid/` and `FER2013Test/` with PNG files.
 
-Each folder's `label.csv`, without a header, has a name, a box that is always the whole picture, and ten numbers of
-votes. They are not quite those of `fer2013new.csv`: there identical pictures share their votes, here each has its own.
+Each folder has a `label.csv` without a header: name, box (always the whole image) and ten numbers of votes. The votes
+differ slightly from `fer2013new.csv`, in which identical images share their votes; here each image has its own.
 """
 
 from collections import defaultdict
@@ -19,14 +19,14 @@ LICENSE_TERMS = ferplus.LICENSE_TERMS
 PIXELS = fer2013_csv.PIXELS
 
 _FOLDS = {"FER2013Train": "train", "FER2013Valid": "valid", "FER2013Test": "test"}
-_LABELS = "label.csv"
+_LABEL_FILE = "label.csv"
 _N_COLUMNS = 2 + len(ferplus.VOTE_CATEGORIES)
 
 
 def matches(root: Folder) -> bool:
-    # A clone of the owners' code has label.csv, but its pictures only after they were exported.
+    # A clone of the owners' repository has label.csv but no images until they are exported.
     return any(
-        folder.file(_LABELS) and any(file.suffix == ".png" for file in folder.files())
+        folder.file(_LABEL_FILE) and any(file.suffix == ".png" for file in folder.files())
         for name in _FOLDS
         if (folder := root.folder(name))
     )
@@ -35,31 +35,29 @@ def matches(root: Folder) -> bool:
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     for name, fold in _FOLDS.items():
         folder = root.folder(name)
-        labels = folder.file(_LABELS) if folder else None
+        labels = folder.file(_LABEL_FILE) if folder else None
         rows: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
         for number, line in folders.read_lines(labels) if labels else ():
-            id, values = f"{name}/{_LABELS}:{number}", folders.split_csv_line(line)
+            id, values = f"{name}/{_LABEL_FILE}:{number}", folders.split_csv_line(line)
             if len(values) == _N_COLUMNS:
                 rows[values[0]].append((id, values[2:]))
             else:
-                yield SkippedItem(
-                    id, "number of columns", f"{len(values)}; allowed {_N_COLUMNS}: name, box and ten votes"
-                )
+                detail = f"{len(values)}; allowed {_N_COLUMNS}: name, box and ten votes"
+                yield SkippedItem(id, "number of columns", detail)
         for item in folders.walk_media(folder, ignored_ids=(labels.id,) if labels else ()):
             if not isinstance(item, File):
                 yield item
                 continue
             match rows.pop(item.name, []):
                 case []:
-                    yield SkippedItem(item.id, "without label", f"not in {name}/{_LABELS}")
+                    yield SkippedItem(item.id, "without label", f"not in {name}/{_LABEL_FILE}")
                 case [(_, cells)]:
                     yield ferplus.apply_votes(Record(item.id, item, fold=fold), cells, settings.ferplus)
-                case several:
-                    for id, _ in several:
-                        yield SkippedItem(
-                            id, "named twice", f"{item.name} has {len(several)} lines; keep the right one"
-                        )
-        for picture, absent in rows.items():
-            for id, _ in absent:
-                yield SkippedItem(id, "no such picture", f"{picture[:40]} is not in {name}/")
-    yield Note(f"labels are the votes in {_LABELS} by ingest.ferplus {settings.ferplus}")
+                case duplicates:
+                    for id, _ in duplicates:
+                        detail = f"{item.name} has {len(duplicates)} lines; keep the right one"
+                        yield SkippedItem(id, "named twice", detail)
+        for image_name, unused_rows in rows.items():
+            for id, _ in unused_rows:
+                yield SkippedItem(id, "no such picture", f"{image_name[:40]} is not in {name}/")
+    yield Note(f"labels: votes in {_LABEL_FILE}, ingest.ferplus={settings.ferplus}")

@@ -1,7 +1,7 @@
 """Flickr-Faces-HQ, 70,000 aligned portraits (Karras, Laine and Aila, 2019). An unlabelled pool.
 
-The thumbnails have 128 x 128 pixels and are large enough; the full pictures are taken where there are no thumbnails.
-Both show hair and shoulders, so that the largest face is looked for.
+The thumbnails (128 x 128 pixels) are large enough; the full images are read only if there are no thumbnails. Both show
+hair and shoulders, so the largest face is detected.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "thumbnails128x128/00000/00000.png, or images1024x1024/00000/00000.png"
-LICENSE_TERMS = "CC BY-NC-SA 4.0 as a set; each photograph has a licence of its own, which the owner's metadata names"
+LICENSE_TERMS = "CC BY-NC-SA 4.0 for the dataset; each image has its own licence, named in the owner's metadata"
 
 _IMAGE_FOLDERS = ("thumbnails128x128", "images1024x1024")
 
@@ -23,8 +23,8 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    taken, *others = filter(None, map(root.folder, _IMAGE_FOLDERS))
-    for other in others:
-        yield Note(f"{other.id} is left out: it shows the faces of {taken.id} again")
-    for item in folders.walk_media(taken):
+    images, *duplicates = filter(None, map(root.folder, _IMAGE_FOLDERS))
+    for duplicate in duplicates:
+        yield Note(f"{duplicate.id} is not read: it has the same faces as {images.id}")
+    for item in folders.walk_media(images):
         yield Record(item.id, item, face_mode="one") if isinstance(item, File) else item

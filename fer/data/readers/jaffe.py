@@ -1,7 +1,7 @@
 """JAFFE, seven expressions posed by ten Japanese women (Lyons, Akamatsu, Kamachi and Gyoba, 1998).
 
-The name has it all: `KA.AN1.39.tiff` is a subject, an expression with the number of the take, and a running number. The
-owners' folder is flat; copies with a folder for each emotion are read by the same names. There are no folds.
+The file name `KA.AN1.39.tiff` gives the subject, the expression with the number of the take, and a serial number. The
+owners' folder is flat; copies with a folder for each emotion are read by the same file names. There are no folds.
 """
 
 import re
@@ -15,7 +15,7 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "KA.AN1.39.tiff: subject, expression (AN DI FE HA NE SA SU), number"
-LICENSE_TERMS = "for non-commercial research, by agreement with the owner; may not be passed on"
+LICENSE_TERMS = "for non-commercial research, by agreement with the owner; redistribution not allowed"
 
 _NAME_PATTERN = re.compile(r"(KA|KL|KM|KR|MK|NA|NM|TM|UY|YM)[.-](AN|DI|FE|HA|NE|SA|SU)\d*\.", re.IGNORECASE)
 

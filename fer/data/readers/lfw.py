@@ -1,8 +1,7 @@
 """Labelled Faces in the Wild: people in the news (Huang, Ramesh, Berg and Learned-Miller, 2007). An unlabelled pool.
 
-A folder is a person and a group. The plain, the funneled and the deep-funneled form are laid out alike; each shows 250
-x 250 pixels of a photograph around a face, so that the largest face is taken. Copies often have the folder twice, one
-in the other.
+A folder is a person, who is the group. The plain, funneled and deep-funneled versions share the layout. Their images
+show 250 x 250 pixels around a face, so the largest face is detected. Copies often nest the folder in one of its name.
 """
 
 import re
@@ -15,15 +14,17 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "lfw/, lfw_funneled/ or lfw-deepfunneled/ with <Name>/<Name>_0001.jpg"
-LICENSE_TERMS = "none granted: photographs of news agencies, by custom for research; may not be passed on"
+LICENSE_TERMS = "no licence: images of news agencies, used for research by custom; redistribution not allowed"
 
-_SAMPLE_PEOPLE = 3  # people
+_SAMPLE_PEOPLE = 3
 
 
 def matches(root: Folder) -> bool:
     people = _find_people_folder(root).folders()[:_SAMPLE_PEOPLE]
     return any(
-        re.fullmatch(rf"{re.escape(who.name)}_\d{{4}}\.jpg", file.name) for who in people for file in who.files()
+        re.fullmatch(rf"{re.escape(person.name)}_\d{{4}}\.jpg", file.name)
+        for person in people
+        for file in person.files()
     )
 
 
@@ -33,11 +34,11 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         if not isinstance(item, File):
             yield item
             continue
-        person, *inside = item.id.removeprefix(f"{people.id}/").split("/")
-        if inside:
+        person, *rest_of_path = item.id.removeprefix(f"{people.id}/").split("/")
+        if rest_of_path:
             yield Record(item.id, item, group=person, face_mode="one")
         else:
-            yield SkippedItem(item.id, "file name", "allowed <Name>/<Name>_0001.jpg: in the folder of a person")
+            yield SkippedItem(item.id, "file name", "allowed <Name>/<Name>_0001.jpg, in the folder of a person")
 
 
 def _find_people_folder(root: Folder) -> Folder:

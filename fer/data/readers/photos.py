@@ -1,8 +1,7 @@
-"""Photographs and videos in any tree, without labels: every face in them is looked for.
+"""Any tree of unlabelled photos and videos, in which every face is detected.
 
-Which of this reader and `tree` takes a folder is told by its pictures' sizes, since faces that were cut out are small
-squares; `ingest.readers` decides otherwise. VGGFace2's loosely cut pictures come through here, and people's own
-photographs and films.
+The sizes of the images decide between this reader and `tree`, since face crops are small squares; `ingest.readers` has
+precedence. Use this reader for VGGFace2's loose crops and for personal photos and videos.
 """
 
 import warnings
@@ -18,26 +17,26 @@ from fer.data.media.images import IMAGE_FORMATS
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
-_SAMPLE_IMAGES = 40  # pictures, of which only the sizes are read
-_FACE_PX = 256  # the longest side of a face that was cut out
-_SQUARE_TOLERANCE = 0.1  # by which the sides of a square may differ
-_HEAD_BYTES = 1 << 20  # more than the whole file of such a face
+_SAMPLE_IMAGES = 40  # images whose size is read
+_MAX_CROP_PX = 256  # longest side of a face crop
+_SQUARE_TOLERANCE = 0.1  # relative difference of the sides of a square crop
+_HEAD_BYTES = 1 << 20  # more than the whole file of a face crop
 
 LAYOUT = (
-    "photographs and videos at any depth, without labels: where there is a video, or most of the first "
-    f"{_SAMPLE_IMAGES} pictures are larger than {_FACE_PX} pixels or not square; ingest.readers decides otherwise"
+    "unlabelled photos and videos at any depth, if there is a video or most of the first "
+    f"{_SAMPLE_IMAGES} images are larger than {_MAX_CROP_PX} pixels or not square; ingest.readers has precedence"
 )
-LICENSE_TERMS = "the user's own, or on the terms of whoever made the pictures"
+LICENSE_TERMS = "the user's own, or the terms of the images' authors"
 
 
 def matches(root: Folder) -> bool:
-    pictures: list[File] = []
+    images: list[File] = []
     for item in folders.walk_media(root, suffixes=(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
         if isinstance(item, File) and item.suffix in VIDEO_SUFFIXES:
             return True
-        if isinstance(item, File) and len(pictures) < _SAMPLE_IMAGES:
-            pictures.append(item)
-    return are_photos(pictures)
+        if isinstance(item, File) and len(images) < _SAMPLE_IMAGES:
+            images.append(item)
+    return are_photos(images)
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
@@ -49,18 +48,18 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
 
 
 def are_photos(files: Iterable[File]) -> bool:
-    """Whether most of the first pictures are too large or too oblong for faces that were cut out.
+    """Tell whether most of the first images are too large or too oblong for face crops.
 
-    Those that can't be read do not count.
+    Unreadable images are ignored.
     """
-    faces = [face for picture in islice(files, _SAMPLE_IMAGES) if (face := _is_face_crop(picture)) is not None]
-    return 2 * sum(faces) < len(faces)
+    are_crops = [is_crop for file in islice(files, _SAMPLE_IMAGES) if (is_crop := _is_face_crop(file)) is not None]
+    return 2 * sum(are_crops) < len(are_crops)
 
 
-def _is_face_crop(picture: File) -> bool | None:
-    """By its size alone; None where nothing says it."""
+def _is_face_crop(file: File) -> bool | None:
+    """Tell by its size whether an image is a face crop, None if it is unreadable."""
     try:
-        with picture.open() as content, warnings.catch_warnings(action="ignore"):
+        with file.open() as content, warnings.catch_warnings(action="ignore"):
             head = content.read(_HEAD_BYTES + 1)
             if len(head) > _HEAD_BYTES:
                 return False
@@ -68,6 +67,6 @@ def _is_face_crop(picture: File) -> bool | None:
                 width, height = image.size
     except Image.DecompressionBombError:
         return False
-    except Exception:  # on damaged bytes Pillow raises nearly anything
+    except Exception:  # Pillow raises nearly any exception on damaged bytes
         return None
-    return max(width, height) <= _FACE_PX and abs(width - height) <= _SQUARE_TOLERANCE * height
+    return max(width, height) <= _MAX_CROP_PX and abs(width - height) <= _SQUARE_TOLERANCE * height

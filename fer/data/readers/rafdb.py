@@ -1,8 +1,8 @@
-"""RAF-DB as its owners hand it out (Li, Deng and Du, 2017), and their RAF-CE (Li, Deng, Li and Li, 2023).
+"""RAF-DB in the owners' distribution (Li, Deng and Du, 2017), and their RAF-CE (Li, Deng, Li and Li, 2023).
 
-A list has two columns, `train_00001.jpg 5`. The fold is the start of the name; there is no validation fold. The names
-of aligned pictures end in `_aligned`; where there are none, the face is looked for in the originals. Compound emotions,
-all that RAF-CE has, are pairs of basic ones: these faces are unlabelled and keep the pair's name.
+A list has two columns: `train_00001.jpg 5`. The name starts with the fold; there is no validation fold. The names of
+aligned images end in `_aligned`; without aligned images, the face is detected in the originals. Compound emotions, the
+only ones in RAF-CE, are pairs of basic emotions: their faces are unlabelled and keep the name of the pair.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ LAYOUT = (
     "basic/ or compound/ with EmoLabel/list_patition_label.txt and Image/aligned/train_00001_aligned.jpg; "
     "or RAFCE_emolabel.txt with aligned/"
 )
-LICENSE_TERMS = "for non-commercial research, by agreement with the owners; may not be passed on"
+LICENSE_TERMS = "for non-commercial research, by agreement with the owners; redistribution not allowed"
 RAFDB_EMOTIONS = {"1": "surprise", "2": "fear", "3": "disgust", "4": "happy", "5": "sad", "6": "angry", "7": "neutral"}
 _PAIRS = (
     "happily surprised",
@@ -53,70 +53,72 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    for place, table in _iter_lists(root):
-        yield from _read_part(place, table)
+    for folder, table in _iter_lists(root):
+        yield from _read_part(folder, table)
 
 
 def _iter_lists(root: Folder) -> Iterator[tuple[Folder, File]]:
-    for place in (root.folder("basic"), root.folder("compound"), root):
+    for folder in (root.folder("basic"), root.folder("compound"), root):
         for name in (_LIST, _RAFCE_LIST):
-            if place and (table := place.file(name)):
-                yield place, table
+            if folder and (table := folder.file(name)):
+                yield folder, table
 
 
-def _read_part(place: Folder, table: File) -> Iterator[ReaderItem]:
+def _read_part(part: Folder, table: File) -> Iterator[ReaderItem]:
     rows = [(number, line.split()) for number, line in folders.read_lines(table)]
-    codes = _choose_codes(place, table, {values[-1] for _, values in rows})
-    folder, ending, faces = _find_image_folder(place)
-    pictures: dict[str, File] = {}  # aligned.zip is often unpacked as aligned/aligned
+    emotions = _choose_emotions(part, table, {values[-1] for _, values in rows})
+    folder, stem_suffix, face_mode = _find_image_folder(part)
+    images: dict[str, File] = {}  # by name: aligned.zip is often unpacked to aligned/aligned
     for item in folders.walk_media(folder):
         if not isinstance(item, File):
             yield item
-        elif item.name in pictures:
-            yield SkippedItem(item.id, "picture twice", f"also at {pictures[item.name].id}")
+        elif item.name in images:
+            yield SkippedItem(item.id, "picture twice", f"also at {images[item.name].id}")
         else:
-            pictures[item.name] = item
-    if not pictures:
-        raise InputError(f"{folder}: no pictures; unpack the owners' archive there, or take {place.name} away")
-    lines_of: dict[str, int] = {}
+            images[item.name] = item
+    if not images:
+        raise InputError(f"{folder}: no images; unpack the owners' archive there, or remove {part.name}")
+    line_numbers: dict[str, int] = {}
     for number, (name, *labels) in rows:
-        where = f"{table.id}:{number}"
+        line_id = f"{table.id}:{number}"
         stem, _, suffix = name.rpartition(".")
         fold = stem.partition("_")[0]
-        picture = pictures.pop(f"{stem}{ending}.{suffix}", None)
+        image = images.pop(f"{stem}{stem_suffix}.{suffix}", None)
         if len(labels) != 1:
-            yield SkippedItem(where, "number of columns", f"{1 + len(labels)}; allowed 2, a name and a label")
-        elif name in lines_of:
-            yield SkippedItem(where, "named twice", f"{name[:40]}, also on line {lines_of[name]}")
+            yield SkippedItem(line_id, "number of columns", f"{1 + len(labels)}; allowed 2, a name and a label")
+        elif name in line_numbers:
+            yield SkippedItem(line_id, "named twice", f"{name[:40]}, also on line {line_numbers[name]}")
         elif "/" in name or "\\" in name:
-            yield SkippedItem(where, "unsafe path", f"{name[:40]}; allowed the name of a file in {folder.id}")
-        elif codes is RAFDB_EMOTIONS and fold not in ("train", "test"):
-            yield SkippedItem(where, "unknown fold", f"{name[:40]}; allowed train_… and test_…")
-        elif labels[0] not in codes:
-            allowed = ", ".join(f"{code} {emotion}" for code, emotion in codes.items())
-            yield SkippedItem(where, "unknown label", f"{labels[0][:20]!r}; allowed {allowed}")
-        elif picture is None:
-            yield SkippedItem(where, "missing picture", f"{stem[:40]}{ending}.{suffix[:10]} is not in {folder.id}")
-        elif codes is RAFDB_EMOTIONS:
-            yield Record(picture.id, picture, codes[labels[0]], fold, face_mode=faces)
+            yield SkippedItem(line_id, "unsafe path", f"{name[:40]}; allowed the name of a file in {folder.id}")
+        elif emotions is RAFDB_EMOTIONS and fold not in ("train", "test"):
+            yield SkippedItem(line_id, "unknown fold", f"{name[:40]}; allowed train_… and test_…")
+        elif labels[0] not in emotions:
+            allowed = ", ".join(f"{code} {emotion}" for code, emotion in emotions.items())
+            yield SkippedItem(line_id, "unknown label", f"{labels[0][:20]!r}; allowed {allowed}")
+        elif image is None:
+            file_name = f"{stem[:40]}{stem_suffix}.{suffix[:10]}"
+            yield SkippedItem(line_id, "missing picture", f"{file_name} is not in {folder.id}")
+        elif emotions is RAFDB_EMOTIONS:
+            yield Record(image.id, image, emotions[labels[0]], fold, face_mode=face_mode)
         else:
-            yield Record(picture.id, picture, raw=codes[labels[0]], face_mode=faces)
-        lines_of.setdefault(name, number)
-    for picture in pictures.values():
-        yield SkippedItem(picture.id, "without label", f"not in {table.id}")
+            yield Record(image.id, image, raw=emotions[labels[0]], face_mode=face_mode)
+        line_numbers.setdefault(name, number)
+    for image in images.values():
+        yield SkippedItem(image.id, "without label", f"not in {table.id}")
 
 
-def _choose_codes(place: Folder, table: File, labels: set[str]) -> dict[str, str]:
+def _choose_emotions(part: Folder, table: File, labels: set[str]) -> dict[str, str]:
+    """Return the emotion of each code in the list."""
     if table.name == _RAFCE_LIST:
         return RAFCE_EMOTIONS
-    # Under the numbers of basic emotions a compound list would give wrong labels, wherever it was put.
+    # A compound list read with the codes of the basic emotions would give wrong labels, in whatever folder it is.
     only_compound = RAFDB_COMPOUND_EMOTIONS.keys() - RAFDB_EMOTIONS.keys()
-    return RAFDB_COMPOUND_EMOTIONS if place.name.casefold() == "compound" or only_compound <= labels else RAFDB_EMOTIONS
+    return RAFDB_COMPOUND_EMOTIONS if part.name.casefold() == "compound" or only_compound <= labels else RAFDB_EMOTIONS
 
 
-def _find_image_folder(place: Folder) -> tuple[Folder, str, Literal["whole", "one"]]:
-    """Where the pictures are, how their names end, and whether each is a face or has one in it."""
-    for name, ending, faces in _IMAGES:
-        if folder := place.folder(name):
-            return folder, ending, faces
-    raise InputError(f"{place}: no Image/aligned; unpack the owners' aligned.zip there, or take {place.name} away")
+def _find_image_folder(part: Folder) -> tuple[Folder, str, Literal["whole", "one"]]:
+    """Return the image folder, the end of the images' stems and their face mode."""
+    for name, stem_suffix, face_mode in _IMAGES:
+        if folder := part.folder(name):
+            return folder, stem_suffix, face_mode
+    raise InputError(f"{part}: no Image/aligned; unpack the owners' aligned.zip there, or remove {part.name}")

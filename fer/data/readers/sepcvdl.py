@@ -1,7 +1,7 @@
-"""The sets of SEP-CVDL (LMU): FER-2013, RAF-DB and others in one layout, the emotion at the end of each file's name.
+"""The datasets of SEP-CVDL (LMU): FER-2013, RAF-DB and others in one layout, with the emotion at the end of file names.
 
-Lists such as `train_FER_labels.csv`, with or without a line of names, must not contradict the files' names. Their
-numbers are not RAF-DB's. The owners left neutral faces out; a later program numbers these 6.
+Lists such as `train_FER_labels.csv`, with or without a header, must not contradict the file names. Their codes are not
+RAF-DB's. The owners left out neutral faces; a later program gives these the code 6.
 """
 
 from collections import defaultdict
@@ -16,8 +16,8 @@ from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
-LAYOUT = "train/, test/ or valid/ with <name>_<emotion>.jpg, in one set or in a folder of sets"
-LICENSE_TERMS = "its pictures are those of other sets, whose terms hold; may not be passed on"
+LAYOUT = "train/, test/ or valid/ with <name>_<emotion>.jpg, of one dataset or in a folder for each dataset"
+LICENSE_TERMS = "the terms of the datasets that its images come from; redistribution not allowed"
 SEPCVDL_EMOTIONS = {
     "0": "happy",
     "1": "surprise",
@@ -29,57 +29,58 @@ SEPCVDL_EMOTIONS = {
 }
 
 _FOLDS = ("test", "train", "valid")
-_MAX_SETS = 30  # LFW has 5,749 folders, none of them a set
+_MAX_DATASETS = 30  # more folders are not datasets: LFW has 5,749
 
 
 def matches(root: Folder) -> bool:
-    return bool(_find_sets(root))
+    return bool(_find_datasets(root))
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    sets = _find_sets(root)
-    for place in sets:
+    datasets = _find_datasets(root)
+    for dataset in datasets:
         for fold in _FOLDS:
-            rows = [row for table in place.files() if _is_list(table, fold) for row in _read_rows(table)]
-            if odd := [row for row in rows if len(row) != 2]:
-                example = ",".join(odd[0])[:80]
-                yield Note(f"{len(odd)} lines on {place.name}/{fold} are no name and number, such as {example!r}")
+            rows = [row for table in dataset.files() if _is_list(table, fold) for row in _read_rows(table)]
+            if bad_rows := [row for row in rows if len(row) != 2]:
+                example = ",".join(bad_rows[0])[:80]
+                part = f"{dataset.name}/{fold}"
+                yield Note(f"{len(bad_rows)} lines for {part} are not a name and a code, such as {example!r}")
             codes: defaultdict[str, set[str]] = defaultdict(set)
             for name, code in (row for row in rows if len(row) == 2):
                 codes[name].add(code)
-            for item in folders.walk_media(place.folder(fold)):
+            for item in folders.walk_media(dataset.folder(fold)):
                 yield _make_record(item, fold, codes.pop(item.name, set())) if isinstance(item, File) else item
             if codes:
-                there = ", ".join(sorted(codes)[:3])[:200]
-                yield Note(f"the list of {place.name}/{fold} names {len(codes)} pictures that are not there: {there}")
-    if not _is_set(root) and (others := {folder.name for folder in root.folders()} - {place.name for place in sets}):
-        yield Note(f"left out, being laid out otherwise: {', '.join(sorted(others))}")
+                examples = ", ".join(sorted(codes)[:3])[:200]
+                yield Note(f"the list for {dataset.name}/{fold} names {len(codes)} missing images: {examples}")
+    folder_names = set() if _is_dataset(root) else {folder.name for folder in root.folders()}
+    if other_names := folder_names - {dataset.name for dataset in datasets}:
+        yield Note(f"folders with another layout are not read: {', '.join(sorted(other_names))}")
 
 
-def _make_record(picture: File, fold: str, codes: set[str]) -> Record | SkippedItem:
-    emotion = _parse_emotion(picture)
+def _make_record(image: File, fold: str, codes: set[str]) -> Record | SkippedItem:
+    emotion = _parse_emotion(image)
     if emotion is None:
-        return SkippedItem(picture.id, "unknown emotion", f"allowed <name>_<emotion>, one of {', '.join(EMOTIONS)}")
-    if others := sorted(code for code in codes if SEPCVDL_EMOTIONS.get(code) != emotion):
-        return SkippedItem(picture.id, "contradictory labels", f"named {emotion}, but listed as {others[0][:20]!r}")
-    return Record(picture.id, picture, emotion, fold)
+        return SkippedItem(image.id, "unknown emotion", f"allowed <name>_<emotion>, one of {', '.join(EMOTIONS)}")
+    if conflicts := sorted(code for code in codes if SEPCVDL_EMOTIONS.get(code) != emotion):
+        return SkippedItem(image.id, "contradictory labels", f"named {emotion}, but listed as {conflicts[0][:20]!r}")
+    return Record(image.id, image, emotion, fold)
 
 
-def _find_sets(root: Folder) -> list[Folder]:
-    """`root`, or those right in it."""
-    if _is_set(root):
+def _find_datasets(root: Folder) -> list[Folder]:
+    """Return `root` if it is a dataset, otherwise the datasets directly below it."""
+    if _is_dataset(root):
         return [root]
-    inner = root.folders()
-    return [folder for folder in inner if _is_set(folder)] if len(inner) <= _MAX_SETS else []
+    subfolders = root.folders()
+    return [folder for folder in subfolders if _is_dataset(folder)] if len(subfolders) <= _MAX_DATASETS else []
 
 
-def _is_set(folder: Folder) -> bool:
+def _is_dataset(folder: Folder) -> bool:
     for part in map(folder.folder, _FOLDS):
         entries = part.entries() if part else iter(())
-        first = list(
-            islice((entry for entry in entries if isinstance(entry, File) and entry.suffix in IMAGE_SUFFIXES), 10)
-        )
-        if first and all(map(_parse_emotion, first)):
+        images = (entry for entry in entries if isinstance(entry, File) and entry.suffix in IMAGE_SUFFIXES)
+        first_images = list(islice(images, 10))
+        if first_images and all(map(_parse_emotion, first_images)):
             return True
     return False
 
@@ -91,10 +92,10 @@ def _is_list(file: File, fold: str) -> bool:
 def _read_rows(table: File) -> Iterator[list[str]]:
     for position, (_, line) in enumerate(folders.read_lines(table)):
         row = folders.split_csv_line(line)
-        if position or PurePosixPath(row[0]).suffix.lower() in IMAGE_SUFFIXES:  # else it is the line of names
+        if position or PurePosixPath(row[0]).suffix.lower() in IMAGE_SUFFIXES:  # otherwise the header
             yield row
 
 
-def _parse_emotion(picture: File) -> str | None:
-    before, _, word = picture.stem.rpartition("_")
-    return parse_emotion(word) if before else None
+def _parse_emotion(image: File) -> str | None:
+    name, _, emotion = image.stem.rpartition("_")
+    return parse_emotion(emotion) if name else None

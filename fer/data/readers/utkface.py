@@ -1,8 +1,8 @@
-"""UTKFace, faces from the web of all ages (Zhang, Song and Qi, 2017). An unlabelled pool.
+"""UTKFace, faces of all ages from the web (Zhang, Song and Qi, 2017). An unlabelled pool.
 
-Names are age, gender, race and a time, `26_0_2_20170104023102422.jpg`; some lack a part, and none is used.
-`….jpg.chip.jpg` is a face that the owners aligned and cut out, and is taken whole; of other pictures the largest face
-is taken.
+A file name gives age, gender, race and time, `26_0_2_20170104023102422.jpg`. Some names lack a part; none of the parts
+is used. `….jpg.chip.jpg` is an aligned face crop by the owners and is used whole. In other images the largest face is
+detected.
 """
 
 import re
@@ -14,9 +14,9 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = (
-    "26_0_2_20170104023102422.jpg or ….jpg.chip.jpg: age, gender, race, time; right there or in folders such as part1/"
+    "26_0_2_20170104023102422.jpg or ….jpg.chip.jpg: age, gender, race, time; at the top or in folders such as part1/"
 )
-LICENSE_TERMS = "for non-commercial research; may not be passed on"
+LICENSE_TERMS = "for non-commercial research; redistribution not allowed"
 
 _NAME_PATTERN = re.compile(r"\d{1,3}_(\d?_){1,2}\d{17}\s?\.jpg(\.chip\.jpg)?")
 

@@ -1,8 +1,8 @@
-"""WIDER FACE, photographs of 60 kinds of events with a box around each face (Yang, Luo, Loy and Tang, 2016).
+"""WIDER FACE, images of 60 kinds of events with a box around each face (Yang, Luo, Loy and Tang, 2016).
 
-An unlabelled pool. The list has a picture's name, the number of its faces, and a line for each: x, y, width, height,
-blur, expression, illumination, invalid, occlusion, pose. A picture without faces has one line all the same. Most faces
-are tiny. In pictures that no list names, as in the test part, all faces are looked for. A picture is a group.
+An unlabelled pool. The list has the name of an image, the number of its faces, and a line for each face: x, y, width,
+height, blur, expression, illumination, invalid, occlusion, pose. An image without faces also has one such line. Most
+faces are tiny. In images that no list names, as in the test part, all faces are detected. An image is a group.
 """
 
 import re
@@ -16,7 +16,7 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "WIDER_train/images/<event>/*.jpg with wider_face_split/wider_face_train_bbx_gt.txt; also val and test"
-LICENSE_TERMS = "CC BY-NC-ND 4.0: not for commerce, and faces cut out of it may not be passed on"
+LICENSE_TERMS = "CC BY-NC-ND 4.0: non-commercial use only; redistribution of face crops not allowed"
 
 _PARTS = ("train", "val", "test")
 _N_COLUMNS, _INVALID_COLUMN = 10, 7
@@ -32,40 +32,39 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         images = _find_image_folder(root, part)
         if images is None:
             continue
-        listed: dict[str, tuple[str, list[str]]] = {}
+        entries: dict[str, tuple[str, list[str]]] = {}  # image name -> line id, lines
         table = _find_list(root, part)
-        for where, name, lines in _read_entries(table) if table else ():
-            if name in listed:
-                yield SkippedItem(where, "named twice", f"{name[:80]}, also at {listed[name][0]}")
+        for line_id, name, lines in _read_entries(table) if table else ():
+            if name in entries:
+                yield SkippedItem(line_id, "named twice", f"{name[:80]}, also at {entries[name][0]}")
             else:
-                listed[name] = where, lines
+                entries[name] = line_id, lines
         for item in folders.walk_media(images):
             if not isinstance(item, File):
                 yield item
-            elif entry := listed.pop(item.id.removeprefix(f"{images.id}/"), None):
+            elif entry := entries.pop(item.id.removeprefix(f"{images.id}/"), None):
                 yield from _make_records(item, entry[1])
             else:
                 yield Record(item.id, item, group=item.id, face_mode="all")
-        for name, (where, _) in listed.items():
-            unsafe = name.startswith("/") or ".." in name.split("/") or "\\" in name or ":" in name
-            reason = "unsafe path" if unsafe else "missing picture"
-            yield SkippedItem(where, reason, f"{name[:80]!r} is not in {images.id}")
+        for name, (line_id, _) in entries.items():
+            is_unsafe = name.startswith("/") or ".." in name.split("/") or "\\" in name or ":" in name
+            reason = "unsafe path" if is_unsafe else "missing picture"
+            yield SkippedItem(line_id, reason, f"{name[:80]!r} is not in {images.id}")
 
 
-def _make_records(picture: File, lines: list[str]) -> Iterator[Record | SkippedItem]:
+def _make_records(image: File, lines: list[str]) -> Iterator[Record | SkippedItem]:
     count, *boxes = lines or [""]
     if count == "0" and len(boxes) <= 1:
-        yield SkippedItem(picture.id, "no face", "none by the owners' list", is_defect=False)
+        yield SkippedItem(image.id, "no face", "none in the owners' list", is_defect=False)
     elif count != str(len(boxes)):
-        yield SkippedItem(
-            picture.id, "number of lines", f"{len(boxes)} faces, but the owners' list says {count[:20]!r}"
-        )
+        detail = f"{len(boxes)} faces, but the owners' list has {count[:20]!r}"
+        yield SkippedItem(image.id, "number of lines", detail)
     else:
         for k, line in enumerate(boxes, 1):
-            yield _make_record(picture, f"{picture.id}#{k}", line.split())
+            yield _make_record(image, f"{image.id}#{k}", line.split())
 
 
-def _make_record(picture: File, id: str, values: list[str]) -> Record | SkippedItem:
+def _make_record(image: File, id: str, values: list[str]) -> Record | SkippedItem:
     if len(values) != _N_COLUMNS:
         return SkippedItem(id, "number of columns", f"{len(values)}; allowed {_N_COLUMNS}")
     if not all(map(_LENGTH_PATTERN.fullmatch, values[:4])) or int(values[2]) <= 0 or int(values[3]) <= 0:
@@ -73,11 +72,11 @@ def _make_record(picture: File, id: str, values: list[str]) -> Record | SkippedI
     if values[_INVALID_COLUMN] == "1":
         return SkippedItem(id, "invalid by its owners", "too blurred, small or hidden", is_defect=False)
     x, y, width, height = map(float, values[:4])
-    return Record(id, picture, group=picture.id, box=(x, y, width, height))
+    return Record(id, image, group=image.id, box=(x, y, width, height))
 
 
 def _read_entries(table: File) -> Iterator[tuple[str, str, list[str]]]:
-    """Of each picture where it is listed, its name, and the lines below; what comes before them has no name."""
+    """Yield the line id, the name and the following lines of each image; lines before the first have the name ""."""
     start, name, lines = 1, "", list[str]()
     for number, line in folders.read_lines(table):
         if PurePosixPath(line).suffix.lower() in IMAGE_SUFFIXES:

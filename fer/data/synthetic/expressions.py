@@ -1,15 +1,15 @@
 """Emotions as facial action units (Ekman and Friesen, Facial Action Coding System, 1978).
 
-They move brows, lids, nose, cheeks and mouth and nothing else.
+Action units move only brows, lids, nose, cheeks and mouth.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-ActionUnits = Mapping[int, float]  # action unit -> strength, 1 is full
+ActionUnits = Mapping[int, float]  # action unit -> strength, where 1 is full
 
-# The action units of each way to show an emotion, with their strength.
+# Each emotion is shown by one of these variants, drawn at random.
 EXPRESSION_VARIANTS: dict[str, tuple[ActionUnits, ...]] = {
     "angry": (
         {4: 1.0, 5: 0.2, 7: 0.6, 17: 0.3, 24: 1.0},
@@ -40,20 +40,20 @@ EXPRESSION_VARIANTS: dict[str, tuple[ActionUnits, ...]] = {
     "neutral": ({},),
 }
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 16, 17, 20, 24, 25, 27, 43)
-UPPER_FACE_UNITS = {1, 2, 4, 5, 7, 43}  # brows and lids: they and the rest need not tell the same strongly
+UPPER_FACE_UNITS = {1, 2, 4, 5, 7, 43}  # brows and lids, whose intensity differs from the rest of the face
 
 
 def sample_expression(emotion: str, intensity: float, rng: np.random.Generator) -> dict[int, float]:
-    """Strength of each action unit: one way to show the emotion, on a face that is never quite at rest."""
-    way = EXPRESSION_VARIANTS[emotion][int(rng.random() * len(EXPRESSION_VARIANTS[emotion]))]
-    brows, mouth = intensity * rng.uniform(0.65, 1.15, 2)
+    """Return the strength of each action unit for a random variant of the emotion, with random activity added."""
+    variant = EXPRESSION_VARIANTS[emotion][int(rng.random() * len(EXPRESSION_VARIANTS[emotion]))]
+    upper, lower = intensity * rng.uniform(0.65, 1.15, 2)
     units = {
-        unit: way.get(unit, 0.0) * (brows if unit in UPPER_FACE_UNITS else mouth) * rng.uniform(0.7, 1.1)
+        unit: variant.get(unit, 0.0) * (upper if unit in UPPER_FACE_UNITS else lower) * rng.uniform(0.7, 1.1)
         for unit in ACTION_UNITS
     }
     for unit in (1, 2, 4, 5, 7, 12, 15, 17, 24):
         units[unit] += abs(rng.normal(0, 0.06))
-    talks, blinks = rng.random(2)
-    units[25] += (talks < 0.15) * rng.uniform(0, 0.5)
-    units[43] += (blinks < 0.08) * rng.uniform(0.3, 1.0)
+    talk_chance, blink_chance = rng.random(2)
+    units[25] += (talk_chance < 0.15) * rng.uniform(0, 0.5)
+    units[43] += (blink_chance < 0.08) * rng.uniform(0.3, 1.0)
     return units

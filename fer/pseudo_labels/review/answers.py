@@ -1,6 +1,6 @@
-"""What people said of faces, kept in `data/reviews.csv`, and what follows from it for a round.
+"""Reviews, the labels that people gave to faces: `data/reviews.csv`, and how reviews override a selection.
 
-A face is known by its source and its id, which is unique only there; rows of the table move when sources change.
+A face is identified by its source and its id, which is unique only there; its row changes when sources change.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,35 +27,31 @@ Reviews = dict[FaceKey, str]  # an emotion, or UNUSABLE
 
 @dataclass(frozen=True)
 class ReviewDecisions:
-    """What people said, in the order of a table."""
+    """The reviews of the unlabelled faces of a table, in the table's order."""
 
-    reviewed: Bool[np.ndarray, " n"]  # of unlabelled faces alone
-    emotion: Int[np.ndarray, " n"]  # as an index; -1 where unusable and where nothing was said
-    notes: tuple[str, ...]  # on reviews that can't be used
+    reviewed: Bool[np.ndarray, " n"]
+    emotion: Int[np.ndarray, " n"]  # index; -1 where unusable or not reviewed
+    notes: tuple[str, ...]  # on reviews without effect
 
     @property
     def counts(self) -> dict[str, int]:
-        """Faces that were reviewed, and those of them that are not learnt from."""
+        """The number of reviewed faces, and of those among them that are set aside from training."""
         return {"reviewed": int(self.reviewed.sum()), "set_aside": int((self.reviewed & (self.emotion < 0)).sum())}
 
 
 def read_reviews(path: Path) -> Reviews:
-    """The reviews that `write_reviews` wrote, and people may have edited since.
+    """Return the reviews in a file that `write_reviews` wrote and people may have edited.
 
     Raises:
-        InputError: an emotion is none, or a face is there twice with different ones.
+        InputError: An emotion is unknown, or a face has two different ones.
     """
-    return parse_reviews(
-        path,
-        [
-            (f"row {number}", (row["source"], row["id"]), row["emotion"])
-            for number, row in read_spreadsheet(path, REVIEW_COLUMNS)
-        ],
-    )
+    rows = read_spreadsheet(path, REVIEW_COLUMNS)
+    answers = [(f"row {number}", (row["source"], row["id"]), row["emotion"]) for number, row in rows]
+    return parse_reviews(path, answers)
 
 
 def write_reviews(path: Path, reviews: Reviews) -> None:
-    """Write them in the order of their faces, so that versions can be compared and merged line by line."""
+    """Write the reviews sorted by face, so that git can compare and merge versions line by line."""
     rows = pd.DataFrame(
         [(*face, emotion) for face, emotion in sorted(reviews.items())], columns=list(REVIEW_COLUMNS), dtype=str
     )
@@ -65,76 +61,80 @@ def write_reviews(path: Path, reviews: Reviews) -> None:
 def parse_reviews(
     path: Path, answers: Iterable[tuple[str, FaceKey, str]], emotions: Sequence[str] = EMOTIONS
 ) -> Reviews:
-    """What was said of each face in a file, from places in it, faces and words for an emotion.
+    """Return one answer per face of the file `path`.
+
+    Args:
+        answers: The place in the file, the face and a word for the emotion, of each answer.
 
     Raises:
-        InputError: a word stands for none of `emotions` and is not "unusable", or a face has two answers.
+        InputError: A word means none of `emotions` and not "unusable", or a face has two different answers.
     """
-    found: dict[FaceKey, tuple[str, str]] = {}
+    place_and_emotion: dict[FaceKey, tuple[str, str]] = {}
     for place, face, word in answers:
         emotion = parse_answer(word)
         if emotion not in (*emotions, UNUSABLE):
             raise InputError(f"{path}, {place}: {word!r} is none of {', '.join(emotions)}, {UNUSABLE}; correct it")
-        earlier, other = found.setdefault(face, (place, emotion))
-        if other != emotion:
+        first_place, first_emotion = place_and_emotion.setdefault(face, (place, emotion))
+        if first_emotion != emotion:
             raise InputError(
-                f"{path}, {earlier} and {place}: {format_face(face)} is {other} in one and {emotion} in the other; delete one"
+                f"{path}, {first_place} and {place}: {format_face(face)} is {first_emotion} in one "
+                f"and {emotion} in the other; delete one"
             )
-    return {face: answers for face, (_, answers) in found.items()}
+    return {face: emotion for face, (_, emotion) in place_and_emotion.items()}
 
 
 def parse_answer(word: str) -> str | None:
-    """The emotion or `UNUSABLE` that a word stands for; None if it stands for neither."""
+    """Return the emotion or `UNUSABLE` that a word means, None if it means neither."""
     return UNUSABLE if word.strip().casefold() == UNUSABLE else parse_emotion(word)
 
 
 def match_reviews(reviews: Mapping[FaceKey, str], table: pd.DataFrame, emotions: Sequence[str]) -> ReviewDecisions:
-    """What the reviews say of the unlabelled faces of `table`, and notes on all other reviews.
+    """Return the decisions on the unlabelled faces of `table`, and notes on all other reviews.
 
     A face whose emotion is not among `emotions` is set aside.
     """
     code_of = {emotion: code for code, emotion in enumerate(emotions)} | {UNUSABLE: -1}
-    given, emotion = np.zeros(len(table), dtype=bool), np.full(len(table), -1)
+    reviewed, codes = np.zeros(len(table), dtype=bool), np.full(len(table), -1)
     row_of = find_rows(reviews, table)
     unlabelled = (table["fold"] == "unlabelled").to_numpy()
-    gone, labelled, foreign = [], [], []
-    for face, said in reviews.items():
+    missing, labelled, unused_emotion = [], [], []
+    for face, emotion in reviews.items():
         row = row_of.get(face)
         if row is None:
-            gone.append(face)
+            missing.append(face)
         elif not unlabelled[row]:
             labelled.append(face)
         else:
-            given[row], emotion[row] = True, code_of.get(said, -1)
-            if said not in code_of:
-                foreign.append(face)
-    told = (
-        (gone, "not in the table any more: they are left where they are"),
-        (labelled, "not unlabelled, or excluded: they change nothing"),
-        (foreign, "of an emotion that is not in `emotions` of params.yaml: they are set aside"),
+            reviewed[row], codes[row] = True, code_of.get(emotion, -1)
+            if emotion not in code_of:
+                unused_emotion.append(face)
+    effects = (
+        (missing, "no longer in the table; their reviews are kept"),
+        (labelled, "labelled or excluded; their reviews have no effect"),
+        (unused_emotion, "of an emotion that is not in `emotions` of params.yaml; they are set aside"),
     )
     notes = (
-        f"{len(faces)} of {len(reviews)} reviewed faces, such as {format_face(faces[0])}, are {what}"
-        for faces, what in told
+        f"{len(faces)} of {len(reviews)} reviewed faces, such as {format_face(faces[0])}, are {effect}"
+        for faces, effect in effects
         if faces
     )
-    return ReviewDecisions(given, emotion, tuple(notes))
+    return ReviewDecisions(reviewed, codes, tuple(notes))
 
 
 def apply_reviews(
     selection: Selection, probs: Float[np.ndarray, "n classes"], decisions: ReviewDecisions
 ) -> tuple[Selection, Float[np.ndarray, "n classes"]]:
-    """The selection with the faces that people decided, and the probabilities to learn from.
+    """Return the selection with people's decisions in it, and the probabilities to learn from.
 
-    A face with an emotion is accepted as it, with certainty and the weight 1; an unusable one is not accepted. The
-    confidence stays the teachers'.
+    A face that was given an emotion is accepted with probability and weight 1, an unusable face is not accepted. The
+    confidence remains that of the teachers.
     """
-    if not decisions.reviewed.any():  # of ten million faces the arrays below would take a gigabyte
+    if not decisions.reviewed.any():  # the arrays below take a gigabyte for ten million faces
         return selection, probs
     emotion = np.where(decisions.emotion >= 0, decisions.emotion, probs.argmax(axis=1))
     accepted = decisions.reviewed & (decisions.emotion >= 0)
     reason = np.where(accepted, REVIEWED_REASON, SET_ASIDE_REASON)
-    learnt = np.where(accepted[:, None], np.eye(probs.shape[1], dtype=probs.dtype)[emotion], probs)
+    targets = np.where(accepted[:, None], np.eye(probs.shape[1], dtype=probs.dtype)[emotion], probs)
     return replace(
         selection,
         pool=selection.pool | decisions.reviewed,
@@ -142,11 +142,11 @@ def apply_reviews(
         emotion=np.where(decisions.reviewed, emotion, selection.emotion),
         weight=np.where(decisions.reviewed, accepted, selection.weight).astype(np.float32),
         reason=np.where(decisions.reviewed, reason, selection.reason).astype(object),
-    ), learnt
+    ), targets
 
 
 def find_rows(faces: Iterable[FaceKey], table: pd.DataFrame) -> dict[FaceKey, int]:
-    """The row of each of the faces that `table` has; of others with their ids, too."""
+    """Return the rows of these faces in `table`, and of other faces that have the same ids."""
     rows = np.flatnonzero(table["id"].isin({id for _, id in faces}))
     names = zip(table["source"].iloc[rows], table["id"].iloc[rows], strict=True)
     return dict(zip(names, rows.tolist(), strict=True))

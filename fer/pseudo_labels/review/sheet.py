@@ -1,4 +1,4 @@
-"""The sheet on which people correct labels: a page with pictures to click, a CSV, and tasks for Label Studio."""
+"""Write the sheet on which people correct labels: an HTML page, a CSV, and tasks for Label Studio."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from fer.pseudo_labels.review.answers import UNUSABLE
 from fer.pseudo_labels.review.corrections import LABEL_STUDIO_CHOICE
 
 SHEET_TEMPLATE = Path(__file__).with_suffix(".html")
-_SHOWN_EMOTIONS = 3  # of the likeliest emotions
+_SHOWN_EMOTIONS = 3  # the likeliest
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Question:
 
     source: str
     id: str
-    emotion: str  # the label that it has, or that it would have
+    emotion: str  # the pseudo-label, accepted or not
     confidence: float
     why: str
-    likeliest: list[tuple[str, float]]  # what the network says of it
+    likeliest: list[tuple[str, float]]  # emotions that the network predicts, with their probabilities
     picture: str  # a PNG as a data URI
 
 
@@ -52,14 +52,14 @@ def make_doubtful_section(
     faces: UInt8[np.ndarray, "n size size"],
     emotions: Sequence[str],
 ) -> SheetSection:
-    """The section of faces whose two likeliest emotions are close."""
-    found = []
+    """Ask about faces whose two likeliest emotions have close probabilities."""
+    questions = []
     for row in rows.tolist():
         likeliest = _top_emotions(probs[row], emotions)
-        (one, p), (other, _) = likeliest[:2]
-        found.append(_make_question(row, table, faces, one, p, f"{one} or {other}?", likeliest))
-    text = "The network can hardly tell two emotions apart. Your answer tells it most here."
-    return SheetSection("Doubtful", text, found)
+        (first, p), (second, _) = likeliest[:2]
+        questions.append(_make_question(row, table, faces, first, p, f"{first} or {second}?", likeliest))
+    text = "The network can hardly tell two emotions apart. Your answers help most here."
+    return SheetSection("Doubtful", text, questions)
 
 
 def make_influential_section(
@@ -70,35 +70,33 @@ def make_influential_section(
     faces: UInt8[np.ndarray, "n size size"],
     emotions: Sequence[str],
 ) -> SheetSection:
-    """The section of faces that pull on the network that learnt them as `targets`, and now says what is `probs`."""
-    found = []
+    """Ask about faces that were trained on as `targets` and that the trained network predicts as `probs`."""
+    questions = []
     for row in rows.tolist():
         (label, p), likeliest = _top_emotions(targets[row], emotions)[0], _top_emotions(probs[row], emotions)
-        now = likeliest[0][0]
-        why = f"learnt as {label}, " + ("yet unsure of it" if now == label else f"yet taken for {now}")
-        found.append(_make_question(row, table, faces, label, p, why, likeliest))
-    text = (
-        "The network learnt these pseudo-labels and still disagrees with them: where one is wrong, it does most harm."
-    )
-    return SheetSection("Influential", text, found)
+        predicted = likeliest[0][0]
+        why = f"trained as {label}, but " + ("uncertain" if predicted == label else f"predicted as {predicted}")
+        questions.append(_make_question(row, table, faces, label, p, why, likeliest))
+    text = "The network was trained on these pseudo-labels and still disagrees. A wrong label does most harm here."
+    return SheetSection("Influential", text, questions)
 
 
 def write_review_sheet(folder: Path, sections: Sequence[SheetSection], emotions: Sequence[str], round_: int) -> None:
     """Write index.html, faces.csv, label_studio.json and label_studio.xml (its labelling interface)."""
-    asked = [(section, question) for section in sections for question in section.questions]
+    questions = [(section, question) for section in sections for question in section.questions]
     rows = pd.DataFrame(
         {
-            "source": [question.source for _, question in asked],
-            "id": escape_formulas(pd.Series([question.id for _, question in asked], dtype=str)),
-            "section": [section.title.casefold() for section, _ in asked],
-            "emotion": [question.emotion for _, question in asked],
-            "confidence": [question.confidence for _, question in asked],
-            "why": [question.why for _, question in asked],
+            "source": [question.source for _, question in questions],
+            "id": escape_formulas(pd.Series([question.id for _, question in questions], dtype=str)),
+            "section": [section.title.casefold() for section, _ in questions],
+            "emotion": [question.emotion for _, question in questions],
+            "confidence": [question.confidence for _, question in questions],
+            "why": [question.why for _, question in questions],
             "correction": "",
         }
     )
     write_csv(folder / "faces.csv", rows)
-    write_json(folder / "label_studio.json", [_label_studio_task(question, round_) for _, question in asked])
+    write_json(folder / "label_studio.json", [_label_studio_task(question, round_) for _, question in questions])
     for name, text in (
         ("index.html", _render_page(sections, emotions)),
         ("label_studio.xml", _label_studio_interface(emotions)),
@@ -128,8 +126,8 @@ def _make_question(
 
 
 def _render_page(sections: Sequence[SheetSection], emotions: Sequence[str]) -> str:
-    """The page. What it is about is JSON in it, without "<", so that no id can end that and begin something else."""
-    shown = [
+    """Return the page. Its data are JSON without "<", so that no id can end the script element."""
+    sections_data = [
         {
             "title": section.title,
             "text": section.text,
@@ -137,18 +135,18 @@ def _render_page(sections: Sequence[SheetSection], emotions: Sequence[str]) -> s
         }
         for section in sections
     ]
-    data = json.dumps({"answers": [*emotions, UNUSABLE], "sections": shown}).replace("<", "\\u003c")
+    data = json.dumps({"answers": [*emotions, UNUSABLE], "sections": sections_data}).replace("<", "\\u003c")
     return SHEET_TEMPLATE.read_text(encoding="utf-8").replace("{{sheet}}", data)
 
 
 def _question_data(question: Question) -> dict[str, Any]:
-    """What the page shows of a face, writes of it, and keeps its answer under: on another picture it is another's."""
-    known = "\n".join((question.source, question.id, question.picture))
+    """Return a question as the page needs it, with the key under which the browser keeps its answer."""
+    identity = "\n".join((question.source, question.id, question.picture))
     return {
         "source": question.source,
         "id": question.id,
         "cell": escape_formulas(pd.Series([question.id]))[0],
-        "key": hashlib.sha256(known.encode()).hexdigest()[:16],
+        "key": hashlib.sha256(identity.encode()).hexdigest()[:16],
         "why": question.why,
         "likeliest": [(emotion, round(share, DECIMALS)) for emotion, share in question.likeliest],
         "picture": question.picture,
@@ -156,7 +154,7 @@ def _question_data(question: Question) -> dict[str, Any]:
 
 
 def _label_studio_task(question: Question, round_: int) -> dict[str, Any]:
-    """A task with the label as a prediction, in Label Studio's JSON format (labelstud.io/guide/predictions)."""
+    """Return a task with the label as a prediction, in Label Studio's JSON format (labelstud.io/guide/predictions)."""
     choice = {
         "from_name": LABEL_STUDIO_CHOICE,
         "to_name": "image",

@@ -1,4 +1,4 @@
-"""Faces and the heat that `explaining` finds in them, as pictures at sizes that people can see."""
+"""Galleries of enlarged faces and their heatmaps, written as PNG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,22 +16,22 @@ from fer.core.files import atomic_write
 from fer.reporting.plots.plots import GREY, STYLE
 
 GreyFace = UInt8[np.ndarray, "size size"]
-RgbTile = UInt8[np.ndarray, "_ _ 3"]  # height, width, and red, green, blue
-PlacedTile = tuple[int, int, RgbTile]  # left and top in the picture
-ColourKey = tuple[str, RgbTile, str]  # what the colours mean, from end to end
+RgbTile = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
+PlacedTile = tuple[int, int, RgbTile]  # left and top on the page
+ColourKey = tuple[str, RgbTile, str]  # text of the low end, colours, text of the high end
 
 COLORMAP = "inferno"  # lightness rises evenly with the value, also for the colour-blind and in print
-MAX_OPACITY = 0.7  # of the colour where the heat is 1; the rest is the face
+MAX_OPACITY = 0.7  # of the colour where the heat is 1
 PAGE_WIDTH, PAGE_MARGIN, TILE_GAP = 640, 14, 12  # pixels
-FACE_TILE_PX, CHANNEL_TILE_PX = 144, 66  # of them
-FACES_PER_ROW = 4  # large ones
+FACE_TILE_PX, CHANNEL_TILE_PX = 144, 66
+FACES_PER_ROW = 4
 _DPI = STYLE["savefig.dpi"]
-_TITLE_POINTS, _TEXT_POINTS = 11, 7.5  # points
+_TITLE_POINTS, _TEXT_POINTS = 11, 7.5
 
 
 @dataclass(frozen=True)
 class TileRow:
-    """Pictures beside each other, a heading above, and below each its words, where there are any."""
+    """A row of tiles with an optional heading above it and an optional caption below each tile."""
 
     tiles: Sequence[RgbTile]
     heading: str = ""
@@ -39,21 +39,21 @@ class TileRow:
 
 
 def enlarge_face(face: GreyFace, px: int = FACE_TILE_PX) -> RgbTile:
-    """A face, `px` pixels a side."""
+    """Return a face scaled to `px` pixels a side."""
     return np.asarray(Image.fromarray(face).resize((px, px), Image.Resampling.LANCZOS).convert("RGB"))
 
 
 def overlay_heat(face: GreyFace, heat: Float[np.ndarray, "size size"], px: int = FACE_TILE_PX) -> RgbTile:
-    """A face with its heat, 0..1, laid over it: the more heat, the more and the brighter the colour."""
+    """Return a face with its heat (0..1) laid over it: more heat gives a brighter and more opaque colour."""
     return _blend_heat(
         enlarge_face(face, px), np.asarray(Image.fromarray(heat).resize((px, px), Image.Resampling.BILINEAR))
     )
 
 
 def draw_channel(values: Float[np.ndarray, "height width"], px: int = CHANNEL_TILE_PX) -> RgbTile:
-    """A channel of a map, from its least value to its greatest, each cell a square."""
-    above = values - values.min()
-    colours = Image.fromarray(_apply_colormap(above / (above.max() or 1)))
+    """Return a channel of a feature map, scaled from its minimum to its maximum, each cell a square."""
+    shifted = values - values.min()
+    colours = Image.fromarray(_apply_colormap(shifted / (shifted.max() or 1)))
     return np.asarray(colours.resize((px, px), Image.Resampling.NEAREST))
 
 
@@ -63,79 +63,80 @@ def gallery_rows(
     captions: Mapping[int, str],
     heat: Mapping[int, Float[np.ndarray, "size size"]] | None = None,
 ) -> list[TileRow]:
-    """Rows of the faces that `groups` has under each heading, with their words and, below each, its heat."""
-    rows = []
-    for heading, every in groups.items():
-        for start in range(0, max(1, len(every)), FACES_PER_ROW):
-            numbers = every[start : start + FACES_PER_ROW].tolist()
-            above, said = heading if start == 0 else "", [captions[number] for number in numbers]
-            rows.append(
-                TileRow([enlarge_face(faces[number]) for number in numbers], above, said if heat is None else [])
-            )
-            if heat is not None and numbers:
-                rows.append(TileRow([overlay_heat(faces[number], heat[number]) for number in numbers], captions=said))
-    return rows
+    """Return the tile rows of a gallery; the heatmaps of faces, if given, are drawn below them.
+
+    `groups` holds the indices of the faces below each heading; `captions` and `heat` are indexed by them.
+    """
+    tile_rows = []
+    for heading, indices in groups.items():
+        for start in range(0, max(1, len(indices)), FACES_PER_ROW):
+            rows = indices[start : start + FACES_PER_ROW].tolist()
+            texts = [captions[row] for row in rows]
+            tiles = [enlarge_face(faces[row]) for row in rows]
+            tile_rows.append(TileRow(tiles, heading if start == 0 else "", texts if heat is None else []))
+            if heat is not None and rows:
+                tile_rows.append(TileRow([overlay_heat(faces[row], heat[row]) for row in rows], captions=texts))
+    return tile_rows
 
 
 def write_gallery(
     path: Path, title: str, subtitle: str, rows: Sequence[TileRow], colour_key: ColourKey | None = None
 ) -> None:
-    """Write rows of pictures as PNG, and what the colours mean; the same content gives the same bytes."""
+    """Write tile rows and a colour key as PNG. The same content gives the same bytes."""
     with style.context(STYLE, after_reset=True), atomic_write(path) as part:
         figure = Figure()
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        placed: list[PlacedTile] = []
+        tiles: list[PlacedTile] = []
         y = _draw_text(axes, PAGE_MARGIN, PAGE_MARGIN, title, _TITLE_POINTS, weight="bold") + 2
         y = _draw_text(axes, PAGE_MARGIN, y, subtitle, _TEXT_POINTS) + TILE_GAP
         for row in rows:
-            y = _draw_row(axes, placed, y, row)
+            y = _draw_row(axes, tiles, y, row)
         if colour_key:
-            y = _draw_colour_key(axes, placed, y, *colour_key)
+            y = _draw_colour_key(axes, tiles, y, *colour_key)
         canvas = np.full((y, PAGE_WIDTH, 3), 255, dtype=np.uint8)
-        for left, top, tile in placed:
-            canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-        figure.figimage(canvas, zorder=-1)  # below the words
+        for x, top, tile in tiles:
+            canvas[top : top + tile.shape[0], x : x + tile.shape[1]] = tile
+        figure.figimage(canvas, zorder=-1)  # below the text
         axes.set(xlim=(0, PAGE_WIDTH), ylim=(y, 0))
         figure.set_size_inches(PAGE_WIDTH / _DPI, y / _DPI)
         figure.savefig(part, format="png", metadata={"Software": None})
 
 
-def _draw_row(axes: Axes, placed: list[PlacedTile], y: int, row: TileRow) -> int:
+def _draw_row(axes: Axes, placed_tiles: list[PlacedTile], y: int, row: TileRow) -> int:
     if row.heading:
         y = _draw_text(axes, PAGE_MARGIN, y, row.heading, _TEXT_POINTS + 1, weight="bold") + 4
     if not row.tiles:
         return _draw_text(axes, PAGE_MARGIN, y, "none", _TEXT_POINTS, color=GREY) + TILE_GAP
     bottoms = []
-    for place, tile in enumerate(row.tiles):
+    for column, tile in enumerate(row.tiles):
         height, width, _ = tile.shape
-        left = PAGE_MARGIN + place * (width + TILE_GAP)
-        placed.append((left, y, tile))
-        bottoms.append(
-            _draw_text(axes, left, y + height + 2, row.captions[place], _TEXT_POINTS) if row.captions else y + height
-        )
+        x = PAGE_MARGIN + column * (width + TILE_GAP)
+        placed_tiles.append((x, y, tile))
+        bottom = y + height
+        bottoms.append(_draw_text(axes, x, bottom + 2, row.captions[column], _TEXT_POINTS) if row.captions else bottom)
     return max(bottoms) + TILE_GAP
 
 
-def _draw_colour_key(axes: Axes, placed: list[PlacedTile], y: int, low: str, colours: RgbTile, high: str) -> int:
-    left = PAGE_MARGIN + 9 * len(low) + TILE_GAP
-    placed.append((left, y + 7, np.repeat(colours, 10, axis=0)))
+def _draw_colour_key(axes: Axes, placed_tiles: list[PlacedTile], y: int, low: str, colours: RgbTile, high: str) -> int:
+    x = PAGE_MARGIN + 9 * len(low) + TILE_GAP
+    placed_tiles.append((x, y + 7, np.repeat(colours, 10, axis=0)))
     _draw_text(axes, PAGE_MARGIN, y, low, _TEXT_POINTS)
-    return _draw_text(axes, left + colours.shape[1] + TILE_GAP, y, high, _TEXT_POINTS) + PAGE_MARGIN
+    return _draw_text(axes, x + colours.shape[1] + TILE_GAP, y, high, _TEXT_POINTS) + PAGE_MARGIN
 
 
-def _draw_text(axes: Axes, x: int, y: int, text: str, points: int | float, **look: Any) -> int:
-    """Write the lines of a text below `y`, and return where they end."""
+def _draw_text(axes: Axes, x: int, y: int, text: str, points: int | float, **options: Any) -> int:
+    """Draw the lines of a text below `y` and return the `y` of its end."""
     pitch = round(1.35 * points * _DPI / 72)
     for line in text.split("\n"):
-        axes.text(x, y + 0.78 * pitch, line, size=points, parse_math=False, **look)
+        axes.text(x, y + 0.78 * pitch, line, size=points, parse_math=False, **options)
         y += pitch
     return y
 
 
 def _blend_heat(face: RgbTile, heat: Float[np.ndarray, "height width"]) -> RgbTile:
-    share = MAX_OPACITY * heat[..., None]
-    return ((1 - share) * face + share * _apply_colormap(heat)).round().astype(np.uint8)
+    opacity = MAX_OPACITY * heat[..., None]
+    return ((1 - opacity) * face + opacity * _apply_colormap(heat)).round().astype(np.uint8)
 
 
 def _apply_colormap(values: Float[np.ndarray, "height width"]) -> RgbTile:
@@ -144,8 +145,8 @@ def _apply_colormap(values: Float[np.ndarray, "height width"]) -> RgbTile:
 
 _GRADIENT = np.linspace(0, 1, 120)[None]
 HEAT_COLOUR_KEY: ColourKey = (
-    "nothing",
+    "no support",
     _blend_heat(np.full((1, 120, 3), 128, dtype=np.uint8), _GRADIENT),
-    "most of what speaks for it",
+    "most support for the emotion",
 )
-CHANNEL_COLOUR_KEY: ColourKey = ("least", _apply_colormap(_GRADIENT), "greatest value of the channel")
+CHANNEL_COLOUR_KEY: ColourKey = ("lowest", _apply_colormap(_GRADIENT), "highest value of the channel")

@@ -1,4 +1,4 @@
-"""Which faces to show of an emotion: those that tell most of what the networks can and can't do."""
+"""Example selection: the faces that show best what the networks recognise and what they confuse."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,13 @@ RowIndices = Int[np.ndarray, " m"]
 
 
 def select_test_examples(
-    code: int,
-    probs: Float[np.ndarray, "n classes"],
-    labels: Int[np.ndarray, " n"],
-    table: pd.DataFrame,
-    count: int,
+    code: int, probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], table: pd.DataFrame, count: int
 ) -> dict[str, RowIndices]:
-    """At most `count` rows of the faces whose label is `code`, for each of three headings; the first tell most."""
-    faces, right, sure = labels == code, probs.argmax(axis=1) == labels, probs.max(axis=1)
+    """Return at most `count` rows of faces with the label `code` for each of three headings, the clearest first."""
+    faces, right, confidence = labels == code, probs.argmax(axis=1) == labels, probs.max(axis=1)
     return {
-        "right and confident": lowest_scores(-sure, faces & right, table, count),
-        "wrong and confident": lowest_scores(-sure, faces & ~right, table, count),
+        "right and confident": lowest_scores(-confidence, faces & right, table, count),
+        "wrong and confident": lowest_scores(-confidence, faces & ~right, table, count),
         "on the border": lowest_scores(margin(probs), faces, table, count),
     }
 
@@ -30,10 +26,11 @@ def select_test_examples(
 def select_most_confident(
     probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], table: pd.DataFrame
 ) -> RowIndices:
-    """Of each emotion the row that is rightly taken for it with most confidence, where there is one."""
-    right, sure = probs.argmax(axis=1) == labels, probs.max(axis=1)
-    each = [lowest_scores(-sure, right & (labels == emotion), table, 1) for emotion in range(probs.shape[1])]
-    return np.concatenate(each)
+    """Return for each emotion the row of its most confident correct prediction, if there is one."""
+    right, confidence = probs.argmax(axis=1) == labels, probs.max(axis=1)
+    return np.concatenate(
+        [lowest_scores(-confidence, right & (labels == code), table, 1) for code in range(probs.shape[1])]
+    )
 
 
 def select_pseudo_label_examples(
@@ -44,20 +41,20 @@ def select_pseudo_label_examples(
     table: pd.DataFrame,
     count: int,
 ) -> dict[str, RowIndices]:
-    """At most `count` rows of the faces of the `pool` that are taken for `code`, accepted or not.
+    """Return at most `count` rows each of the accepted and the other faces of the `pool` that are predicted as `code`.
 
-    They stand for all: the surest, the least sure and others as far apart in rank.
+    The rows are evenly spaced in rank from the most to the least confident face.
     """
-    taken, sure = pool & (probs.argmax(axis=1) == code), probs.max(axis=1)
+    predicted, confidence = pool & (probs.argmax(axis=1) == code), probs.max(axis=1)
 
-    def spread(among: Bool[np.ndarray, " n"]) -> RowIndices:
-        ranked = lowest_scores(-sure, among, table, len(sure))
+    def spaced_rows(among: Bool[np.ndarray, " n"]) -> RowIndices:
+        ranked = lowest_scores(-confidence, among, table, len(confidence))
         return ranked[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(np.int64)]
 
-    return {"accepted": spread(taken & accepted), "not accepted": spread(taken & ~accepted)}
+    return {"accepted": spaced_rows(predicted & accepted), "not accepted": spaced_rows(predicted & ~accepted)}
 
 
 def format_top_emotions(probs: Float[np.ndarray, " classes"], emotions: Sequence[str]) -> str:
-    """The two likeliest emotions on a line each, in percent."""
+    """Return the two likeliest emotions, one a line, with their probabilities in percent."""
     likeliest = np.argsort(-probs, kind="stable")[:2]
     return "\n".join(f"{emotions[code]} {100 * probs[code]:.0f} %" for code in likeliest)

@@ -1,4 +1,4 @@
-"""The pictures, as PNG: the same figures give the same bytes. Each takes the table that stands beside it as CSV."""
+"""Plots as PNG files. Each plots the table of the CSV file next to it, and the same table gives the same bytes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +20,13 @@ from matplotlib.ticker import MaxNLocator
 from fer.core.files import atomic_write
 from fer.core.labels import encode_labels
 
-# Okabe & Ito 2008: colour-blind readers tell them apart
+# Okabe & Ito 2008: colour-blind readers can distinguish them
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 INK, GREY, LIGHT_GREY = "#222222", "#8C8C8C", "#E4E4E4"
 DASHED_LINE: dict[str, Any] = {"linestyle": (0, (2.2, 1.4)), "linewidth": 1.2}
 STYLE: dict[str, Any] = {
     "savefig.dpi": 150,
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
+    "font.family": "DejaVu Sans",  # matplotlib includes it, so it is the same everywhere
     "font.size": 9,
     "text.color": INK,
     "figure.titlesize": 11,
@@ -52,12 +52,13 @@ STYLE: dict[str, Any] = {
     "image.cmap": "Blues",
 }
 PERCENT_FORMAT = "{x:.0%}"
-PANELS_PER_ROW = 3  # panels in a row
-MARK_DISTANCE = 0.03  # thresholds nearer than this share a mark
+PANELS_PER_ROW = 3
+MARK_DISTANCE = 0.03  # nearer thresholds share a mark
+MAX_MARK_EMOTIONS = 3  # emotions whose names fit beside a mark
 
 
 def plot_learning_curves(path: Path, table: pd.DataFrame) -> None:
-    """Loss and accuracy by epoch: a row of panels for each network, a colour for each round, a dot at the epoch kept.
+    """Plot loss and accuracy by epoch: a row of panels per network, a colour per round, a dot at the best epoch.
 
     `table` has the columns round, network, epoch, train_loss, valid_loss, train_accuracy, valid_accuracy.
     """
@@ -67,11 +68,11 @@ def plot_learning_curves(path: Path, table: pd.DataFrame) -> None:
         for network, row in zip(networks, panels, strict=True):
             for round_ in rounds:
                 curve = table[(table["network"] == network) & (table["round"] == round_)]
-                kept = curve.loc[curve["valid_accuracy"].idxmax()]
+                best = curve.loc[curve["valid_accuracy"].idxmax()]
                 for panel, measure in zip(row, ("loss", "accuracy"), strict=True):
                     panel.plot(curve["epoch"], curve[f"train_{measure}"], color=colour[round_], **DASHED_LINE)
                     panel.plot(curve["epoch"], curve[f"valid_{measure}"], color=colour[round_])
-                    panel.plot(kept["epoch"], kept[f"valid_{measure}"], "o", color=colour[round_])
+                    panel.plot(best["epoch"], best[f"valid_{measure}"], "o", color=colour[round_])
             row[0].set(title=network, xlabel="epoch", ylabel="cross-entropy loss (nats)")
             row[1].set(xlabel="epoch", ylabel="accuracy")
             row[0].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -84,19 +85,18 @@ def plot_learning_curves(path: Path, table: pd.DataFrame) -> None:
 
 
 def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> None:
-    """How the test faces of each emotion were taken, in percent of the emotion: a panel for each round.
+    """Plot a confusion matrix per round, in percent of each actual emotion.
 
-    `table` has the columns round, actual and predicted, a row for each face.
+    `table` has the columns round, actual and predicted, and a row for each face.
     """
     rounds = table["round"].unique()
     title = "Confusion on the test faces, % of each emotion"
     with plot_file(path, title, *_grid_shape(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
-            of_round = table[table["round"] == round_]
+            answers = table[table["round"] == round_]
             counts = np.zeros((len(emotions), len(emotions)), dtype=np.int64)
-            np.add.at(
-                counts, (encode_labels(of_round["actual"], emotions), encode_labels(of_round["predicted"], emotions)), 1
-            )
+            codes = encode_labels(answers["actual"], emotions), encode_labels(answers["predicted"], emotions)
+            np.add.at(counts, codes, 1)
             support = counts.sum(axis=1)
             shares = counts / support.clip(min=1)[:, None]
             panel.imshow(shares, vmin=0, vmax=1, aspect="auto")
@@ -104,9 +104,9 @@ def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> 
                 share = shares[row, column]
                 ink = "white" if share > 0.5 else INK
                 panel.text(column, row, f"{100 * share:.0f}", color=ink, ha="center", va="center", size=8)
-            correct = (of_round["actual"] == of_round["predicted"]).mean()
+            accuracy = (answers["actual"] == answers["predicted"]).mean()
             names = [f"{emotion} ({n:,})" for emotion, n in zip(emotions, support, strict=True)]
-            panel.set(title=f"round {round_}: {correct:.1%} right", xlabel="predicted")
+            panel.set(title=f"round {round_}: {accuracy:.1%} right", xlabel="predicted")
             panel.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor")
             panel.set_yticks(range(len(emotions)), names)
             _hide_frame(panel)
@@ -115,18 +115,18 @@ def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> 
 
 
 def plot_reliability(path: Path, table: pd.DataFrame) -> None:
-    """How often a confidence is right, before and after calibration, and how common it is: a panel for each round.
+    """Plot accuracy and frequency by confidence, before and after calibration: a panel per round.
 
-    `table` has the columns round, calibration ("before" or "after"), confidence, accuracy and n, a row for each bin.
-    The error in the title is the expected calibration error.
+    `table` has the columns round, calibration ("before" or "after"), confidence, accuracy and n, and a row for each
+    bin. The error in the title is the expected calibration error.
     """
     rounds = table["round"].unique()
     rows, columns = _grid_shape(len(rounds))
     heights = {"height_ratios": [3, 1] * rows}
     shape = (2 * rows, columns)
     with plot_file(path, "Is the confidence right?", *shape, (3.2, 1.9), gridspec_kw=heights) as (figure, panels):
-        for place, round_ in enumerate(rounds):
-            row, column = divmod(place, columns)
+        for index, round_ in enumerate(rounds):
+            row, column = divmod(index, columns)
             upper, lower = panels[2 * row, column], panels[2 * row + 1, column]
             upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="as right as confident")
             errors = []
@@ -148,25 +148,24 @@ def plot_reliability(path: Path, table: pd.DataFrame) -> None:
 
 
 def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapping[str, float]]) -> None:
-    """How many unlabelled faces a threshold accepts, and how many of those are right: a panel for each round.
+    """Plot the coverage and precision of pseudo-labels by threshold: a panel per round.
 
-    `table` has the columns round, threshold, coverage, and precision, low and high (missing where no truth is known).
-    `thresholds` has the thresholds to mark: for each round, of each emotion.
+    `table` has the columns round, threshold, coverage, precision, low and high; the last three are missing where true
+    labels are unknown. `thresholds` has the thresholds to mark, by round and emotion.
     """
     rounds = table["round"].unique()
     with plot_file(path, "Pseudo-labels by threshold", *_grid_shape(len(rounds)), (3.2, 2.8)) as (figure, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
-            of_round = table[table["round"] == round_]
-            threshold = of_round["threshold"]
-            if of_round["precision"].notna().any():
-                between = threshold, of_round["low"], of_round["high"]
-                panel.fill_between(*between, color=PALETTE[1], alpha=0.2, linewidth=0)
-                panel.plot(threshold, of_round["precision"], color=PALETTE[1], label="of the accepted, right")
-            panel.plot(threshold, of_round["coverage"], color=PALETTE[0], label="of the unlabelled, accepted")
+            curve = table[table["round"] == round_]
+            threshold = curve["threshold"]
+            if curve["precision"].notna().any():
+                panel.fill_between(threshold, curve["low"], curve["high"], color=PALETTE[1], alpha=0.2, linewidth=0)
+                panel.plot(threshold, curve["precision"], color=PALETTE[1], label="of the accepted, right")
+            panel.plot(threshold, curve["coverage"], color=PALETTE[0], label="of the unlabelled, accepted")
             for mark, name in _threshold_labels(thresholds[round_]).items():
                 panel.axvline(mark, color=INK, linewidth=1)
-                words = panel.annotate(name, (mark, 0.03), (-2, 0), textcoords="offset points", ha="right", size=7.5)
-                words.set(rotation=90, path_effects=[withStroke(linewidth=2, foreground="white")])
+                text = panel.annotate(name, (mark, 0.03), (-2, 0), textcoords="offset points", ha="right", size=7.5)
+                text.set(rotation=90, path_effects=[withStroke(linewidth=2, foreground="white")])
             panel.set(title=f"round {round_}", xlabel="threshold on confidence", ylabel="share of faces", ylim=(0, 1))
             panel.yaxis.set_major_formatter(PERCENT_FORMAT)
         _draw_legend(figure, panels.flat[0].get_legend_handles_labels()[0])
@@ -179,7 +178,7 @@ def plot_montage(
     column_names: Sequence[str],
     title: str,
 ) -> None:
-    """Faces in a labelled grid, each about 100 pixels wide."""
+    """Plot faces in a labelled grid, each about 100 pixels wide."""
     rows, columns, size, _ = faces.shape
     gap = max(1, size // 16)
     mosaic = np.full((rows, size + gap, columns, size + gap), 255, dtype=np.uint8)
@@ -198,7 +197,7 @@ def plot_montage(
 def plot_file(
     path: Path, title: str, rows: int, columns: int, panel_inches: tuple[float, float], **subplots: Any
 ) -> Iterator[tuple[Figure, Any]]:
-    """A figure and its (rows, columns) panels; panels left empty are not shown. Written when the block ends."""
+    """Yield a figure and its (rows, columns) panels, hide those left empty, and write the figure at the end."""
     with style.context(STYLE, after_reset=True), atomic_write(path) as part:
         size = max(columns * panel_inches[0], 4.2), rows * panel_inches[1] + 0.5  # room for legend and title
         figure = Figure(figsize=size, layout="constrained")
@@ -213,24 +212,23 @@ def plot_file(
 
 
 def _grid_shape(panels: int) -> tuple[int, int]:
-    """Rows and columns for this many panels."""
+    """Return the rows and columns of a grid for this many panels."""
     columns = min(max(panels, 1), PANELS_PER_ROW)
     return max(1, -(-panels // columns)), columns
 
 
 def _threshold_labels(thresholds: Mapping[str, float]) -> dict[float, str]:
-    """The words to stand at each threshold, in ascending order; one that no confidence reaches has none."""
+    """Return the label of each mark in ascending order. A threshold above 1 has no mark."""
     if len(set(thresholds.values())) == 1:
         return {threshold: f"chosen: {threshold:.3g}" for threshold in set(thresholds.values()) if threshold <= 1}
     marks: dict[float, list[str]] = {}
     for emotion, threshold in sorted(thresholds.items(), key=lambda item: item[1]):
-        place = next((mark for mark in marks if threshold - mark < MARK_DISTANCE), threshold)
-        if place <= 1:
-            marks.setdefault(place, []).append(f"{emotion} {threshold:.3g}")
-    few = 3  # that fit beside a mark
+        position = next((mark for mark in marks if threshold - mark < MARK_DISTANCE), threshold)
+        if position <= 1:
+            marks.setdefault(position, []).append(f"{emotion} {threshold:.3g}")
     return {
-        place: ", ".join(words) if len(words) <= few else f"{len(words)} emotions from {place:.3g}"
-        for place, words in marks.items()
+        mark: ", ".join(texts) if len(texts) <= MAX_MARK_EMOTIONS else f"{len(texts)} emotions from {mark:.3g}"
+        for mark, texts in marks.items()
     }
 
 
@@ -240,7 +238,7 @@ def _draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
 
 def _hide_frame(panel: Axes) -> None:
-    """No frame, grid or tick marks: for pictures, where they would be lines across cells."""
+    """Remove frame, grid and tick marks, which would cross the cells of an image."""
     panel.tick_params(length=0)
     panel.grid(visible=False)
     panel.spines[:].set_visible(False)

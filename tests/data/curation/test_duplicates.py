@@ -11,12 +11,12 @@ from fer.data.curation.duplicates import (
     find_minority_labels,
 )
 
-numbered = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.booleans()), min_size=1, max_size=30)
+LABELLED_CLUSTERS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.booleans()), min_size=1, max_size=30)
 
 
 def columns(rows: list[tuple[int, int, bool]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    cluster, label, considered = zip(*rows, strict=True)
-    return np.array(cluster), np.array(label), np.array(considered)
+    cluster, label, mask = zip(*rows, strict=True)
+    return np.array(cluster), np.array(label), np.array(mask)
 
 
 def test_identical_faces_share_a_cluster_and_a_changed_pixel_separates_them() -> None:
@@ -27,7 +27,7 @@ def test_identical_faces_share_a_cluster_and_a_changed_pixel_separates_them() ->
     assert cluster_exact_duplicates(faces).tolist() == [0, 1, 2, 1, 3]
 
 
-def test_no_faces_are_no_clusters() -> None:
+def test_an_empty_set_has_no_clusters() -> None:
     faces = np.zeros((0, 16, 16), dtype=np.uint8)
     assert len(cluster_exact_duplicates(faces)) == len(find_blank(faces)) == 0
 
@@ -40,32 +40,32 @@ def test_black_and_nearly_constant_faces_are_blank() -> None:
     assert find_blank(faces).tolist() == [True, True, False]
 
 
-@given(numbered)
-def test_one_copy_of_each_considered_picture_is_left(rows: list[tuple[int, int, bool]]) -> None:
-    cluster, _, considered = columns(rows)
-    left = considered & ~find_copies(considered, cluster)
-    assert sorted(cluster[left]) == sorted(set(cluster[considered].tolist()))
+@given(LABELLED_CLUSTERS)
+def test_all_but_one_face_of_each_cluster_are_copies(rows: list[tuple[int, int, bool]]) -> None:
+    cluster, _, mask = columns(rows)
+    is_unique = mask & ~find_copies(mask, cluster)
+    assert sorted(cluster[is_unique]) == sorted(set(cluster[mask].tolist()))
 
 
-@given(numbered)
-def test_contradictions_are_the_clusters_with_two_labels(rows: list[tuple[int, int, bool]]) -> None:
-    cluster, label, considered = columns(rows)
-    for row, disputed in enumerate(find_label_conflicts(considered, cluster, label)):
-        labels = set(label[considered & (cluster == cluster[row])].tolist())
-        assert disputed == (considered[row] and len(labels) > 1)
+@given(LABELLED_CLUSTERS)
+def test_label_conflicts_are_the_clusters_with_several_labels(rows: list[tuple[int, int, bool]]) -> None:
+    cluster, label, mask = columns(rows)
+    for row, in_conflict in enumerate(find_label_conflicts(mask, cluster, label)):
+        labels = set(label[mask & (cluster == cluster[row])].tolist())
+        assert in_conflict == (mask[row] and len(labels) > 1)
 
 
-@given(numbered)
-def test_by_majority_a_label_stays_only_where_most_copies_have_it(rows: list[tuple[int, int, bool]]) -> None:
-    cluster, label, considered = columns(rows)
-    losing = find_minority_labels(considered, cluster, label)
-    for row in np.flatnonzero(considered):
-        votes = label[considered & (cluster == cluster[row])]
-        assert losing[row] == ((votes == label[row]).sum() * 2 <= len(votes))
+@given(LABELLED_CLUSTERS)
+def test_a_label_without_a_majority_is_a_minority_label(rows: list[tuple[int, int, bool]]) -> None:
+    cluster, label, mask = columns(rows)
+    in_minority = find_minority_labels(mask, cluster, label)
+    for row in np.flatnonzero(mask):
+        labels = label[mask & (cluster == cluster[row])]
+        assert in_minority[row] == ((labels == label[row]).sum() * 2 <= len(labels))
 
 
-@given(numbered)
-def test_twins_are_the_faces_whose_picture_a_member_has(rows: list[tuple[int, int, bool]]) -> None:
-    cluster, _, member = columns(rows)
-    expected = [value in set(cluster[member].tolist()) for value in cluster]
-    assert expand_to_clusters(member, cluster).tolist() == expected
+@given(LABELLED_CLUSTERS)
+def test_a_mask_expands_to_all_faces_of_its_clusters(rows: list[tuple[int, int, bool]]) -> None:
+    cluster, _, mask = columns(rows)
+    expected = [value in set(cluster[mask].tolist()) for value in cluster]
+    assert expand_to_clusters(mask, cluster).tolist() == expected

@@ -4,67 +4,69 @@ from hypothesis import strategies as st
 
 from fer.data.curation.splits import beyond_budget, group_ids, hold_out
 
-faces_of = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12), st.booleans()), min_size=1, max_size=60)
+LABELLED_GROUPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12), st.booleans()), min_size=1, max_size=60)
 
 
 def columns(rows: list[tuple[int, int, bool]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    label, block, considered = zip(*rows, strict=True)
-    return np.array(label), np.array(block), np.array(considered)
+    label, group_id, mask = zip(*rows, strict=True)
+    return np.array(label), np.array(group_id), np.array(mask)
 
 
-def test_pictures_and_groups_chain_into_blocks() -> None:
+def test_clusters_and_groups_are_joined_through_chains() -> None:
     cluster = np.array([0, 1, 1, 2, 3])
     group = ["anna", "anna", "ben", "", ""]
-    block = group_ids(cluster, group)
-    assert block[0] == block[1] == block[2]
-    assert len({block[0], block[3], block[4]}) == 3
+    group_id = group_ids(cluster, group)
+    assert group_id[0] == group_id[1] == group_id[2]
+    assert len({group_id[0], group_id[3], group_id[4]}) == 3
 
 
-@given(faces_of)
-def test_what_is_carved_is_considered_and_takes_whole_blocks(rows: list[tuple[int, int, bool]]) -> None:
-    label, block, considered = columns(rows)
-    held_out = hold_out(considered, label, block, 0.3, np.random.default_rng(0))
-    assert not (held_out & ~considered).any()
-    for value in np.unique(block):
-        together = held_out[considered & (block == value)]
-        assert together.all() or not together.any()
+@given(LABELLED_GROUPS)
+def test_whole_groups_of_the_mask_are_held_out(rows: list[tuple[int, int, bool]]) -> None:
+    label, group_id, mask = columns(rows)
+    held_out = hold_out(mask, label, group_id, 0.3, np.random.default_rng(0))
+    assert not (held_out & ~mask).any()
+    for value in np.unique(group_id):
+        is_held_out = held_out[mask & (group_id == value)]
+        assert is_held_out.all() or not is_held_out.any()
 
 
-def test_carving_is_stratified_and_follows_from_the_seed() -> None:
+def test_holding_out_is_stratified_and_depends_on_the_seed() -> None:
     label = np.repeat([0, 1, 2], [600, 300, 20])
-    block = np.arange(len(label))
-    everyone = np.ones(len(label), dtype=bool)
-    first, again, other = (hold_out(everyone, label, block, 0.15, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    group_id = np.arange(len(label))
+    all_faces = np.ones(len(label), dtype=bool)
+    first, repeated, reseeded = (
+        hold_out(all_faces, label, group_id, 0.15, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert np.bincount(label[first]).tolist() == [90, 45, 3]
-    assert (first == again).all()
-    assert (first != other).any()
+    assert (first == repeated).all()
+    assert (first != reseeded).any()
 
 
-def test_a_rare_label_is_never_taken_whole_nor_left_out() -> None:
+def test_a_rare_label_is_in_both_parts() -> None:
     label = np.array([0] * 50 + [1] * 2)
     held_out = hold_out(np.ones(52, dtype=bool), label, np.arange(52), 0.1, np.random.default_rng(0))
     assert held_out[label == 1].sum() == 1
 
 
-def test_a_large_block_is_taken_only_where_it_fits_the_share() -> None:
-    label, block = np.zeros(100, dtype=int), np.repeat([0, 1, 2, 3], [40, 40, 10, 10])
+def test_a_large_group_is_held_out_only_if_it_fits_the_share() -> None:
+    label, group_id = np.zeros(100, dtype=int), np.repeat([0, 1, 2, 3], [40, 40, 10, 10])
     for seed in range(20):
-        held_out = hold_out(np.ones(100, dtype=bool), label, block, 0.2, np.random.default_rng(seed))
+        held_out = hold_out(np.ones(100, dtype=bool), label, group_id, 0.2, np.random.default_rng(seed))
         assert 0 < held_out.sum() <= 50
 
 
-@given(faces_of, st.integers(1, 5))
-def test_a_budget_keeps_that_many_of_each_label(rows: list[tuple[int, int, bool]], budget: int) -> None:
-    label, _, considered = columns(rows)
-    over = beyond_budget(considered, label, budget, np.random.default_rng(0))
-    assert not (over & ~considered).any()
+@given(LABELLED_GROUPS, st.integers(1, 5))
+def test_a_budget_keeps_its_number_of_faces_of_each_label(rows: list[tuple[int, int, bool]], budget: int) -> None:
+    label, _, mask = columns(rows)
+    is_beyond = beyond_budget(mask, label, budget, np.random.default_rng(0))
+    assert not (is_beyond & ~mask).any()
     for value in np.unique(label):
-        held = considered & (label == value)
-        assert (held & ~over).sum() == min(budget, held.sum())
+        has_label = mask & (label == value)
+        assert (has_label & ~is_beyond).sum() == min(budget, has_label.sum())
 
 
-def test_a_smaller_budget_keeps_a_part_of_a_larger_one() -> None:
+def test_a_smaller_budget_keeps_a_subset_of_a_larger_one() -> None:
     label = np.random.default_rng(3).integers(0, 4, 500)
-    everyone = np.ones(500, dtype=bool)
-    small, large = (~beyond_budget(everyone, label, budget, np.random.default_rng(0)) for budget in (10, 40))
+    all_faces = np.ones(500, dtype=bool)
+    small, large = (~beyond_budget(all_faces, label, budget, np.random.default_rng(0)) for budget in (10, 40))
     assert not (small & ~large).any()

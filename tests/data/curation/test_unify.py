@@ -1,4 +1,4 @@
-"""What becomes of each supplied face: its fold, its label, and why."""
+"""Unification: the fold and label of each face, and the reason of its exclusion."""
 
 import random
 
@@ -17,10 +17,10 @@ from fer.evaluation.audit import TRAIN_DUPLICATE_REASON
 from fer.runtime.errors import InputError
 
 SEVEN = EMOTIONS[:7]
-RULES = Unify(label_budget=None, valid=0.15, test=0.15, contradictions="exclude", leaks="exclude")
+SETTINGS = Unify(label_budget=None, valid=0.15, test=0.15, contradictions="exclude", leaks="exclude")
 
 
-def supplied(n: int, source: str = "mine", fold: str = "train", group: str = "") -> pd.DataFrame:
+def make_records(n: int, source: str = "mine", fold: str = "train", group: str = "") -> pd.DataFrame:
     return pd.DataFrame(
         {
             "id": [f"{source}/{fold}/{row}" for row in range(n)],
@@ -35,32 +35,37 @@ def supplied(n: int, source: str = "mine", fold: str = "train", group: str = "")
     )
 
 
-def pictures(n: int) -> np.ndarray:
+def make_faces(n: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, 16, 16), dtype=np.uint8)
 
 
 @pytest.fixture
-def everything() -> tuple[pd.DataFrame, np.ndarray]:
+def one_source() -> tuple[pd.DataFrame, np.ndarray]:
     """Rows 0–139 train, 140–209 valid, 210–279 test, 280–349 unlabelled; no twins."""
-    parts = [supplied(140), supplied(70, fold="valid"), supplied(70, fold="test"), supplied(70, fold="unlabelled")]
-    return pd.concat(parts, ignore_index=True), pictures(350)
+    parts = [
+        make_records(140),
+        make_records(70, fold="valid"),
+        make_records(70, fold="test"),
+        make_records(70, fold="unlabelled"),
+    ]
+    return pd.concat(parts, ignore_index=True), make_faces(350)
 
 
-def test_the_owners_folds_are_kept(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    table, _, report = unify(*everything, SEVEN, RULES, 0)
+def test_the_owners_folds_are_kept(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    table, _, report = unify(*one_source, SEVEN, SETTINGS, 0)
     assert report["folds"] == {"test": 70, "train": 140, "unlabelled": 70, "valid": 70}
-    assert (table["id"] == everything[0]["id"]).all()
+    assert (table["id"] == one_source[0]["id"]).all()
     assert not table["reason"].any()
 
 
-def test_of_twins_the_higher_fold_keeps_its_member(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
+def test_a_face_with_a_twin_in_a_higher_fold_is_excluded(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
     faces[0] = faces[210]  # train and test
     faces[1] = faces[140]  # train and valid
     faces[280] = faces[211]  # unlabelled and test
     faces[281] = faces[2]  # unlabelled and train
     faces[141] = faces[212]  # valid and test, both official: both stay
-    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    table, _, report = unify(rows, faces, SEVEN, SETTINGS, 0)
     assert table["fold"][[210, 140, 211, 2, 141, 212]].tolist() == ["test", "valid", "test", "train", "valid", "test"]
     assert table["fold"][[0, 1, 280, 281]].tolist() == ["excluded"] * 4
     assert table["reason"][[0, 1, 280, 281]].tolist() == [
@@ -71,67 +76,69 @@ def test_of_twins_the_higher_fold_keeps_its_member(everything: tuple[pd.DataFram
     assert report["identical_twins_as_supplied"]["test_in_valid"] == 1
 
 
-def test_copies_within_training_and_within_the_pool_are_excluded(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
+def test_copies_within_training_and_within_the_pool_are_excluded(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
     faces[7] = faces[0]  # the same emotion
     faces[290] = faces[289]
-    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    table, _, report = unify(rows, faces, SEVEN, SETTINGS, 0)
     assert table["fold"][[0, 7, 289, 290]].tolist() == ["train", "excluded", "unlabelled", "excluded"]
     assert report["excluded"] == {"copy of another train face": 1, "copy of another unlabelled face": 1}
 
 
 @pytest.mark.parametrize(
-    ("rule", "folds"),
+    ("contradictions", "folds"),
     [
         ("exclude", ["excluded", "excluded", "excluded"]),
-        ("majority", ["train", "excluded", "excluded"]),  # row 7 agrees with row 0 and repeats it
+        ("majority", ["train", "excluded", "excluded"]),  # row 7 has the label of row 0, so it is a copy
         ("keep", ["train", "excluded", "excluded"]),
     ],
 )
-def test_contradictory_labels_follow_the_rule(
-    everything: tuple[pd.DataFrame, np.ndarray], rule: str, folds: list[str]
+def test_contradictory_labels_are_resolved_by_the_setting(
+    one_source: tuple[pd.DataFrame, np.ndarray], contradictions: str, folds: list[str]
 ) -> None:
-    rows, faces = everything
+    rows, faces = one_source
     faces[7] = faces[8] = faces[0]
-    table, _, _ = unify(rows, faces, SEVEN, RULES.model_copy(update={"contradictions": rule}), 0)
+    table, _, _ = unify(rows, faces, SEVEN, SETTINGS.model_copy(update={"contradictions": contradictions}), 0)
     assert table["fold"][[0, 7, 8]].tolist() == folds
 
 
-def test_blank_pictures_leave_training_and_the_pool_but_not_official_tests(
-    everything: tuple[pd.DataFrame, np.ndarray],
+def test_blank_images_are_excluded_except_from_official_tests(
+    one_source: tuple[pd.DataFrame, np.ndarray],
 ) -> None:
-    rows, faces = everything
+    rows, faces = one_source
     faces[[0, 210, 280]] = 0
-    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    table, _, report = unify(rows, faces, SEVEN, SETTINGS, 0)
     assert table["fold"][[0, 210, 280]].tolist() == ["excluded", "test", "excluded"]
     assert report["excluded"] == {"blank picture": 2}
 
 
-def test_a_validation_part_without_a_test_part_becomes_the_test_part() -> None:
-    rows = pd.concat([supplied(140), supplied(70, fold="valid")], ignore_index=True)
-    table, _, report = unify(rows, pictures(210), SEVEN, RULES, 0)
+def test_a_validation_fold_without_a_test_fold_becomes_the_test_fold() -> None:
+    rows = pd.concat([make_records(140), make_records(70, fold="valid")], ignore_index=True)
+    table, _, report = unify(rows, make_faces(210), SEVEN, SETTINGS, 0)
     assert (table["fold"][140:] == "test").all()
     assert (table["fold"][:140] == "valid").sum() == 21
-    assert not table["twin_in_train"].any(), "a face that is held out is no twin of itself"
+    assert not table["twin_in_train"].any(), "a held-out face must not be its own twin"
     assert report["notes"] == [
         "mine has a validation but no test part: the former is the test part",
         "mine has no valid part: 21 of its training faces are held out",
     ]
 
 
-def test_a_source_without_parts_gets_both_carved_by_group() -> None:
-    rows = pd.concat([supplied(7, fold="", group=f"person {k}").assign(fold="") for k in range(40)], ignore_index=True)
+def test_a_source_without_folds_is_split_by_group() -> None:
+    rows = pd.concat(
+        [make_records(7, fold="", group=f"person {k}").assign(fold="") for k in range(40)], ignore_index=True
+    )
     rows["id"] = [str(row) for row in range(280)]
-    table, _, _ = unify(rows, pictures(280), SEVEN, RULES, 0)
+    table, _, _ = unify(rows, make_faces(280), SEVEN, SETTINGS, 0)
     assert set(table["fold"]) == {"train", "valid", "test"}
     assert (table.groupby("group")["fold"].nunique() == 1).all()
 
 
-def test_hidden_labels_are_in_the_truth_and_nowhere_else(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
+def test_hidden_labels_are_only_in_the_truth(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
     rows.loc[280:, "truth"] = "happy"
-    rules = RULES.model_copy(update={"label_budget": 5})
-    table, truth, report = unify(rows, faces, SEVEN, rules, 0)
+    with_budget = SETTINGS.model_copy(update={"label_budget": 5})
+    table, truth, report = unify(rows, faces, SEVEN, with_budget, 0)
     train, hidden = table["fold"] == "train", table["reason"] == "label hidden by unify.label_budget"
     assert table.loc[train, "emotion"].value_counts().tolist() == [5] * 7
     assert report["labels_hidden"] == hidden.sum() == 140 - 35
@@ -142,67 +149,68 @@ def test_hidden_labels_are_in_the_truth_and_nowhere_else(everything: tuple[pd.Da
     assert (truth["id"] == table["id"]).all()
 
 
-def test_no_face_of_the_pool_shows_the_picture_of_a_labelled_one() -> None:
-    rows = pd.concat([supplied(280, group="one film"), supplied(70, "pool", "unlabelled")], ignore_index=True)
+def test_the_pool_holds_no_near_duplicate_of_a_training_face() -> None:
+    rows = pd.concat([make_records(280, group="one film"), make_records(70, "pool", "unlabelled")], ignore_index=True)
     rows["group"] = [f"film {row // 2}" if row < 210 else "" for row in range(350)]
     faces = np.random.default_rng(0).integers(0, 200, (350, 16, 16), dtype=np.uint8)
     takes = np.arange(0, 210, 2)
     rows.loc[takes + 1, "emotion"] = rows.loc[takes, "emotion"].to_numpy()
-    faces[takes + 1] = faces[takes] + 9  # takes of one film stay in training; some of their labels are hidden
+    # Near duplicates in one group stay in training, and some of their labels are hidden.
+    faces[takes + 1] = faces[takes] + 9
     faces[280:300] = faces[0:20] + 5
     for budget in (None, 3, 10, 15):
-        table, truth, report = unify(rows, faces, SEVEN, RULES.model_copy(update={"label_budget": budget}), 0)
+        table, truth, report = unify(rows, faces, SEVEN, SETTINGS.model_copy(update={"label_budget": budget}), 0)
         cluster = cluster_near_duplicates(faces, cluster_exact_duplicates(faces))
         pool, train = (set(cluster[table["fold"] == fold]) for fold in ("unlabelled", "train"))
         assert pool
         assert not pool & train
-        left_out = table["reason"] == TRAIN_DUPLICATE_REASON
-        assert report["excluded"][TRAIN_DUPLICATE_REASON] == left_out.sum()
-        assert (table["fold"][left_out] == "excluded").all()
-        assert not truth["emotion"][left_out].any()
+        is_duplicate = table["reason"] == TRAIN_DUPLICATE_REASON
+        assert report["excluded"][TRAIN_DUPLICATE_REASON] == is_duplicate.sum()
+        assert (table["fold"][is_duplicate] == "excluded").all()
+        assert not truth["emotion"][is_duplicate].any()
         if budget:
-            assert left_out[:210].any()
+            assert is_duplicate[:210].any()
             assert report["labels_hidden"] == (table["fold"][:280] == "unlabelled").sum()
 
 
-def test_emotions_outside_the_set_are_excluded(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
+def test_emotions_outside_the_set_are_excluded(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
     rows.loc[3, "emotion"] = "contempt"
-    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    table, _, _ = unify(rows, faces, SEVEN, SETTINGS, 0)
     assert table["fold"][3] == "excluded"
     assert table["emotion"][3] == ""
     assert table["reason"][3] == "emotion is not among those of params.yaml"
 
 
-def test_the_seed_decides_what_is_carved_and_nothing_else() -> None:
-    rows, faces = supplied(280), pictures(280)
-    first, again, other = (unify(rows, faces, SEVEN, RULES, seed)[0]["fold"] for seed in (1, 1, 2))
-    assert (first == again).all()
-    assert (first != other).any()
-    assert sorted(first) == sorted(other)
+def test_the_seed_decides_only_which_faces_are_held_out() -> None:
+    rows, faces = make_records(280), make_faces(280)
+    first, repeated, reseeded = (unify(rows, faces, SEVEN, SETTINGS, seed)[0]["fold"] for seed in (1, 1, 2))
+    assert (first == repeated).all()
+    assert (first != reseeded).any()
+    assert sorted(first) == sorted(reseeded)
 
 
-def test_a_fold_or_an_emotion_without_faces_is_told() -> None:
+def test_a_fold_or_an_emotion_without_faces_is_an_error() -> None:
     with pytest.raises(InputError, match="the train fold has no faces; add a labelled source"):
-        unify(supplied(70, fold="unlabelled"), pictures(70), SEVEN, RULES, 0)
-    angry_only = supplied(140).assign(emotion="angry")
+        unify(make_records(70, fold="unlabelled"), make_faces(70), SEVEN, SETTINGS, 0)
+    angry_only = make_records(140).assign(emotion="angry")
     with pytest.raises(InputError, match="no training face is labelled disgust, fear"):
-        unify(angry_only, pictures(140), SEVEN, RULES, 0)
+        unify(angry_only, make_faces(140), SEVEN, SETTINGS, 0)
 
 
 @pytest.fixture
 def two_sources() -> tuple[pd.DataFrame, np.ndarray]:
-    """Each source with 70 train, 35 valid and 35 test faces; the second's begin at row 140 and are other pictures."""
+    """Each source with 70 train, 35 valid and 35 test faces; the second's begin at row 140; no twins."""
     parts = [
         part
         for source in ("first", "second")
-        for part in (supplied(70, source), supplied(35, source, "valid"), supplied(35, source, "test"))
+        for part in (make_records(70, source), make_records(35, source, "valid"), make_records(35, source, "test"))
     ]
-    return pd.concat(parts, ignore_index=True), pictures(280)
+    return pd.concat(parts, ignore_index=True), make_faces(280)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "left"),
+    ("row", "copy", "used"),
     [
         (0, 140, 0),  # train and train: the source named first
         (70, 210, 70),
@@ -214,75 +222,79 @@ def two_sources() -> tuple[pd.DataFrame, np.ndarray]:
         (0, 210, 210),
     ],
 )
-def test_of_a_picture_in_two_sources_one_is_left(
-    two_sources: tuple[pd.DataFrame, np.ndarray], one: int, other: int, left: int
+def test_one_of_two_copies_in_different_sources_is_used(
+    two_sources: tuple[pd.DataFrame, np.ndarray], row: int, copy: int, used: int
 ) -> None:
     rows, faces = two_sources
-    faces[other] = faces[one]
-    rows.loc[other, "emotion"] = "surprise"  # the sources disagree
-    rows.loc[one, "emotion"] = "happy"
-    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
-    gone = other if left == one else one
-    assert table.loc[left, ["fold", "emotion"]].tolist() == rows.loc[left, ["fold", "emotion"]].tolist()
-    assert table.loc[gone, "fold"] == "excluded"
-    assert report["excluded_by_source"] == {table.loc[gone, "source"]: {table.loc[gone, "reason"]: 1}}
+    faces[copy] = faces[row]
+    rows.loc[copy, "emotion"] = "surprise"  # the sources disagree
+    rows.loc[row, "emotion"] = "happy"
+    table, _, report = unify(rows, faces, SEVEN, SETTINGS, 0)
+    excluded = copy if used == row else row
+    assert table.loc[used, ["fold", "emotion"]].tolist() == rows.loc[used, ["fold", "emotion"]].tolist()
+    assert table.loc[excluded, "fold"] == "excluded"
+    assert report["excluded_by_source"] == {table.loc[excluded, "source"]: {table.loc[excluded, "reason"]: 1}}
 
 
-def test_what_the_first_source_says_holds_even_if_it_is_not_asked_for(
+def test_the_first_source_decides_even_if_its_label_is_excluded(
     two_sources: tuple[pd.DataFrame, np.ndarray],
 ) -> None:
     rows, faces = two_sources
     faces[140] = faces[0]
     rows.loc[0, "emotion"] = "contempt"
-    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    table, _, _ = unify(rows, faces, SEVEN, SETTINGS, 0)
     assert table["reason"][[0, 140]].tolist() == [
         "emotion is not among those of params.yaml",
         "same picture as a face of first",
     ]
 
 
-def test_a_nearly_identical_picture_is_a_twin_too_and_counted_apart(
-    everything: tuple[pd.DataFrame, np.ndarray],
+def test_near_duplicates_are_twins_and_are_counted_separately(
+    one_source: tuple[pd.DataFrame, np.ndarray],
 ) -> None:
-    rows, faces = everything
+    rows, faces = one_source
     faces[0] = faces[210]
     faces[0, 3, 3] ^= 16
-    table, _, report = unify(rows, faces, SEVEN, RULES, 0)
+    table, _, report = unify(rows, faces, SEVEN, SETTINGS, 0)
     assert table["reason"][0] == "same picture as a test face"
     assert table["twin_in_train"][210]
     assert report["identical_twins_as_supplied"]["test_in_train"] == 0
     assert report["similar_twins_as_supplied"]["test_in_train"] == 1
 
 
-def test_strictly_a_leak_stops_everything_and_is_named(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
-    strict = RULES.model_copy(update={"leaks": "stop"})
+def test_a_leak_is_an_error_if_leaks_is_stop(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
+    strict = SETTINGS.model_copy(update={"leaks": "stop"})
     faces[7] = faces[0]  # both in training: no leak
     unify(rows, faces, SEVEN, strict, 0)
     faces[1], faces[281] = faces[210], faces[140]
-    expected = r"2 training or unlabelled .* first: mine/mine/train/1 and mine/mine/test/0; .* unify\.leaks"
+    expected = r"2 training or unlabelled .* \(first: mine/mine/train/1 and mine/mine/test/0\); .* unify\.leaks"
     with pytest.raises(InputError, match=expected):
         unify(rows, faces, SEVEN, strict, 0)
 
 
-def test_labels_made_by_a_rule_are_for_training_alone(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
-    derived = supplied(70, "derived", "test").assign(by_rule="yes")
+def test_labels_made_by_a_rule_are_only_for_training(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
+    derived = make_records(70, "derived", "test").assign(by_rule="yes")
     table, _, _ = unify(
-        pd.concat([rows, derived], ignore_index=True), np.concatenate([faces, pictures(420)[350:]]), SEVEN, RULES, 0
+        pd.concat([rows, derived], ignore_index=True),
+        np.concatenate([faces, make_faces(420)[350:]]),
+        SEVEN,
+        SETTINGS,
+        0,
     )
     assert set(table.loc[table["source"] == "derived", "fold"]) == {"train"}
     with pytest.raises(InputError, match="the valid fold has no faces"):
-        unify(derived, pictures(70), SEVEN, RULES, 0)
+        unify(derived, make_faces(70), SEVEN, SETTINGS, 0)
 
 
-def test_the_pool_holds_nobody_who_is_tested_on() -> None:
-    known = pd.concat([supplied(7, group=f"person {k}") for k in range(40)], ignore_index=True)
-    pool = pd.concat([supplied(2, fold="unlabelled", group=f"person {k}") for k in range(40)], ignore_index=True)
-    alone = supplied(5, fold="unlabelled")
-    rows = pd.concat([known, pool, alone], ignore_index=True)
+def test_the_pool_shares_no_group_with_held_out_faces() -> None:
+    labelled = pd.concat([make_records(7, group=f"person {k}") for k in range(40)], ignore_index=True)
+    pool = pd.concat([make_records(2, fold="unlabelled", group=f"person {k}") for k in range(40)], ignore_index=True)
+    ungrouped = make_records(5, fold="unlabelled")
+    rows = pd.concat([labelled, pool, ungrouped], ignore_index=True)
     rows["id"] = [str(row) for row in range(len(rows))]
-    table, _, _ = unify(rows, pictures(len(rows)), SEVEN, RULES, 0)
+    table, _, _ = unify(rows, make_faces(len(rows)), SEVEN, SETTINGS, 0)
     held_out = set(table.loc[table["fold"].isin(["test", "valid"]), "group"])
     in_pool = table[table["fold"] == "unlabelled"]
     assert held_out
@@ -291,54 +303,54 @@ def test_the_pool_holds_nobody_who_is_tested_on() -> None:
     assert set(table["reason"]) == {"", "of one group with a held-out face"}
 
 
-def test_votes_stay_with_labels_and_go_with_them(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
+def test_votes_exist_exactly_where_labels_do(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
     rows["votes"] = "happy:7 sad:3"
     rows.loc[3, "emotion"] = "contempt"
-    table, _, _ = unify(rows, faces, SEVEN, RULES.model_copy(update={"label_budget": 5}), 0)
+    table, _, _ = unify(rows, faces, SEVEN, SETTINGS.model_copy(update={"label_budget": 5}), 0)
     assert ((table["votes"] != "") == (table["emotion"] != "")).all()
     assert (table["votes"] != "").sum() == 35 + 140
 
 
-def test_an_id_that_occurs_twice_in_a_source_is_told(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
+def test_a_duplicate_id_in_a_source_is_an_error(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
     rows.loc[5, "id"] = rows.loc[4, "id"]
     with pytest.raises(InputError, match="mine: two faces have the id 'mine/train/4'"):
-        unify(rows, faces, SEVEN, RULES, 0)
+        unify(rows, faces, SEVEN, SETTINGS, 0)
 
 
-def test_takes_of_one_person_are_no_copies_unless_identical(everything: tuple[pd.DataFrame, np.ndarray]) -> None:
-    rows, faces = everything
+def test_faces_of_one_group_are_copies_only_if_identical(one_source: tuple[pd.DataFrame, np.ndarray]) -> None:
+    rows, faces = one_source
     rows.loc[[0, 1, 2, 280, 281], "group"] = "person 1"
     faces[[1, 2, 281]] = faces[[0, 0, 280]]
-    faces[1, 3, 3] ^= 16  # another emotion, nearly the same picture
+    faces[1, 3, 3] ^= 16  # a near duplicate with another emotion
     faces[281, 3, 3] ^= 16
     rows.loc[2, "emotion"] = rows.loc[0, "emotion"]
-    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    table, _, _ = unify(rows, faces, SEVEN, SETTINGS, 0)
     assert table["fold"][[0, 1, 2, 280, 281]].tolist() == ["train", "train", "excluded", "unlabelled", "unlabelled"]
-    faces[1] = faces[210]  # and a test face is still shown to nobody
+    faces[1] = faces[210]  # a near duplicate of a test face is still excluded
     faces[1, 3, 3] ^= 16
-    table, _, _ = unify(rows, faces, SEVEN, RULES, 0)
+    table, _, _ = unify(rows, faces, SEVEN, SETTINGS, 0)
     assert table["reason"][1] == "same picture as a test face"
 
 
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 279), st.integers(0, 279)), max_size=12), st.randoms())
-def test_which_pictures_are_left_does_not_depend_on_the_order_within_a_source(
+def test_the_faces_used_do_not_depend_on_the_order_within_a_source(
     twins: list[tuple[int, int]], random: random.Random
 ) -> None:
     parts = [
-        supplied(35, source, fold)
+        make_records(35, source, fold)
         for source in ("first", "second")
         for fold in ("train", "valid", "test", "unlabelled")
     ]
-    rows, faces = pd.concat(parts, ignore_index=True), pictures(280)
-    for one, other in twins:
-        faces[other] = faces[one]
+    rows, faces = pd.concat(parts, ignore_index=True), make_faces(280)
+    for row, twin in twins:
+        faces[twin] = faces[row]
 
-    def left(order: list[int]) -> list[tuple[str, str, str, bytes]]:
-        """Source, fold, emotion and picture of every face that is used."""
-        table, _, _ = unify(rows.iloc[order].reset_index(drop=True), faces[order], SEVEN, RULES, 0)
+    def list_used(order: list[int]) -> list[tuple[str, str, str, bytes]]:
+        """Return the source, fold, emotion and pixels of every face that is used."""
+        table, _, _ = unify(rows.iloc[order].reset_index(drop=True), faces[order], SEVEN, SETTINGS, 0)
         used = table[table["fold"] != "excluded"]
         return sorted(
             (face.source, face.fold, face.emotion, faces[order[row]].tobytes())
@@ -346,4 +358,4 @@ def test_which_pictures_are_left_does_not_depend_on_the_order_within_a_source(
         )
 
     shuffled = random.sample(range(140), 140) + random.sample(range(140, 280), 140)
-    assert left(shuffled) == left(list(range(280)))
+    assert list_used(shuffled) == list_used(list(range(280)))

@@ -1,4 +1,4 @@
-"""Archives are folders, and nothing in them can leave them or fill the memory."""
+"""Archives: they read like folders, and no member can leave them or fill the memory."""
 
 import gzip
 import io
@@ -47,28 +47,28 @@ def write_folder(path: Path, content: dict[str, bytes]) -> Path:
 WRITERS = {"x.zip": write_zip, "x.ZIP": write_zip, "x.tar": write_tar, "x.tar.gz": write_tar, "x.tgz": write_tar}
 
 
-def inside(root: Path) -> Folder:
+def archive_root(root: Path) -> Folder:
     (only,) = Folder(root).folders()
     return only.as_root()
 
 
-def contents(folder: Folder) -> dict[str, bytes]:
-    found = {}
+def read_contents(folder: Folder) -> dict[str, bytes]:
+    content = {}
     for entry in walk_media(folder, suffixes=(".jpg", ".png", ".txt")):
         assert isinstance(entry, File)
         with entry.open() as file:
-            found[entry.id] = file.read()
-    return found
+            content[entry.id] = file.read()
+    return content
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_an_archive_reads_like_the_folder_it_was_made_of(tmp_path: Path, name: str) -> None:
     (tmp_path / "packed").mkdir()
     WRITERS[name](tmp_path / "packed" / name, CONTENT)
-    packed = inside(tmp_path / "packed")
+    packed = archive_root(tmp_path / "packed")
     plain = Folder(write_folder(tmp_path / "plain", CONTENT))
-    assert contents(packed) == contents(plain) == CONTENT
-    assert list(contents(packed)) == list(contents(plain))
+    assert read_contents(packed) == read_contents(plain) == CONTENT
+    assert list(read_contents(packed)) == list(read_contents(plain))
     assert list(read_lines(packed.file("list.txt"))) == [(1, "x"), (2, "y")]
     assert packed.folder("a/b").file("two.png").id == "a/b/two.png"
     assert packed.folder("no") is None
@@ -76,7 +76,7 @@ def test_an_archive_reads_like_the_folder_it_was_made_of(tmp_path: Path, name: s
     assert [folder.id for folder in packed.folders()] == ["a"]
 
 
-def test_an_archive_is_found_by_the_name_of_the_folder_that_it_holds(tmp_path: Path) -> None:
+def test_an_archive_is_found_by_its_name_without_suffix_but_a_folder_is_preferred(tmp_path: Path) -> None:
     write_zip(tmp_path / "aligned.zip", CONTENT)
     assert Folder(tmp_path).folder("aligned/a").file("one.jpg").id == "aligned.zip/a/one.jpg"
     write_folder(tmp_path / "aligned", {"a/one.jpg": b"unpacked"})
@@ -87,15 +87,15 @@ UNSAFE = ["../up.jpg", "a/../../up.jpg", "/etc/up.jpg", "..\\up.jpg", "C:\\up.jp
 
 
 @pytest.mark.parametrize("write", [write_zip, write_tar])
-def test_names_that_lead_out_are_counted_and_not_read(tmp_path: Path, write: Callable[..., Path]) -> None:
+def test_members_whose_path_leaves_the_archive_are_skipped(tmp_path: Path, write: Callable[..., Path]) -> None:
     suffix = ".zip" if write is write_zip else ".tar"
     write(tmp_path / f"x{suffix}", dict.fromkeys(UNSAFE, b"1") | {"good.jpg": b"1"})
-    found = list(walk_media(inside(tmp_path)))
-    assert [entry.id for entry in found if isinstance(entry, File)] == ["good.jpg"]
-    assert [entry.reason for entry in found if isinstance(entry, SkippedItem)] == ["unsafe name"] * len(UNSAFE)
+    entries = list(walk_media(archive_root(tmp_path)))
+    assert [entry.id for entry in entries if isinstance(entry, File)] == ["good.jpg"]
+    assert [entry.reason for entry in entries if isinstance(entry, SkippedItem)] == ["unsafe name"] * len(UNSAFE)
 
 
-def test_links_and_special_files_of_a_tar_are_not_followed(tmp_path: Path) -> None:
+def test_links_and_special_files_in_a_tar_are_skipped(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for name, kind in (
             ("soft.jpg", tarfile.SYMTYPE),
@@ -105,36 +105,39 @@ def test_links_and_special_files_of_a_tar_are_not_followed(tmp_path: Path) -> No
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             archive.addfile(info)
-    found = {entry.id: entry.reason for entry in walk_media(inside(tmp_path)) if isinstance(entry, SkippedItem)}
-    assert found == {"soft.jpg": "link", "hard.jpg": "link", "pipe.jpg": "special file"}
+    reasons = {entry.id: entry.reason for entry in walk_media(archive_root(tmp_path)) if isinstance(entry, SkippedItem)}
+    assert reasons == {"soft.jpg": "link", "hard.jpg": "link", "pipe.jpg": "special file"}
 
 
-def test_a_link_in_a_zip_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_a_zip_is_skipped(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         info = zipfile.ZipInfo("link.jpg")
         info.external_attr = 0o120777 << 16
         archive.writestr(info, "/etc/passwd")
-    (entry,) = walk_media(inside(tmp_path))
+    (entry,) = walk_media(archive_root(tmp_path))
     assert (entry.id, entry.reason) == ("link.jpg", "link")
 
 
-def test_a_member_with_a_password_says_so(tmp_path: Path) -> None:
+def test_a_member_with_a_password_is_skipped(tmp_path: Path) -> None:
     data = bytearray(write_zip(tmp_path / "x.zip", {"one.jpg": b"1"}).read_bytes())
-    for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags of the member and of its entry
-        struct.pack_into("<H", data, data.index(signature) + at, 1)
+    for signature, offset in (
+        (b"PK\x03\x04", 6),
+        (b"PK\x01\x02", 8),
+    ):  # the flags in the member's header and in the index
+        struct.pack_into("<H", data, data.index(signature) + offset, 1)
     (tmp_path / "x.zip").write_bytes(data)
-    (entry,) = walk_media(inside(tmp_path))
+    (entry,) = walk_media(archive_root(tmp_path))
     assert entry.reason == "password"
 
 
-def test_a_member_that_unpacks_to_a_thousand_times_its_size_is_a_bomb(tmp_path: Path) -> None:
+def test_a_member_that_unpacks_to_a_thousand_times_its_size_is_skipped(tmp_path: Path) -> None:
     write_zip(tmp_path / "x.zip", {"bomb.jpg": bytes(4 << 20), "plain.jpg": os.urandom(4 << 20)})
-    bomb, plain = walk_media(inside(tmp_path))
+    bomb, plain = walk_media(archive_root(tmp_path))
     assert (bomb.id, bomb.reason) == ("bomb.jpg", "decompression bomb")
     assert plain.id == "plain.jpg"
 
 
-def test_a_compressed_tar_that_is_a_bomb_stops_before_it_fills_the_disk(tmp_path: Path) -> None:
+def test_unpacking_a_compressed_bomb_stops_early(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "x.tar.gz", "wb") as file:
         for _ in range(64):
             file.write(bytes(1 << 20))
@@ -142,26 +145,26 @@ def test_a_compressed_tar_that_is_a_bomb_stops_before_it_fills_the_disk(tmp_path
         Folder(tmp_path).folders()
 
 
-def test_a_name_that_occurs_twice_gives_one_face_and_is_counted(tmp_path: Path) -> None:
+def test_members_with_a_duplicate_name_are_skipped(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", {"one.jpg": b"1"})
     with tarfile.open(tmp_path / "x.tar", "a") as archive:
         for _ in range(2):
             archive.addfile(tarfile.TarInfo("one.jpg"), io.BytesIO())
-    found = list(walk_media(inside(tmp_path)))
-    assert [entry.id for entry in found if isinstance(entry, File)] == ["one.jpg"]
-    assert [entry.reason for entry in found if isinstance(entry, SkippedItem)] == ["name twice"] * 2
+    entries = list(walk_media(archive_root(tmp_path)))
+    assert [entry.id for entry in entries if isinstance(entry, File)] == ["one.jpg"]
+    assert [entry.reason for entry in entries if isinstance(entry, SkippedItem)] == ["name twice"] * 2
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
 @pytest.mark.parametrize("data", [b"", b"not an archive" * 100])
-def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, name: str, data: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_reported(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match="not a readable archive"):
         Folder(tmp_path).folders()
 
 
 @given(cut=st.integers(1, 400), name=st.sampled_from(["x.zip", "x.tar", "x.tar.gz"]))
-def test_a_truncated_archive_gives_what_it_has_or_says_what_it_is(
+def test_a_truncated_archive_yields_intact_members_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, cut: int, name: str
 ) -> None:
     folder = tmp_path_factory.mktemp("cut")
@@ -169,38 +172,38 @@ def test_a_truncated_archive_gives_what_it_has_or_says_what_it_is(
     path.write_bytes(path.read_bytes()[:-cut])
     archives.open_archive.cache_clear()
     try:
-        found = contents(inside(folder))
+        content = read_contents(archive_root(folder))
     except (InputError, zipfile.BadZipFile, EOFError):
         return
-    assert found.keys() <= {"one.jpg", "two.jpg"}
+    assert content.keys() <= {"one.jpg", "two.jpg"}
 
 
-def test_an_archive_in_an_archive_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_an_archive_inside_an_archive_is_counted_in_the_note(tmp_path: Path) -> None:
     inner = write_zip(tmp_path / "inner.zip", CONTENT).read_bytes()
     (tmp_path / "inner.zip").unlink()
     write_zip(tmp_path / "x.zip", {"inner.zip": inner, "one.jpg": b"1"})
-    one, note = walk_media(inside(tmp_path))
-    assert one.id == "one.jpg"
+    file, note = walk_media(archive_root(tmp_path))
+    assert file.id == "one.jpg"
     assert ".zip 1" in note.text
 
 
-def test_a_list_in_a_damaged_archive_is_told(tmp_path: Path) -> None:
+def test_a_text_file_in_a_damaged_archive_is_reported(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.zip", {"list.txt": os.urandom(2000).hex().encode()})
     data = bytearray(path.read_bytes())
     data[200] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(InputError, match="the archive is damaged there"):
-        list(read_lines(inside(tmp_path).file("list.txt")))
+    with pytest.raises(InputError, match="the archive is damaged at this file"):
+        list(read_lines(archive_root(tmp_path).file("list.txt")))
 
 
-def test_a_name_that_is_no_text_damages_the_archive(tmp_path: Path) -> None:
+def test_an_undecodable_name_is_reported_as_a_damaged_archive(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.zip", {"é.jpg": b"1"})
     path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xfe"))
     with pytest.raises(InputError, match="not a readable archive"):
         Folder(tmp_path).folders()
 
 
-def test_a_number_that_is_none_damages_the_archive(tmp_path: Path) -> None:
+def test_a_malformed_number_is_reported_as_a_damaged_archive(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
         info = tarfile.TarInfo("a.jpg")
         info.pax_headers = {"GNU.sparse.map": "a,b", "GNU.sparse.size": "x"}
@@ -210,28 +213,28 @@ def test_a_number_that_is_none_damages_the_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar"])
-def test_a_member_in_thousands_of_folders_is_left_out(tmp_path: Path, name: str) -> None:
+def test_a_member_in_thousands_of_folders_is_skipped(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name, {"a/" * 5000 + "deep.jpg": b"1", "one.jpg": b"1"})
-    refused, one = sorted(walk_media(inside(tmp_path), suffixes=(".jpg", "")), key=lambda entry: entry.id)
-    assert (one.id, refused.reason) == ("one.jpg", "too deep")
+    skipped, file = sorted(walk_media(archive_root(tmp_path), suffixes=(".jpg", "")), key=lambda entry: entry.id)
+    assert (file.id, skipped.reason) == ("one.jpg", "too deep")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
-def test_a_member_that_is_packed_unusually_is_left_out(tmp_path: Path, method: int) -> None:
+def test_a_member_with_unusual_compression_is_skipped(tmp_path: Path, method: int) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
         archive.writestr("one.jpg", b"1")
-    (entry,) = walk_media(inside(tmp_path))
+    (entry,) = walk_media(archive_root(tmp_path))
     assert entry.reason == "unusual packing"
 
 
-def test_a_zip_that_lost_its_beginning_has_no_member_there(tmp_path: Path) -> None:
+def test_a_member_before_the_start_of_a_truncated_zip_is_skipped(tmp_path: Path) -> None:
     data = write_zip(tmp_path / "x.zip", {"one.jpg": b"1", "two.jpg": b"2"}).read_bytes()
     (tmp_path / "x.zip").write_bytes(data[10:])
-    one, two = walk_media(inside(tmp_path))
-    assert (one.reason, two.id) == ("damaged archive", "two.jpg")
+    skipped, file = walk_media(archive_root(tmp_path))
+    assert (skipped.reason, file.id) == ("damaged archive", "two.jpg")
 
 
-def test_a_member_without_a_name_is_none(tmp_path: Path) -> None:
+def test_a_member_without_a_name_is_ignored(tmp_path: Path) -> None:
     data = write_zip(tmp_path / "x.zip", {"a.jpg": b"1", "two.jpg": b"2"}).read_bytes()
     (tmp_path / "x.zip").write_bytes(data.replace(b"a.jpg", b"\0.jpg"))  # names end at a NUL
-    assert [entry.id for entry in walk_media(inside(tmp_path))] == ["two.jpg"]
+    assert [entry.id for entry in walk_media(archive_root(tmp_path))] == ["two.jpg"]

@@ -3,29 +3,23 @@
 from pathlib import Path
 
 import pytest
-from trees import face_labels, save_image, skip_reasons, summarize_items, zip_folder
+from trees import face_labels, save_images, skip_reasons, summarize_items, zip_folder
 
 from fer.data.media.folders import Folder
 from fer.data.readers import affectnet_folders
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 
-EIGHT = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"]  # in the owner's order
+EMOTIONS = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"]  # in the owner's order
 
 
-def folders(root: Path, *names: str) -> Path:
-    for name in names:
-        save_image(root / name)
-    return root
-
-
-def test_numbered_folders_are_in_the_owners_order(tmp_path: Path, rules: Ingest) -> None:
+def test_numbered_folders_have_the_owners_codes(tmp_path: Path, rules: Ingest) -> None:
     names = [f"train/{code}/{code}.jpg" for code in range(9)]
-    root = Folder(folders(tmp_path, *names, "val/7/1.jpg", "test/0/1.jpg", "train/loose.jpg"))
+    root = Folder(save_images(tmp_path, *names, "val/7/1.jpg", "test/0/1.jpg", "train/loose.jpg"))
     assert affectnet_folders.matches(root)
     items = list(affectnet_folders.read(root, rules))
     assert face_labels([item for item in items if isinstance(item, Record)]) == [
-        *((f"train/{code}/{code}.jpg", emotion, "train") for code, emotion in enumerate(EIGHT)),
+        *((f"train/{code}/{code}.jpg", emotion, "train") for code, emotion in enumerate(EMOTIONS)),
         ("val/7/1.jpg", "contempt", "valid"),
         ("test/0/1.jpg", "neutral", "test"),
     ]
@@ -35,12 +29,12 @@ def test_numbered_folders_are_in_the_owners_order(tmp_path: Path, rules: Ingest)
 @pytest.mark.parametrize(
     "stray", ["train/1/train_00001_aligned.jpg", "train/happy/1.jpg", "train/0/1.jpg train/11/1.jpg"]
 )
-def test_folders_that_begin_at_one_or_have_other_names_are_not_affectnets(tmp_path: Path, stray: str) -> None:
-    assert not affectnet_folders.matches(Folder(folders(tmp_path, *stray.split())))
+def test_folders_that_start_at_one_or_have_other_names_do_not_match(tmp_path: Path, stray: str) -> None:
+    assert not affectnet_folders.matches(Folder(save_images(tmp_path, *stray.split())))
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
-    root = folders(tmp_path / "there", "train/0/1.jpg", "train/7/2.jpg", "val/1/3.jpg")
+    root = save_images(tmp_path / "there", "train/0/1.jpg", "train/7/2.jpg", "val/1/3.jpg")
     archive = zip_folder(root, tmp_path / "packed.zip")
     assert affectnet_folders.matches(archive)
     assert summarize_items(affectnet_folders.read(archive, rules)) == summarize_items(

@@ -1,4 +1,4 @@
-"""Pictures as they should not be, in the layout of every owner: each becomes a face or is told, and nothing is lost."""
+"""Unusual and damaged images in every layout: each becomes a face or is reported, and none is lost."""
 
 import io
 import os
@@ -35,7 +35,7 @@ from fer.data.readers import (
 from fer.data.readers.params import Ingest
 
 
-def npy(value: int) -> bytes:
+def npy_bytes(value: int) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.array(value))
     return buffer.getvalue()
@@ -64,7 +64,7 @@ LAYOUTS: dict[ModuleType, dict[str, str | bytes]] = {
         "Manually_Annotated_file_lists/training.csv": "1/a.jpg,0,0,8,8,1;1,1,0.1,0.1\n",
         "Manually_Annotated_Images/1/a.jpg": "",
     },
-    affectnet_npy: {"train_set/images/0.jpg": "", "train_set/annotations/0_exp.npy": npy(1)},
+    affectnet_npy: {"train_set/images/0.jpg": "", "train_set/annotations/0_exp.npy": npy_bytes(1)},
     affectnet_yolo: {
         "data.yaml": "names: [anger, happy]\n",
         "train/images/a.jpg": "",
@@ -73,43 +73,43 @@ LAYOUTS: dict[ModuleType, dict[str, str | bytes]] = {
     expw: {"label/label.lst": "a.jpg 0 1 1 7 7 30.1 3\n", "image/origin/a.jpg": ""},
     sepcvdl: {"train/img1_happiness.jpg": "", "test/img2_sadness.jpg": ""},
 }
-OF_NUMBERS = {"fer2013_csv", "ferplus_csv", "ckextended"}  # their pixels are in a table
+TABLE_READERS = {"fer2013_csv", "ferplus_csv", "ckextended"}  # their pixels are in a table
 
 
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode_image(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def chunk(name: bytes, data: bytes) -> bytes:
+def png_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-GREY = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
-IMAGE = Image.fromarray(GREY)
-TURNED = Image.Exif()
-TURNED[0x0112] = 6
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+IMAGE = Image.fromarray(PIXELS)
+ROTATED_EXIF = Image.Exif()
+ROTATED_EXIF[0x0112] = 6
 READABLE = {
-    "16 bits": encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"),
-    "CMYK": encoded(IMAGE.convert("CMYK"), "JPEG"),
-    "palette": encoded(IMAGE.convert("P"), "PNG"),
-    "alpha": encoded(IMAGE.convert("RGBA"), "PNG"),
-    "turned": encoded(IMAGE.convert("RGB"), "JPEG", exif=TURNED),
-    "animated": encoded(IMAGE, "WEBP", save_all=True, append_images=[IMAGE.rotate(90)]),
-    "another kind than its name says": encoded(IMAGE, "BMP"),
-    "one pixel": encoded(IMAGE.crop((0, 0, 1, 1)), "PNG"),
+    "16 bits": encode_image(Image.fromarray(PIXELS.astype(np.uint16) * 257), "PNG"),
+    "CMYK": encode_image(IMAGE.convert("CMYK"), "JPEG"),
+    "palette": encode_image(IMAGE.convert("P"), "PNG"),
+    "alpha": encode_image(IMAGE.convert("RGBA"), "PNG"),
+    "turned": encode_image(IMAGE.convert("RGB"), "JPEG", exif=ROTATED_EXIF),
+    "animated": encode_image(IMAGE, "WEBP", save_all=True, append_images=[IMAGE.rotate(90)]),
+    "format other than the suffix": encode_image(IMAGE, "BMP"),
+    "one pixel": encode_image(IMAGE.crop((0, 0, 1, 1)), "PNG"),
 }
 BAD = {
     "empty": (b"", "empty file"),
     "text": (b"not a picture", "not a picture"),
-    "truncated": (encoded(IMAGE, "PNG")[:-400], "damaged picture"),
-    "a kind that is not read": (encoded(IMAGE, "GIF"), "not a picture"),
+    "truncated": (encode_image(IMAGE, "PNG")[:-400], "damaged picture"),
+    "unsupported format": (encode_image(IMAGE, "GIF"), "not a picture"),
     "30,000 x 30,000": (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(bytes(100)))
-        + chunk(b"IEND", b""),
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0))
+        + png_chunk(b"IDAT", zlib.compress(bytes(100)))
+        + png_chunk(b"IEND", b""),
         "too many pixels",
     ),
 }
@@ -118,8 +118,8 @@ assert MAX_IMAGE_PIXELS < 30_000**2
 readers = pytest.mark.parametrize("reader", LAYOUTS, ids=lambda reader: reader.__name__.rpartition(".")[2])
 
 
-def write(root: Path, reader: ModuleType, picture: bytes) -> str:
-    """The reader's tree with one picture replaced; returns where that is, "" where there are only videos."""
+def write_tree(root: Path, reader: ModuleType, image: bytes) -> str:
+    """Write the reader's tree with one image replaced; return its path, "" if there are only videos."""
     names = [name for name in LAYOUTS[reader] if name.lower().endswith(IMAGE_SUFFIXES)]
     for name, content in LAYOUTS[reader].items():
         if name.lower().endswith(IMAGE_SUFFIXES):
@@ -128,67 +128,69 @@ def write(root: Path, reader: ModuleType, picture: bytes) -> str:
             trees.write_file(root / name, content)
     if not names:
         return ""
-    place = names[1 if reader is sfew else 0]  # the first of SFEW's is a frame, whose face lies elsewhere
-    (root / place).write_bytes(picture)
-    return place
+    name = names[1 if reader is sfew else 0]  # SFEW's first image is a frame, whose face crop is another file
+    (root / name).write_bytes(image)
+    return name
 
 
-def outcome(root: Path, reader: ModuleType, rules: Ingest) -> dict[str, str]:
-    """What became of each picture: "face", or the reason why not."""
+def read_outcomes(root: Path, reader: ModuleType, rules: Ingest) -> dict[str, str]:
+    """Return "face" or the reason for skipping, by id."""
     items = [item for item in reader.read(Folder(root), rules) if not isinstance(item, Note)]
-    found: dict[str, str] = {}
-    for looked in extract_faces(items, rules):
-        for result in looked.results:
+    outcomes: dict[str, str] = {}
+    for extraction in extract_faces(items, rules):
+        for result in extraction.results:
             if isinstance(result, SkippedItem):
-                found[result.id] = result.reason
+                outcomes[result.id] = result.reason
             else:
-                found[result.record.id] = "face"
-    return found
+                outcomes[result.record.id] = "face"
+    return outcomes
 
 
-def test_every_reader_of_pictures_is_tried() -> None:
-    tried = {reader.__name__.rpartition(".")[2] for reader in LAYOUTS}
-    assert tried == {detect.get_reader_name(reader) for reader in detect.READERS} - OF_NUMBERS
+def test_every_reader_of_images_is_tested() -> None:
+    reader_names = {reader.__name__.rpartition(".")[2] for reader in LAYOUTS}
+    assert reader_names == {detect.get_reader_name(reader) for reader in detect.READERS} - TABLE_READERS
 
 
 @readers
-def test_an_unusual_picture_becomes_a_face_or_has_none(
+def test_an_unusual_image_becomes_a_face_or_has_none(
     tmp_path: Path, rules: Ingest, reader: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FER_NPROC", "1")
     for kind, content in READABLE.items():
-        place = write(tmp_path, reader, content)
-        became = {reason for id, reason in outcome(tmp_path, reader, rules).items() if id.partition("#")[0] == place}
-        assert became <= {"face", "no face", "face too small", "box outside the picture"}, kind
-        assert became or not place, kind
+        name = write_tree(tmp_path, reader, content)
+        all_outcomes = read_outcomes(tmp_path, reader, rules)
+        outcomes = {outcome for id, outcome in all_outcomes.items() if id.partition("#")[0] == name}
+        assert outcomes <= {"face", "no face", "face too small", "box outside the picture"}, kind
+        assert outcomes or not name, kind
 
 
 @readers
-def test_a_bad_picture_is_told_and_the_others_are_read(
+def test_a_bad_image_is_reported_and_the_others_are_read(
     tmp_path: Path, rules: Ingest, reader: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FER_NPROC", "1")
-    write(tmp_path, reader, encoded(IMAGE, "PNG"))
-    good = outcome(tmp_path, reader, rules)
+    write_tree(tmp_path, reader, encode_image(IMAGE, "PNG"))
+    good_outcomes = read_outcomes(tmp_path, reader, rules)
     for kind, (content, reason) in BAD.items():
-        place = write(tmp_path, reader, content)
-        found = outcome(tmp_path, reader, rules)
-        mine = {id for id in found if id.partition("#")[0] == place}
-        assert {found[id] for id in mine} == ({reason} if place else set()), kind
-        others = {id: became for id, became in good.items() if id.partition("#")[0] != place}
-        assert {id: became for id, became in found.items() if id not in mine} == others, kind
+        name = write_tree(tmp_path, reader, content)
+        outcomes = read_outcomes(tmp_path, reader, rules)
+        bad_ids = {id for id in outcomes if id.partition("#")[0] == name}
+        assert {outcomes[id] for id in bad_ids} == ({reason} if name else set()), kind
+        expected = {id: outcome for id, outcome in good_outcomes.items() if id.partition("#")[0] != name}
+        assert {id: outcome for id, outcome in outcomes.items() if id not in bad_ids} == expected, kind
 
 
 @readers
-def test_an_unreadable_video_or_picture_is_told(
+def test_an_unreadable_video_or_image_is_reported(
     tmp_path: Path, rules: Ingest, reader: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FER_NPROC", "1")
-    place = write(tmp_path, reader, encoded(IMAGE, "PNG"))
+    image_name = write_tree(tmp_path, reader, encode_image(IMAGE, "PNG"))
     videos = [name for name in LAYOUTS[reader] if name.lower().endswith(VIDEO_SUFFIXES)]
-    found = outcome(tmp_path, reader, rules)
-    assert {found[name] for name in videos if name in found} <= {"unreadable video"}
-    if place and os.geteuid() != 0:  # root may read anything
-        (tmp_path / place).chmod(0)
-        found = outcome(tmp_path, reader, rules)
-        assert {reason for id, reason in found.items() if id.partition("#")[0] == place} == {"unreadable file"}
+    outcomes = read_outcomes(tmp_path, reader, rules)
+    assert {outcomes[name] for name in videos if name in outcomes} <= {"unreadable video"}
+    if image_name and os.geteuid() != 0:  # root may read anything
+        (tmp_path / image_name).chmod(0)
+        outcomes = read_outcomes(tmp_path, reader, rules)
+        reasons = {outcome for id, outcome in outcomes.items() if id.partition("#")[0] == image_name}
+        assert reasons == {"unreadable file"}

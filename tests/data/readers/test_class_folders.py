@@ -1,4 +1,4 @@
-"""The reader of folders that are named like emotions."""
+"""The reader of folders named after emotions."""
 
 from pathlib import Path
 
@@ -13,19 +13,19 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 
 
-def save(root: Path, *names: str, size: tuple[int, int] = (8, 8)) -> Path:
+def save_images(root: Path, *names: str, size: tuple[int, int] = (8, 8)) -> Path:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", size).save(root / name)
     return root
 
 
-def labels(root: Path, rules: Ingest) -> dict[str, tuple[str | None, str | None]]:
+def read_labels(root: Path, rules: Ingest) -> dict[str, tuple[str | None, str | None]]:
     return {item.id: (item.emotion, item.fold) for item in class_folders.read(Folder(root), rules)}
 
 
-def test_the_folder_is_the_emotion_and_the_picture_the_face(tmp_path: Path, rules: Ingest) -> None:
-    save(tmp_path, "Happiness/1.jpg", "SAD/1.jpg", "sad/deeper/2.png")
+def test_the_folder_is_the_emotion_and_the_image_is_the_face(tmp_path: Path, rules: Ingest) -> None:
+    save_images(tmp_path, "Happiness/1.jpg", "SAD/1.jpg", "sad/deeper/2.png")
     assert class_folders.matches(Folder(tmp_path))
     assert list(class_folders.read(Folder(tmp_path), rules)) == [
         Record(name, File(name, tmp_path / name), emotion)
@@ -37,24 +37,28 @@ def test_the_folder_is_the_emotion_and_the_picture_the_face(tmp_path: Path, rule
     ("train", "valid", "test"),
     [("train", "val", "test"), ("Training", "validation", "testing"), ("TRAIN", "valid", "Test")],
 )
-def test_a_folder_of_a_fold_is_the_fold(tmp_path: Path, rules: Ingest, train: str, valid: str, test: str) -> None:
-    save(tmp_path, f"{train}/fear/1.jpg", f"{train}/angry/1.jpg", f"{valid}/disgust/1.jpg", f"{test}/surprise/1.jpg")
-    assert class_folders.matches(Folder(tmp_path))
-    assert labels(tmp_path, rules) == {
+def test_folders_named_after_folds_give_the_fold(
+    tmp_path: Path, rules: Ingest, train: str, valid: str, test: str
+) -> None:
+    labels = {
         f"{train}/fear/1.jpg": ("fear", "train"),
         f"{train}/angry/1.jpg": ("angry", "train"),
         f"{valid}/disgust/1.jpg": ("disgust", "valid"),
         f"{test}/surprise/1.jpg": ("surprise", "test"),
     }
+    save_images(tmp_path, *labels)
+    assert class_folders.matches(Folder(tmp_path))
+    assert read_labels(tmp_path, rules) == labels
 
 
-def test_every_name_of_an_emotion_is_taken(tmp_path: Path, rules: Ingest) -> None:
-    save(tmp_path, *(f"{name}/1.png" for name in EMOTION_ALIASES))
-    assert labels(tmp_path, rules) == {f"{name}/1.png": (emotion, None) for name, emotion in EMOTION_ALIASES.items()}
+def test_every_name_of_an_emotion_is_recognised(tmp_path: Path, rules: Ingest) -> None:
+    save_images(tmp_path, *(f"{name}/1.png" for name in EMOTION_ALIASES))
+    labels = {f"{name}/1.png": (emotion, None) for name, emotion in EMOTION_ALIASES.items()}
+    assert read_labels(tmp_path, rules) == labels
 
 
-def test_pictures_elsewhere_are_dropped(tmp_path: Path, rules: Ingest) -> None:
-    save(tmp_path, "train/happy/1.jpg", "train/sad/1.jpg", "train/bored/1.jpg", "train/3/1.jpg", "example.jpg")
+def test_images_outside_emotion_folders_are_skipped(tmp_path: Path, rules: Ingest) -> None:
+    save_images(tmp_path, "train/happy/1.jpg", "train/sad/1.jpg", "train/bored/1.jpg", "train/3/1.jpg", "example.jpg")
     (tmp_path / "train/happy/notes.txt").write_text("x")
     items = list(class_folders.read(Folder(tmp_path), rules))
     assert {item.id: item.reason for item in items if isinstance(item, SkippedItem)} == {
@@ -68,8 +72,8 @@ def test_pictures_elsewhere_are_dropped(tmp_path: Path, rules: Ingest) -> None:
 
 
 @pytest.mark.parametrize("size", [(640, 480), (562, 762)])
-def test_of_photographs_the_largest_face_is_taken(tmp_path: Path, rules: Ingest, size: tuple[int, int]) -> None:
-    save(tmp_path, "happy/1.jpg", "sad/1.jpg", size=size)
+def test_the_largest_face_of_a_photo_is_detected(tmp_path: Path, rules: Ingest, size: tuple[int, int]) -> None:
+    save_images(tmp_path, "happy/1.jpg", "sad/1.jpg", size=size)
     assert [item.face_mode for item in class_folders.read(Folder(tmp_path), rules)] == ["one", "one"]
 
 
@@ -83,5 +87,5 @@ def test_of_photographs_the_largest_face_is_taken(tmp_path: Path, rules: Ingest,
         ("pool/sad/a.jpg", "pool/fear/a.jpg"),
     ],
 )
-def test_other_trees_are_not_taken(tmp_path: Path, names: tuple[str, ...]) -> None:
-    assert not class_folders.matches(Folder(save(tmp_path, *names)))
+def test_other_trees_do_not_match(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert not class_folders.matches(Folder(save_images(tmp_path, *names)))

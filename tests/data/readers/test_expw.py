@@ -32,17 +32,15 @@ LINES = (
 )
 
 
-def expw_at(root: Path, lines: str | bytes = LINES, *pictures: str) -> Path:
+def write_expw(root: Path, lines: str | bytes = LINES, *images: str) -> Path:
     write_file(root / LIST, lines)
-    for name in pictures or ("angry_actor_104.jpg", "two people.jpg"):
+    for name in images or ("angry_actor_104.jpg", "two people.jpg"):
         save_image(root / IMAGES / name)
     return root
 
 
-def test_each_line_is_a_face_with_its_box_and_the_faces_of_a_photograph_are_a_group(
-    tmp_path: Path, rules: Ingest
-) -> None:
-    root = Folder(expw_at(tmp_path))
+def test_each_line_is_a_face_with_its_box_and_the_faces_of_an_image_are_a_group(tmp_path: Path, rules: Ingest) -> None:
+    root = Folder(write_expw(tmp_path))
     assert expw.matches(root)
     items = list(expw.read(root, rules))
     assert [(item.id, item.emotion, item.fold, item.group, item.box) for item in items] == [
@@ -53,9 +51,9 @@ def test_each_line_is_a_face_with_its_box_and_the_faces_of_a_photograph_are_a_gr
     assert [item.image.path for item in items] == [tmp_path / item.group for item in items]
 
 
-def test_the_seven_numbers_are_the_owners(tmp_path: Path, rules: Ingest) -> None:
+def test_the_seven_codes_are_those_of_the_owners(tmp_path: Path, rules: Ingest) -> None:
     lines = "".join(f"{code}.jpg 0 1 1 9 9 5.0 {code}\n" for code in range(7))
-    items = expw.read(Folder(expw_at(tmp_path, lines, *(f"{code}.jpg" for code in range(7)))), rules)
+    items = expw.read(Folder(write_expw(tmp_path, lines, *(f"{code}.jpg" for code in range(7)))), rules)
     assert [emotion for _, emotion, _ in face_labels(items)] == [
         "angry",
         "disgust",
@@ -68,9 +66,9 @@ def test_the_seven_numbers_are_the_owners(tmp_path: Path, rules: Ingest) -> None
 
 
 @pytest.mark.parametrize("text", [LINES.replace("\n", "\r\n"), "\ufeff" + LINES, LINES.rstrip(), f"\n{LINES}\n \n"])
-def test_line_ends_marks_and_blank_lines_make_no_difference(tmp_path: Path, rules: Ingest, text: str) -> None:
-    assert summarize_items(expw.read(Folder(expw_at(tmp_path, text)), rules)) == summarize_items(
-        expw.read(Folder(expw_at(tmp_path)), rules)
+def test_line_ends_boms_and_blank_lines_make_no_difference(tmp_path: Path, rules: Ingest, text: str) -> None:
+    assert summarize_items(expw.read(Folder(write_expw(tmp_path, text)), rules)) == summarize_items(
+        expw.read(Folder(write_expw(tmp_path)), rules)
     )
 
 
@@ -91,32 +89,32 @@ def test_line_ends_marks_and_blank_lines_make_no_difference(tmp_path: Path, rule
         ("angry_actor_104.jpg 0 1 1 9 9 5 0", "named twice"),
     ],
 )
-def test_a_bad_line_is_dropped_with_its_number_and_the_lines_around_it_stay(
+def test_an_invalid_line_is_skipped_with_its_number_and_other_lines_are_read(
     tmp_path: Path, rules: Ingest, line: str, reason: str
 ) -> None:
     save_image(tmp_path / "image/a.jpg")
-    first, rest = LINES.split("\n", 1)
-    items = list(expw.read(Folder(expw_at(tmp_path, f"{first}\n{line}\n{rest}")), rules))
+    first_line, next_lines = LINES.split("\n", 1)
+    items = list(expw.read(Folder(write_expw(tmp_path, f"{first_line}\n{line}\n{next_lines}")), rules))
     assert skip_reasons(items) == [(f"{LIST}:2", reason)]
     assert sum(isinstance(item, Record) for item in items) == 3
 
 
-def test_a_missing_photograph_is_a_defect_and_one_without_a_label_is_none(tmp_path: Path, rules: Ingest) -> None:
-    items = list(expw.read(Folder(expw_at(tmp_path, LINES, "two people.jpg", "no one.jpg")), rules))
+def test_a_missing_image_is_a_defect_and_an_unlabelled_image_is_not(tmp_path: Path, rules: Ingest) -> None:
+    items = list(expw.read(Folder(write_expw(tmp_path, LINES, "two people.jpg", "no one.jpg")), rules))
     assert [(item.id, item.reason, item.is_defect) for item in items if isinstance(item, SkippedItem)] == [
         (f"{IMAGES}/no one.jpg", "without label", False),
         (f"{IMAGES}/angry_actor_104.jpg#0", "missing picture", True),
     ]
 
 
-def test_without_photographs_the_error_says_what_to_unpack(tmp_path: Path, rules: Ingest) -> None:
+def test_without_images_the_error_says_what_to_unpack(tmp_path: Path, rules: Ingest) -> None:
     write_file(tmp_path / LIST, LINES)
     with pytest.raises(InputError, match=r"no image/origin beside label/label\.lst; unpack the owners' archives"):
         list(expw.read(Folder(tmp_path), rules))
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
-    archive = zip_folder(expw_at(tmp_path / "there"), tmp_path / "packed.zip")
+    archive = zip_folder(write_expw(tmp_path / "there"), tmp_path / "packed.zip")
     assert expw.matches(archive)
     assert summarize_items(expw.read(archive, rules)) == summarize_items(expw.read(Folder(tmp_path / "there"), rules))
 
@@ -129,10 +127,10 @@ def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     .map(str.encode)
 )
 @example(b"a.jpg 0 1 1 9 9 5 0\na.jpg 1 1 1 9 9 5 6\n")
-def test_whatever_bytes_the_list_holds_each_line_is_a_face_or_dropped(
+def test_each_line_is_a_face_or_skipped_for_any_bytes_in_the_list(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
-    expw_at(tmp_path, content, "a.jpg")
+    write_expw(tmp_path, content, "a.jpg")
     try:
         items = list(expw.read(Folder(tmp_path), rules))
     except InputError:

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from trees import face_labels, zip_folder
+from trees import face_labels, save_images, zip_folder
 
 from fer.data.media.folders import File, Folder
 from fer.data.media.issues import Note, SkippedItem
@@ -13,7 +11,7 @@ from fer.data.readers import fer2013_folder
 from fer.data.readers.record import ReaderItem, Record
 from fer.params import load_params
 
-RULES = load_params(Path(__file__).parents[3] / "params.yaml").ingest
+SETTINGS = load_params(Path(__file__).parents[3] / "params.yaml").ingest
 NAMES = (
     "train/angry/Training_8475486.jpg",
     "train/surprise/Training_8475486.jpg",
@@ -22,51 +20,44 @@ NAMES = (
 )
 
 
-def write(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((48, 48), 7, dtype=np.uint8)).save(root / name)
-    return root
+def read_items(root: Path) -> list[ReaderItem]:
+    return list(fer2013_folder.read(Folder(root), SETTINGS))
 
 
-def read(root: Path) -> list[ReaderItem]:
-    return list(fer2013_folder.read(Folder(root), RULES))
-
-
-def test_the_fold_is_in_the_name_and_the_emotion_in_the_folder(tmp_path: Path) -> None:
-    write(tmp_path, *NAMES)
-    wanted = {
+def test_the_file_name_gives_the_fold_and_the_folder_the_emotion(tmp_path: Path) -> None:
+    save_images(tmp_path, *NAMES)
+    expected = {
         "test/happy/PrivateTest_1.JPG": ("happy", "test"),
         "test/happy/PublicTest_1.jpg": ("happy", "valid"),
         "train/angry/Training_8475486.jpg": ("angry", "train"),
         "train/surprise/Training_8475486.jpg": ("surprise", "train"),
     }
-    assert read(tmp_path) == [
-        Record(id, File(id, tmp_path / id), emotion, fold) for id, (emotion, fold) in wanted.items()
+    assert read_items(tmp_path) == [
+        Record(id, File(id, tmp_path / id), emotion, fold) for id, (emotion, fold) in expected.items()
     ]
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation"])
-def test_a_copy_split_into_three_keeps_the_owners_folds(tmp_path: Path, name: str) -> None:
-    write(tmp_path, "train/fear/Training_1.jpg", f"{name}/fear/Training_2.jpg", "test/fear/PublicTest_3.png")
-    assert [item.fold for item in read(tmp_path) if isinstance(item, Record)] == ["valid", "train", "train"]
+def test_a_copy_split_into_three_parts_keeps_the_owners_folds(tmp_path: Path, name: str) -> None:
+    save_images(tmp_path, "train/fear/Training_1.jpg", f"{name}/fear/Training_2.jpg", "test/fear/PublicTest_3.png")
+    assert [item.fold for item in read_items(tmp_path) if isinstance(item, Record)] == ["valid", "train", "train"]
 
 
-def test_an_archive_in_place_of_a_folder_or_around_them_gives_the_same_faces(tmp_path: Path) -> None:
-    write(tmp_path / "plain", *NAMES, "train/sad/img7.jpg")
+def test_archives_of_a_part_or_of_everything_give_the_same_faces(tmp_path: Path) -> None:
+    save_images(tmp_path / "plain", *NAMES, "train/sad/img7.jpg")
     zipped = zip_folder(tmp_path / "plain", tmp_path / "zipped.zip")
     for part in ("train", "test"):
         zip_folder(tmp_path / "plain" / part, tmp_path / f"parts/{part}.zip")
     for root in (zipped, Folder(tmp_path / "parts")):
         assert fer2013_folder.matches(root)
-        found = face_labels(fer2013_folder.read(root, RULES))
-        assert str(found).replace(".zip", "") == str(face_labels(read(tmp_path / "plain")))
+        labels = face_labels(fer2013_folder.read(root, SETTINGS))
+        assert str(labels).replace(".zip", "") == str(face_labels(read_items(tmp_path / "plain")))
 
 
-def test_augmented_copies_and_foreign_files_are_dropped_by_reason(tmp_path: Path) -> None:
-    write(tmp_path, "train/sad/Training_1.jpg", "train/sad/Training_1.jpg5.jpg", "train/sad/img7.jpg")
-    write(tmp_path, "train/bored/Training_1.jpg")
-    items = read(tmp_path)
+def test_augmented_copies_and_foreign_files_are_skipped_with_a_reason(tmp_path: Path) -> None:
+    save_images(tmp_path, "train/sad/Training_1.jpg", "train/sad/Training_1.jpg5.jpg", "train/sad/img7.jpg")
+    save_images(tmp_path, "train/bored/Training_1.jpg")
+    items = read_items(tmp_path)
     assert {item.id: item.reason for item in items if isinstance(item, SkippedItem)} == {
         "train/bored/Training_1.jpg": "unknown emotion",
         "train/sad/Training_1.jpg5.jpg": "augmented copy",
@@ -75,16 +66,16 @@ def test_augmented_copies_and_foreign_files_are_dropped_by_reason(tmp_path: Path
     assert sum(isinstance(item, Record) for item in items) == 1
 
 
-def test_the_litter_of_archives_is_not_there_and_other_files_are_counted(tmp_path: Path) -> None:
-    write(tmp_path, *NAMES, "train/__MACOSX/Training_9.jpg", "train/angry/._Training_8475486.jpg")
+def test_system_files_are_ignored_and_other_files_are_counted(tmp_path: Path) -> None:
+    save_images(tmp_path, *NAMES, "train/__MACOSX/Training_9.jpg", "train/angry/._Training_8475486.jpg")
     for name in ("Thumbs.db", ".DS_Store", "notes.txt"):
         (tmp_path / "train/angry" / name).write_bytes(b"x")
-    records = [item for item in read(tmp_path) if not isinstance(item, Note)]
+    records = [item for item in read_items(tmp_path) if not isinstance(item, Note)]
     assert [item.id for item in records] == sorted(NAMES)
-    (note,) = (item for item in read(tmp_path) if isinstance(item, Note))
+    (note,) = (item for item in read_items(tmp_path) if isinstance(item, Note))
     assert note.text == "1 files in train/ are of another kind and were left out: .txt 1"
 
 
-def test_folders_of_emotions_with_other_names_are_another_layout(tmp_path: Path) -> None:
-    assert not fer2013_folder.matches(Folder(write(tmp_path, "train/angry/1.jpg")))
-    assert fer2013_folder.matches(Folder(write(tmp_path, *NAMES)))
+def test_emotion_folders_with_other_file_names_do_not_match(tmp_path: Path) -> None:
+    assert not fer2013_folder.matches(Folder(save_images(tmp_path, "train/angry/1.jpg")))
+    assert fer2013_folder.matches(Folder(save_images(tmp_path, *NAMES)))

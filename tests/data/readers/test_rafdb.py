@@ -1,4 +1,4 @@
-"""The reader of RAF-DB as its owners hand it out, of its compound emotions and of RAF-CE."""
+"""The reader of RAF-DB in the owners' layout, of its compound emotions and of RAF-CE."""
 
 from pathlib import Path
 
@@ -26,35 +26,38 @@ from fer.runtime.errors import InputError
 TABLE = "EmoLabel/list_patition_label.txt"
 LINES = "train_00001.jpg 5\ntrain_00002.jpg 1\ntest_0001.jpg 6\n"
 STEMS = ("train_00001", "train_00002", "test_0001")
+EMOTIONS = ["sad", "surprise", "angry"]
 
 
-def official(root: Path, lines: str | bytes = LINES, images: str = "Image/aligned", ending: str = "_aligned") -> Path:
+def write_rafdb(
+    root: Path, lines: str | bytes = LINES, images: str = "Image/aligned", ending: str = "_aligned"
+) -> Path:
     write_file(root / TABLE, lines)
     for stem in STEMS:
         save_image(root / images / f"{stem}{ending}.jpg")
     return root
 
 
-def numbered(root: Path, numbers: range, name: str = "train_{:05}") -> str:
-    """A list with a line for each number, whose pictures are there."""
+def save_numbered(root: Path, numbers: range, name: str = "train_{:05}") -> str:
+    """Write an image for each number and return the list of them."""
     for number in numbers:
         save_image(root / f"{name.format(number)}_aligned.jpg")
     return "".join(f"{name.format(number)}.jpg {number}\r\n" for number in numbers)
 
 
-def records(root: Path, rules: Ingest) -> list[Record]:
+def read_records(root: Path, rules: Ingest) -> list[Record]:
     return [item for item in rafdb.read(Folder(root), rules) if isinstance(item, Record)]
 
 
 @pytest.mark.parametrize("wrapper", ["", "basic"])
-@pytest.mark.parametrize("aligned", ["Image/aligned", "Image/aligned/aligned"])
-def test_the_list_gives_the_emotion_and_the_name_the_fold(
-    tmp_path: Path, rules: Ingest, wrapper: str, aligned: str
+@pytest.mark.parametrize("images", ["Image/aligned", "Image/aligned/aligned"])
+def test_the_list_gives_the_emotion_and_the_file_name_the_fold(
+    tmp_path: Path, rules: Ingest, wrapper: str, images: str
 ) -> None:
-    official(tmp_path / wrapper, images=aligned)
+    write_rafdb(tmp_path / wrapper, images=images)
     assert rafdb.matches(Folder(tmp_path))
     items = list(rafdb.read(Folder(tmp_path), rules))
-    folder = f"{wrapper}/{aligned}".strip("/")
+    folder = f"{wrapper}/{images}".strip("/")
     assert face_labels(items) == [
         (f"{folder}/train_00001_aligned.jpg", "sad", "train"),
         (f"{folder}/train_00002_aligned.jpg", "surprise", "train"),
@@ -64,24 +67,24 @@ def test_the_list_gives_the_emotion_and_the_name_the_fold(
     assert {item.face_mode for item in items} == {"whole"}
 
 
-def test_the_seven_numbers_are_the_owners(tmp_path: Path, rules: Ingest) -> None:
-    official(tmp_path, numbered(tmp_path / "Image/aligned", range(1, 8)))
-    emotions = [item.emotion for item in records(tmp_path, rules)]
+def test_the_seven_codes_are_those_of_the_owners(tmp_path: Path, rules: Ingest) -> None:
+    write_rafdb(tmp_path, save_numbered(tmp_path / "Image/aligned", range(1, 8)))
+    emotions = [item.emotion for item in read_records(tmp_path, rules)]
     assert emotions == ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"]
 
 
 @pytest.mark.parametrize("text", [LINES.replace("\n", "\r\n"), "\ufeff" + LINES, LINES.rstrip(), f"\n{LINES}\n \n"])
-def test_line_ends_marks_and_blank_lines_make_no_difference(tmp_path: Path, rules: Ingest, text: str) -> None:
-    assert [item.emotion for item in records(official(tmp_path, text), rules)] == ["sad", "surprise", "angry"]
+def test_line_ends_boms_and_blank_lines_make_no_difference(tmp_path: Path, rules: Ingest, text: str) -> None:
+    assert [item.emotion for item in read_records(write_rafdb(tmp_path, text), rules)] == EMOTIONS
 
 
-def test_a_bad_line_is_dropped_once_with_its_number(tmp_path: Path, rules: Ingest) -> None:
+def test_an_invalid_line_is_skipped_once_with_its_number(tmp_path: Path, rules: Ingest) -> None:
     lines = (
         "train_00001.jpg 9\ntrain_00002.jpg 1 1\ntest_0001.jpg 6\ntest_0001.jpg 5\ntest_0002.jpg 5\nvalid_1.jpg 5\n"
         "../../train_1.jpg 5\n/train_2.jpg 5\n..\\train_3.jpg 5\ntrain_4\xff.jpg 5\n"
     )
     save_image(tmp_path / "train_1_aligned.jpg")
-    items = list(rafdb.read(Folder(official(tmp_path / "raf", lines.encode("latin-1"))), rules))
+    items = list(rafdb.read(Folder(write_rafdb(tmp_path / "raf", lines.encode("latin-1"))), rules))
     assert skip_reasons(items) == [
         (f"{TABLE}:1", "unknown label"),
         (f"{TABLE}:2", "number of columns"),
@@ -96,33 +99,31 @@ def test_a_bad_line_is_dropped_once_with_its_number(tmp_path: Path, rules: Inges
     assert sum(isinstance(item, Record) for item in items) == 1
 
 
-def test_a_picture_that_the_list_does_not_name_is_dropped(tmp_path: Path, rules: Ingest) -> None:
-    root = official(tmp_path, "train_00001.jpg 5\ntest_0001.jpg 6\n")
+def test_an_image_that_is_not_listed_is_skipped(tmp_path: Path, rules: Ingest) -> None:
+    root = write_rafdb(tmp_path, "train_00001.jpg 5\ntest_0001.jpg 6\n")
     assert skip_reasons(rafdb.read(Folder(root), rules)) == [("Image/aligned/train_00002_aligned.jpg", "without label")]
 
 
-def test_a_picture_that_is_there_twice_is_dropped_once(tmp_path: Path, rules: Ingest) -> None:
-    save_image(official(tmp_path) / "Image/aligned/aligned/test_0001_aligned.jpg")
+def test_a_duplicate_image_is_skipped_once(tmp_path: Path, rules: Ingest) -> None:
+    save_image(write_rafdb(tmp_path) / "Image/aligned/aligned/test_0001_aligned.jpg")
     items = list(rafdb.read(Folder(tmp_path), rules))
     assert [reason for _, reason in skip_reasons(items)] == ["picture twice"]
     assert sum(isinstance(item, Record) for item in items) == 3
 
 
 @pytest.mark.parametrize("inside", ["", "aligned"])
-def test_the_owners_archive_of_aligned_pictures_need_not_be_unpacked(
-    tmp_path: Path, rules: Ingest, inside: str
-) -> None:
-    official(tmp_path, images=f"elsewhere/{inside}")
+def test_the_owners_archive_of_aligned_images_need_not_be_unpacked(tmp_path: Path, rules: Ingest, inside: str) -> None:
+    write_rafdb(tmp_path, images=f"elsewhere/{inside}")
     zip_folder(tmp_path / "elsewhere", tmp_path / "Image/aligned.zip")
-    found = records(tmp_path, rules)
+    records = read_records(tmp_path, rules)
     names = [f"{inside}/{stem}_aligned.jpg".removeprefix("/") for stem in STEMS]
-    assert [item.id for item in found] == [f"Image/aligned.zip/{name}" for name in names]
-    assert [item.emotion for item in found] == ["sad", "surprise", "angry"]
+    assert [item.id for item in records] == [f"Image/aligned.zip/{name}" for name in names]
+    assert [item.emotion for item in records] == EMOTIONS
 
 
 def test_an_archive_of_everything_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
-    official(tmp_path / "there/basic")
-    official(tmp_path / "there/compound")
+    write_rafdb(tmp_path / "there/basic")
+    write_rafdb(tmp_path / "there/compound")
     archive = zip_folder(tmp_path / "there", tmp_path / "packed.zip")
     assert rafdb.matches(archive)
     items = summarize_items(rafdb.read(archive, rules))
@@ -130,30 +131,30 @@ def test_an_archive_of_everything_gives_the_same_faces(tmp_path: Path, rules: In
     assert len(items) == 6
 
 
-def test_where_nothing_is_aligned_the_face_is_looked_for_in_the_original(tmp_path: Path, rules: Ingest) -> None:
-    official(tmp_path, images="Image/original", ending="")
-    found = records(tmp_path, rules)
-    assert face_labels(found)[0] == ("Image/original/train_00001.jpg", "sad", "train")
-    assert {item.face_mode for item in found} == {"one"}
-    official(tmp_path)
-    assert {item.face_mode for item in records(tmp_path, rules)} == {"whole"}
+def test_without_aligned_images_faces_are_detected_in_the_originals(tmp_path: Path, rules: Ingest) -> None:
+    write_rafdb(tmp_path, images="Image/original", ending="")
+    records = read_records(tmp_path, rules)
+    assert face_labels(records)[0] == ("Image/original/train_00001.jpg", "sad", "train")
+    assert {item.face_mode for item in records} == {"one"}
+    write_rafdb(tmp_path)
+    assert {item.face_mode for item in read_records(tmp_path, rules)} == {"whole"}
 
 
-def test_without_pictures_the_error_says_what_to_unpack(tmp_path: Path, rules: Ingest) -> None:
-    official(tmp_path, images="elsewhere")
+def test_without_images_the_error_says_what_to_unpack(tmp_path: Path, rules: Ingest) -> None:
+    write_rafdb(tmp_path, images="elsewhere")
     with pytest.raises(InputError, match=r"no Image/aligned; unpack the owners' aligned\.zip there"):
         list(rafdb.read(Folder(tmp_path), rules))
     (tmp_path / "Image/aligned").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"Image/aligned: no pictures; unpack the owners' archive there"):
+    with pytest.raises(InputError, match=r"Image/aligned: no images; unpack the owners' archive there"):
         list(rafdb.read(Folder(tmp_path), rules))
 
 
-def test_compound_emotions_are_unlabelled_and_keep_their_names(tmp_path: Path, rules: Ingest) -> None:
-    official(tmp_path / "compound", numbered(tmp_path / "compound/Image/aligned", range(1, 12)))
+def test_faces_with_compound_emotions_are_unlabelled_and_keep_the_name(tmp_path: Path, rules: Ingest) -> None:
+    write_rafdb(tmp_path / "compound", save_numbered(tmp_path / "compound/Image/aligned", range(1, 12)))
     assert rafdb.matches(Folder(tmp_path))
-    found = records(tmp_path, rules)
-    assert {(item.emotion, item.fold) for item in found} == {(None, None)}
-    assert [item.raw for item in found] == [
+    records = read_records(tmp_path, rules)
+    assert {(item.emotion, item.fold) for item in records} == {(None, None)}
+    assert [item.raw for item in records] == [
         "happily surprised",
         "happily disgusted",
         "sadly fearful",
@@ -169,10 +170,10 @@ def test_compound_emotions_are_unlabelled_and_keep_their_names(tmp_path: Path, r
 
 
 def test_basic_and_compound_emotions_are_read_together(tmp_path: Path, rules: Ingest) -> None:
-    official(tmp_path / "basic")
-    official(tmp_path / "compound")
-    found = records(tmp_path, rules)
-    assert [(item.emotion, item.fold, item.raw) for item in found] == [
+    write_rafdb(tmp_path / "basic")
+    write_rafdb(tmp_path / "compound")
+    records = read_records(tmp_path, rules)
+    assert [(item.emotion, item.fold, item.raw) for item in records] == [
         ("sad", "train", ""),
         ("surprise", "train", ""),
         ("angry", "test", ""),
@@ -180,24 +181,24 @@ def test_basic_and_compound_emotions_are_read_together(tmp_path: Path, rules: In
         (None, None, "happily surprised"),
         (None, None, "sadly disgusted"),
     ]
-    assert len({item.id for item in found}) == 6
+    assert len({item.id for item in records}) == 6
 
 
 @pytest.mark.parametrize("folder", ["compound", "Compound", "anything"])
-def test_a_compound_list_is_never_taken_for_one_of_basic_emotions(tmp_path: Path, rules: Ingest, folder: str) -> None:
+def test_a_compound_list_is_never_read_as_a_list_of_basic_emotions(tmp_path: Path, rules: Ingest, folder: str) -> None:
     root = tmp_path / folder
-    official(root, numbered(root / "Image/aligned", range(1, 12)))
+    write_rafdb(root, save_numbered(root / "Image/aligned", range(1, 12)))
     assert rafdb.matches(Folder(root))
-    assert [item.emotion for item in records(root, rules)] == [None] * 11
+    assert [item.emotion for item in read_records(root, rules)] == [None] * 11
 
 
-def test_rafce_has_its_own_numbers(tmp_path: Path, rules: Ingest) -> None:
-    write_file(tmp_path / "RAFCE_emolabel.txt", numbered(tmp_path / "aligned", range(15), "{:04}"))
+def test_rafce_has_its_own_codes(tmp_path: Path, rules: Ingest) -> None:
+    write_file(tmp_path / "RAFCE_emolabel.txt", save_numbered(tmp_path / "aligned", range(15), "{:04}"))
     assert rafdb.matches(Folder(tmp_path))
-    *found, dropped = rafdb.read(Folder(tmp_path), rules)
-    assert skip_reasons([dropped]) == [("RAFCE_emolabel.txt:15", "unknown label")]
-    assert face_labels(found) == [(f"aligned/{number:04}_aligned.jpg", None, None) for number in range(14)]
-    assert [item.raw for item in found] == [
+    *items, skipped_item = rafdb.read(Folder(tmp_path), rules)
+    assert skip_reasons([skipped_item]) == [("RAFCE_emolabel.txt:15", "unknown label")]
+    assert face_labels(items) == [(f"aligned/{number:04}_aligned.jpg", None, None) for number in range(14)]
+    assert [item.raw for item in items] == [
         "happily surprised",
         "happily disgusted",
         "sadly fearful",
@@ -223,10 +224,10 @@ def test_rafce_has_its_own_numbers(tmp_path: Path, rules: Ingest) -> None:
     .map(str.encode)
 )
 @example(LINES.encode() * 2)
-def test_whatever_bytes_the_list_holds_each_line_and_picture_is_a_face_or_dropped(
+def test_each_line_and_image_is_a_face_or_skipped_for_any_bytes_in_the_list(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
-    official(tmp_path, content)
+    write_rafdb(tmp_path, content)
     try:
         items = list(rafdb.read(Folder(tmp_path), rules))
     except InputError:

@@ -1,4 +1,4 @@
-"""The reader of RAF-DB in Kaggle's form."""
+"""The reader of RAF-DB in Kaggle's layout."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from fer.data.readers.record import Record
 from fer.runtime.errors import InputError
 
 
-def kaggle(root: Path) -> Path:
+def write_kaggle(root: Path) -> Path:
     for name in ("train/5/train_00001_aligned.jpg", "train/1/train_00002_aligned.jpg", "test/6/test_0001_aligned.jpg"):
         save_image(root / name)
     return root
 
 
-def test_the_folders_are_the_owners_numbers(tmp_path: Path, rules: Ingest) -> None:
-    kaggle(tmp_path / "DATASET")
+def test_the_folders_are_the_owners_codes(tmp_path: Path, rules: Ingest) -> None:
+    write_kaggle(tmp_path / "DATASET")
     assert rafdb_kaggle.matches(Folder(tmp_path))
     assert face_labels(rafdb_kaggle.read(Folder(tmp_path), rules)) == [
         ("DATASET/test/6/test_0001_aligned.jpg", "angry", "test"),
@@ -34,7 +34,7 @@ def test_the_folders_are_the_owners_numbers(tmp_path: Path, rules: Ingest) -> No
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
-    kaggle(tmp_path / "there/DATASET")
+    write_kaggle(tmp_path / "there/DATASET")
     archive = zip_folder(tmp_path / "there", tmp_path / "packed.zip")
     assert rafdb_kaggle.matches(archive)
     assert summarize_items(rafdb_kaggle.read(archive, rules)) == summarize_items(
@@ -42,8 +42,8 @@ def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     )
 
 
-def test_the_tables_are_only_compared(tmp_path: Path, rules: Ingest) -> None:
-    kaggle(tmp_path / "DATASET")
+def test_the_label_files_are_only_compared_with_the_folders(tmp_path: Path, rules: Ingest) -> None:
+    write_kaggle(tmp_path / "DATASET")
     rows = "image,label\ntrain_00001_aligned.jpg,5\ntrain_00002_aligned.jpg,4\ntrain_00003_aligned.jpg,4\n"
     write_file(tmp_path / "train_labels.csv", rows)
     write_file(tmp_path / "test_labels.csv", "name,code\ntest_0001_aligned.jpg,6\n")
@@ -51,23 +51,23 @@ def test_the_tables_are_only_compared(tmp_path: Path, rules: Ingest) -> None:
     assert skip_reasons(items) == [("DATASET/train/1/train_00002_aligned.jpg", "contradictory labels")]
     first, second = (item.text for item in items if isinstance(item, Note))
     assert first == "test_labels.csv is not compared with the folders: its columns are name, code, not image,label"
-    assert second == "train_labels.csv names 1 pictures that are not there: train_00003_aligned.jpg"
+    assert second == "train_labels.csv names 1 missing images: train_00003_aligned.jpg"
     assert sum(isinstance(item, Record) for item in items) == 2
 
 
 @pytest.mark.parametrize("stray", ["train/8/a.jpg", "train/a.jpg"])
-def test_a_picture_outside_the_seven_folders_is_dropped(tmp_path: Path, rules: Ingest, stray: str) -> None:
-    save_image(kaggle(tmp_path) / stray)
+def test_an_image_outside_the_seven_folders_is_skipped(tmp_path: Path, rules: Ingest, stray: str) -> None:
+    save_image(write_kaggle(tmp_path) / stray)
     assert skip_reasons(rafdb_kaggle.read(Folder(tmp_path), rules)) == [(stray, "unknown label")]
 
 
 @pytest.mark.parametrize("stray", ["train/0/train_1.jpg", "train/8/train_1.jpg"])
-def test_numbers_beyond_rafdbs_are_another_layout(tmp_path: Path, stray: str) -> None:
-    save_image(kaggle(tmp_path) / stray)
+def test_other_folder_numbers_do_not_match(tmp_path: Path, stray: str) -> None:
+    save_image(write_kaggle(tmp_path) / stray)
     assert not rafdb_kaggle.matches(Folder(tmp_path))
 
 
-def test_numbers_over_files_that_are_not_rafdbs_are_another_layout(tmp_path: Path) -> None:
+def test_numbered_folders_with_other_file_names_do_not_match(tmp_path: Path) -> None:
     save_image(tmp_path / "train/1/image0000001.jpg")
     assert not rafdb_kaggle.matches(Folder(tmp_path))
 
@@ -79,10 +79,10 @@ def test_numbers_over_files_that_are_not_rafdbs_are_another_layout(tmp_path: Pat
     .map("".join)
     .map(str.encode)
 )
-def test_whatever_bytes_a_table_holds_each_picture_is_a_face_or_dropped(
+def test_each_image_is_a_face_or_skipped_for_any_bytes_in_the_label_file(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
-    kaggle(tmp_path)
+    write_kaggle(tmp_path)
     write_file(tmp_path / "train_labels.csv", content)
     try:
         items = list(rafdb_kaggle.read(Folder(tmp_path), rules))

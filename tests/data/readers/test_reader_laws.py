@@ -1,4 +1,4 @@
-"""What holds for every reader, on a small tree as the owner has it."""
+"""Properties of every reader, checked on a small tree in the owner's layout."""
 
 import random
 from pathlib import Path
@@ -30,7 +30,7 @@ from fer.data.readers import (
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 
-TREES: dict[ModuleType, dict[str, str]] = {  # name: content, "" of pictures and videos
+TREES: dict[ModuleType, dict[str, str]] = {  # name -> content, "" for images and videos
     afew: {"Train_AFEW/Angry/000046280.avi": "", "Val_AFEW/Sad/000046281.avi": "", "Test_AFEW/000046282.avi": ""},
     celeba: {"img_align_celeba/000001.jpg": "", "identity_CelebA.txt": "000001.jpg 2880\n"},
     disfa: {
@@ -59,11 +59,11 @@ TREES: dict[ModuleType, dict[str, str]] = {  # name: content, "" of pictures and
     photos: {"a/1.jpg": "", "b/c/film.mp4": ""},
     tree: {"a/1.jpg": "", "b/c/2.png": "", "truth.csv": "file,emotion\na/1.jpg,happy\n"},
 }
-BY_PICTURE = (class_folders, photos, tree)  # they take what no other reader knows
+GENERAL = (class_folders, photos, tree)  # they read what no other reader recognises
 readers = pytest.mark.parametrize("reader", TREES, ids=lambda reader: reader.__name__.rpartition(".")[2])
 
 
-def write(root: Path, reader: ModuleType, order: random.Random | None = None) -> Path:
+def write_tree(root: Path, reader: ModuleType, order: random.Random | None = None) -> Path:
     names = list(TREES[reader])
     if order:
         order.shuffle(names)
@@ -75,23 +75,23 @@ def write(root: Path, reader: ModuleType, order: random.Random | None = None) ->
     return root
 
 
-def contents(reader: ModuleType, root: Folder, rules: Ingest) -> list[object]:
-    """All that a reader says but where the pictures lie."""
-    found: list[object] = []
+def read_contents(reader: ModuleType, root: Folder, rules: Ingest) -> list[object]:
+    """Return all that a reader yields, apart from the images."""
+    contents: list[object] = []
     for item in reader.read(root, rules):
         if isinstance(item, Record):
-            said = (item.emotion, item.fold, item.group, item.truth, item.face_mode, item.box, item.by_rule)
-            found.append((item.id, *said, tuple((item.frame_emotions or {}).items())))
+            values = (item.emotion, item.fold, item.group, item.truth, item.face_mode, item.box, item.by_rule)
+            contents.append((item.id, *values, tuple((item.frame_emotions or {}).items())))
         elif isinstance(item, Note):
-            found.append(item)
+            contents.append(item)
         else:
-            found.append((item.id, item.reason, item.is_defect))
-    return found
+            contents.append((item.id, item.reason, item.is_defect))
+    return contents
 
 
 @readers
-def test_a_reader_knows_its_own_layout_and_says_what_it_is(tmp_path: Path, rules: Ingest, reader: ModuleType) -> None:
-    root = Folder(write(tmp_path, reader))
+def test_a_reader_matches_and_describes_its_own_layout(tmp_path: Path, rules: Ingest, reader: ModuleType) -> None:
+    root = Folder(write_tree(tmp_path, reader))
     assert reader.matches(root)
     assert any(isinstance(item, Record) for item in reader.read(root, rules))
     assert reader.LAYOUT
@@ -99,39 +99,39 @@ def test_a_reader_knows_its_own_layout_and_says_what_it_is(tmp_path: Path, rules
 
 
 @readers
-def test_no_other_reader_takes_its_layout(tmp_path: Path, reader: ModuleType) -> None:
-    root = Folder(write(tmp_path, reader))
-    others = {*TREES, *READERS} - {reader, *BY_PICTURE, *GENERAL_READERS}
-    assert [other.__name__ for other in others if other.matches(root)] == []
+def test_no_other_reader_matches_the_layout(tmp_path: Path, reader: ModuleType) -> None:
+    root = Folder(write_tree(tmp_path, reader))
+    specific_readers = {*TREES, *READERS} - {reader, *GENERAL, *GENERAL_READERS}
+    assert [candidate.__name__ for candidate in specific_readers if candidate.matches(root)] == []
 
 
 @readers
 @pytest.mark.parametrize("disfa_rules", [False, True])
-def test_an_archive_gives_what_the_folder_gives(
+def test_an_archive_gives_the_same_items_as_the_folder(
     tmp_path: Path, rules: Ingest, reader: ModuleType, disfa_rules: bool
 ) -> None:
     rules = rules.model_copy(update={"disfa_rules": disfa_rules})
-    root = write(tmp_path / "folder", reader)
+    root = write_tree(tmp_path / "folder", reader)
     archive = trees.zip_folder(root, tmp_path / "packed.zip")
     assert reader.matches(archive)
-    assert contents(reader, archive, rules) == contents(reader, Folder(root), rules)
+    assert read_contents(reader, archive, rules) == read_contents(reader, Folder(root), rules)
 
 
 @readers
-def test_neither_the_order_of_writing_nor_litter_changes_anything(
+def test_the_order_of_writing_and_system_files_make_no_difference(
     tmp_path: Path, rules: Ingest, reader: ModuleType
 ) -> None:
-    first = write(tmp_path / "first", reader)
-    second = write(tmp_path / "second", reader, random.Random(0))
+    first = write_tree(tmp_path / "first", reader)
+    second = write_tree(tmp_path / "second", reader, random.Random(0))
     for name in ("__MACOSX/1.jpg", ".DS_Store", "Thumbs.db", "._1.jpg", "._2.avi"):
         (second / name).parent.mkdir(exist_ok=True)
         (second / name).write_bytes(b"")
-    assert contents(reader, Folder(first), rules) == contents(reader, Folder(second), rules)
+    assert read_contents(reader, Folder(first), rules) == read_contents(reader, Folder(second), rules)
 
 
 @readers
-def test_every_picture_is_accounted_for_once(tmp_path: Path, rules: Ingest, reader: ModuleType) -> None:
-    root = write(tmp_path, reader)
+def test_every_image_is_reported_exactly_once(tmp_path: Path, rules: Ingest, reader: ModuleType) -> None:
+    root = write_tree(tmp_path, reader)
     ids = [item.id.partition("#")[0] for item in reader.read(Folder(root), rules) if not isinstance(item, Note)]
     files = (
         path.relative_to(root).as_posix()
@@ -142,10 +142,10 @@ def test_every_picture_is_accounted_for_once(tmp_path: Path, rules: Ingest, read
 
 
 @readers
-def test_reading_opens_no_picture_whole(
+def test_reading_decodes_no_image(
     tmp_path: Path, rules: Ingest, reader: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = write(tmp_path, reader)
-    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("a picture was decoded"))
+    root = write_tree(tmp_path, reader)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("an image was decoded"))
     assert reader.matches(Folder(root))
     list(reader.read(Folder(root), rules))

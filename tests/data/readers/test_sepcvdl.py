@@ -1,11 +1,20 @@
-"""The reader of SEP-CVDL's sets."""
+"""The reader of the SEP-CVDL datasets."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, summarize_items, write_file, zip_folder
+from trees import (
+    FUZZ_SETTINGS,
+    face_labels,
+    note_texts,
+    save_images,
+    skip_reasons,
+    summarize_items,
+    write_file,
+    zip_folder,
+)
 
 from fer.data.media.folders import Folder
 from fer.data.media.issues import Note
@@ -14,7 +23,7 @@ from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 from fer.runtime.errors import InputError
 
-FER = (
+FER_IMAGES = (
     "train/Training_10131352_anger.jpg",
     "train/Training_1_disgust.jpg",
     "train/Training_2_fear.jpg",
@@ -30,19 +39,11 @@ FER_LIST = (
 )
 
 
-def pictures(root: Path, *names: str) -> Path:
-    for name in names:
-        save_image(root / name)
-    return root
-
-
-def texts(items: list) -> list[str]:
-    return [item.text for item in items if isinstance(item, Note)]
-
-
 @pytest.mark.parametrize("header", ["", "image,label\n", "\ufefffilename,code\r\n"])
-def test_the_end_of_the_name_is_the_emotion_and_the_folder_the_fold(tmp_path: Path, rules: Ingest, header: str) -> None:
-    pictures(tmp_path, *FER)
+def test_the_file_name_ends_with_the_emotion_and_the_folder_is_the_fold(
+    tmp_path: Path, rules: Ingest, header: str
+) -> None:
+    save_images(tmp_path, *FER_IMAGES)
     write_file(tmp_path / "train_FER_labels.csv", header + FER_LIST)
     assert sepcvdl.matches(Folder(tmp_path))
     assert face_labels(sepcvdl.read(Folder(tmp_path), rules)) == [
@@ -57,8 +58,8 @@ def test_the_end_of_the_name_is_the_emotion_and_the_folder_the_fold(tmp_path: Pa
     ]
 
 
-def test_a_list_must_not_contradict_the_names(tmp_path: Path, rules: Ingest) -> None:
-    pictures(
+def test_a_list_must_not_contradict_the_file_names(tmp_path: Path, rules: Ingest) -> None:
+    save_images(
         tmp_path, "valid/img496_sadness.jpg", "valid/img1_fear.jpg", "valid/img2_fear.jpg", "valid/img3_neutral.jpg"
     )
     write_file(
@@ -75,37 +76,37 @@ def test_a_list_must_not_contradict_the_names(tmp_path: Path, rules: Ingest) -> 
         ("valid/img1_fear.jpg", "fear", "valid"),
         ("valid/img3_neutral.jpg", "neutral", "valid"),
     ]
-    odd, gone = texts(items)
-    assert odd.startswith("2 lines on ")
-    assert odd.endswith("/valid are no name and number, such as 'img1_fear.jpg,5,5'")
-    assert gone.endswith("/valid names 2 pictures that are not there: gone_fear.jpg, image")
+    bad_lines, missing = note_texts(items)
+    assert bad_lines.startswith("2 lines for ")
+    assert bad_lines.endswith("/valid are not a name and a code, such as 'img1_fear.jpg,5,5'")
+    assert missing.endswith("/valid names 2 missing images: gone_fear.jpg, image")
 
 
-def test_the_list_of_one_fold_says_nothing_of_another(tmp_path: Path, rules: Ingest) -> None:
-    pictures(tmp_path, "train/a_fear.jpg", "test/a_fear.jpg")
+def test_the_list_of_one_fold_does_not_apply_to_another(tmp_path: Path, rules: Ingest) -> None:
+    save_images(tmp_path, "train/a_fear.jpg", "test/a_fear.jpg")
     write_file(tmp_path / "train_RAF_labels.csv", "a_fear.jpg,0\n")
     assert skip_reasons(list(sepcvdl.read(Folder(tmp_path), rules))) == [("train/a_fear.jpg", "contradictory labels")]
 
 
-def test_a_name_without_an_emotion_is_dropped(tmp_path: Path, rules: Ingest) -> None:
-    pictures(tmp_path, *(f"train/{number}_fear.jpg" for number in range(10, 20)), "train/9.jpg", "train/fear.jpg")
-    pictures(tmp_path, "train/img_boredom.jpg")
+def test_a_file_name_without_an_emotion_is_skipped(tmp_path: Path, rules: Ingest) -> None:
+    save_images(tmp_path, *(f"train/{number}_fear.jpg" for number in range(10, 20)), "train/9.jpg", "train/fear.jpg")
+    save_images(tmp_path, "train/img_boredom.jpg")
     items = list(sepcvdl.read(Folder(tmp_path), rules))
     names = ("train/9.jpg", "train/fear.jpg", "train/img_boredom.jpg")
     assert skip_reasons(items) == [(name, "unknown emotion") for name in names]
 
 
-def test_a_folder_of_sets_is_read_whole_and_others_in_it_are_named(tmp_path: Path, rules: Ingest) -> None:
-    pictures(tmp_path / "FER2013", *FER[:1])
-    pictures(tmp_path / "RAF-DB", "train/train_00001_aligned_sadness.jpg", "test/test_0524_aligned_happiness.jpg")
-    pictures(tmp_path / "AffectNet", "anger/image0000006_anger.jpg")
+def test_a_folder_of_datasets_is_read_and_other_folders_are_reported(tmp_path: Path, rules: Ingest) -> None:
+    save_images(tmp_path / "FER2013", *FER_IMAGES[:1])
+    save_images(tmp_path / "RAF-DB", "train/train_00001_aligned_sadness.jpg", "test/test_0524_aligned_happiness.jpg")
+    save_images(tmp_path / "AffectNet", "anger/image0000006_anger.jpg")
     assert sepcvdl.matches(Folder(tmp_path))
     items = list(sepcvdl.read(Folder(tmp_path), rules))
     assert face_labels(items) == [
         ("FER2013/train/Training_10131352_anger.jpg", "angry", "train"),
         ("RAF-DB/test/test_0524_aligned_happiness.jpg", "happy", "test"),
         ("RAF-DB/train/train_00001_aligned_sadness.jpg", "sad", "train"),
-        Note("left out, being laid out otherwise: AffectNet"),
+        Note("folders with another layout are not read: AffectNet"),
     ]
 
 
@@ -120,16 +121,16 @@ def test_a_folder_of_sets_is_read_whole_and_others_in_it_are_named(tmp_path: Pat
         "Training_1_anger.jpg",
     ],
 )
-def test_folders_of_emotions_and_other_names_are_another_layout(tmp_path: Path, name: str) -> None:
-    assert not sepcvdl.matches(Folder(pictures(tmp_path, name)))
+def test_emotion_folders_and_other_file_names_do_not_match(tmp_path: Path, name: str) -> None:
+    assert not sepcvdl.matches(Folder(save_images(tmp_path, name)))
 
 
-def test_folders_of_fer2013_are_not_confused_with_it(tmp_path: Path) -> None:
-    assert not fer2013_folder.matches(Folder(pictures(tmp_path, *FER)))
+def test_the_layout_does_not_match_fer2013_folder(tmp_path: Path) -> None:
+    assert not fer2013_folder.matches(Folder(save_images(tmp_path, *FER_IMAGES)))
 
 
 def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
-    pictures(tmp_path / "there/FER2013", *FER)
+    save_images(tmp_path / "there/FER2013", *FER_IMAGES)
     write_file(tmp_path / "there/FER2013/train_FER_labels.csv", FER_LIST)
     archive = zip_folder(tmp_path / "there", tmp_path / "packed.zip")
     assert sepcvdl.matches(archive)
@@ -143,10 +144,10 @@ def test_an_archive_gives_the_same_faces(tmp_path: Path, rules: Ingest) -> None:
     st.binary()
     | st.lists(st.sampled_from(["a_fear.jpg", ",", "5", '"', "\n", "\r", "\0", "�"])).map("".join).map(str.encode)
 )
-def test_whatever_bytes_a_list_holds_each_picture_is_a_face_or_dropped(
+def test_each_image_is_a_face_or_skipped_for_any_bytes_in_the_list(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
-    pictures(tmp_path, "train/a_fear.jpg", "train/b_fear.jpg")
+    save_images(tmp_path, "train/a_fear.jpg", "train/b_fear.jpg")
     write_file(tmp_path / "train_labels.csv", content)
     try:
         items = list(sepcvdl.read(Folder(tmp_path), rules))

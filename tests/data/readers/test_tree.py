@@ -1,4 +1,4 @@
-"""The reader of any folder of pictures."""
+"""The reader of any folder of images."""
 
 import random
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trees import touch
 
 from fer.core.labels import EMOTIONS
 from fer.data.media.folders import File, Folder
@@ -16,14 +17,7 @@ from fer.data.readers.record import Record
 from fer.runtime.errors import InputError
 
 
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
-    return root
-
-
-def test_every_picture_at_any_depth_is_an_unlabelled_face(tmp_path: Path, rules: Ingest) -> None:
+def test_every_image_at_any_depth_is_an_unlabelled_face(tmp_path: Path, rules: Ingest) -> None:
     names = ["a.jpg", "b/c.JPEG", "b/d/e.png", "f.bmp", "g.webp", "h.tif", "i/j/k/l.TIFF"]
     touch(tmp_path, *names)
     items = list(tree.read(Folder(tmp_path), rules))
@@ -40,23 +34,23 @@ def test_the_order_does_not_depend_on_the_order_of_writing(tmp_path: Path, rules
     assert ids == [f"{folder}/{number}.jpg" for folder in ("B", "a", "é") for number in (1, 10, 9)]
 
 
-def test_files_of_other_kinds_are_counted(tmp_path: Path, rules: Ingest) -> None:
+def test_files_of_other_types_are_counted(tmp_path: Path, rules: Ingest) -> None:
     touch(tmp_path, "a.jpg", "b.gif", "c/d.gif", "c/README", ".DS_Store", "c/Thumbs.db", "c/._d.jpg", "__MACOSX/a.jpg")
     face, note = tree.read(Folder(tmp_path), rules)
     assert face.id == "a.jpg"
     assert note == Note("3 files are of another kind and were left out: .gif 2, no suffix 1")
 
 
-def test_the_truth_is_known_to_the_audit_alone(tmp_path: Path, rules: Ingest) -> None:
+def test_the_truth_file_gives_no_labels(tmp_path: Path, rules: Ingest) -> None:
     touch(tmp_path, "a.jpg", "b, c/d.jpg", "e.jpg")
     (tmp_path / "truth.csv").write_text('file,emotion\n"b, c/d.jpg",Happiness\ne.jpg,\ngone.jpg,sad\n')
     *records, note = tree.read(Folder(tmp_path), rules)
     assert {item.id: item.truth for item in records} == {"a.jpg": None, "b, c/d.jpg": "happy", "e.jpg": None}
     assert all(item.emotion is None and item.fold is None for item in records)
-    assert note == Note("truth.csv names 1 files that are not there: gone.jpg")
+    assert note == Note("truth.csv names 1 missing files: gone.jpg")
 
 
-def test_a_folder_named_like_an_emotion_labels_nothing(tmp_path: Path, rules: Ingest) -> None:
+def test_a_folder_named_after_an_emotion_gives_no_label(tmp_path: Path, rules: Ingest) -> None:
     (record,) = tree.read(Folder(touch(tmp_path, "Happiness/a.jpg")), rules)
     assert record.emotion is None
 
@@ -66,16 +60,18 @@ def test_a_folder_named_like_an_emotion_labels_nothing(tmp_path: Path, rules: In
     [
         (
             "file,emotion\na.jpg,happy\nb.jpg,bored\n",
-            r"truth\.csv: line 3: 'bored' is no emotion; allowed angry, .*contempt",
+            r"truth\.csv: line 3: 'bored' is not an emotion; use angry, .*contempt",
         ),
-        ("file,emotion\na.jpg,3\n", "line 2: '3' is no emotion"),
+        ("file,emotion\na.jpg,3\n", "line 2: '3' is not an emotion"),
         ("a.jpg,happy\n", "line 1 must be file,emotion, but is 'a.jpg,happy'"),
         ("", "line 1 must be file,emotion"),
-        ("file,emotion\na.jpg\n", "line 2 has 1 values; allowed 2"),
-        ("file,emotion\na.jpg,sad\n./a.jpg,happy\n", "line 3: a.jpg is there twice"),
+        ("file,emotion\na.jpg\n", "line 2 has 1 values, not 2"),
+        ("file,emotion\na.jpg,sad\n./a.jpg,happy\n", "line 3: a.jpg is listed twice"),
     ],
 )
-def test_a_wrong_truth_is_an_error_that_names_the_row(tmp_path: Path, text: str, message: str, rules: Ingest) -> None:
+def test_an_invalid_truth_file_is_an_error_that_names_the_line(
+    tmp_path: Path, text: str, message: str, rules: Ingest
+) -> None:
     touch(tmp_path, "a.jpg")
     (tmp_path / "truth.csv").write_text(text)
     with pytest.raises(InputError, match=message):
@@ -89,7 +85,7 @@ def test_a_wrong_truth_is_an_error_that_names_the_row(tmp_path: Path, text: str,
     .map("".join)
     .map(str.encode)
 )
-def test_whatever_bytes_the_truth_holds_every_picture_is_read_or_the_error_is_told(
+def test_every_image_is_read_or_the_truth_file_is_an_error_for_any_bytes(
     tmp_path: Path, rules: Ingest, content: bytes
 ) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
@@ -102,7 +98,7 @@ def test_whatever_bytes_the_truth_holds_every_picture_is_read_or_the_error_is_to
     assert all(item.truth in (None, *EMOTIONS) for item in records)
 
 
-def test_a_link_to_a_picture_is_dropped_and_a_link_to_a_folder_is_an_error(tmp_path: Path, rules: Ingest) -> None:
+def test_a_link_to_an_image_is_skipped_and_a_link_to_a_folder_is_an_error(tmp_path: Path, rules: Ingest) -> None:
     touch(tmp_path, "outside/a.jpg", "source/b.jpg")
     (tmp_path / "source/link.jpg").symlink_to(tmp_path / "outside/a.jpg")
     assert [(type(item), item.id) for item in tree.read(Folder(tmp_path / "source"), rules)] == [
@@ -121,7 +117,7 @@ def test_the_source_itself_may_be_a_link(tmp_path: Path, rules: Ingest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "is_noted"),
     [
         (["0/a.jpg", "1/a.jpg"], True),
         (["train/1/a.jpg", "train/2/a.jpg", "test/1/a.jpg"], True),
@@ -130,11 +126,11 @@ def test_the_source_itself_may_be_a_link(tmp_path: Path, rules: Ingest) -> None:
         (["1/a.jpg"], False),
     ],
 )
-def test_folders_numbered_like_classes_are_pointed_out(
-    tmp_path: Path, rules: Ingest, names: list[str], said: bool
+def test_folders_numbered_like_classes_are_noted(
+    tmp_path: Path, rules: Ingest, names: list[str], is_noted: bool
 ) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     notes = [item.text for item in tree.read(Folder(tmp_path), rules) if isinstance(item, Note)]
-    assert any("folders are numbered" in note for note in notes) == said
+    assert any("folders are numbered" in note for note in notes) == is_noted

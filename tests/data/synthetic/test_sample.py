@@ -1,4 +1,4 @@
-"""The drawn faces and the three layouts they are written in."""
+"""The drawn faces and their three layouts."""
 
 import hashlib
 from collections import Counter
@@ -35,7 +35,7 @@ def rows(raw: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def rafdb(raw: Path) -> pd.Series:
-    """Code of each picture of the list, by name."""
+    """The code of each image in the list, by name."""
     lines = (raw / "sample_rafdb/basic/EmoLabel/list_patition_label.txt").read_text().splitlines()
     names, codes = zip(*(line.split(" ") for line in lines), strict=True)
     return pd.Series([int(code) for code in codes], index=names)
@@ -52,8 +52,8 @@ def fingerprints(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def readable(picture: bytes, path: Path) -> bool:
-    path.write_bytes(picture)
+def is_readable(content: bytes, path: Path) -> bool:
+    path.write_bytes(content)
     try:
         with Image.open(path) as image:
             image.load()
@@ -69,17 +69,17 @@ def pixels_in(rows: pd.DataFrame, usage: str) -> Counter[str]:
 BLACK = " ".join(["0"] * 48 * 48)
 
 
-def test_a_seed_always_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
-    for name, seed in (("one", 1), ("again", 1), ("two", 2)):
+def test_a_seed_gives_the_same_bytes_and_another_seed_gives_other_bytes(tmp_path: Path) -> None:
+    for name, seed in (("first", 1), ("repeated", 1), ("reseeded", 2)):
         write_sample(tmp_path / name, seed, labelled=70, tests=70, photos=10)
-    one, again, two = (fingerprints(tmp_path / name) for name in ("one", "again", "two"))
-    assert one == again
-    assert one["sample_fer2013/fer2013.csv"] != two["sample_fer2013/fer2013.csv"]
-    assert one["sample_rafdb/basic/Image/aligned/train_00001_aligned.jpg"] not in two.values()
-    assert one["sample_photos/truth.csv"] != two["sample_photos/truth.csv"]
+    first, repeated, reseeded = (fingerprints(tmp_path / name) for name in ("first", "repeated", "reseeded"))
+    assert first == repeated
+    assert first["sample_fer2013/fer2013.csv"] != reseeded["sample_fer2013/fer2013.csv"]
+    assert first["sample_rafdb/basic/Image/aligned/train_00001_aligned.jpg"] not in reseeded.values()
+    assert first["sample_photos/truth.csv"] != reseeded["sample_photos/truth.csv"]
 
 
-def test_fer2013_has_the_columns_the_counts_and_48_pixels_a_side(rows: pd.DataFrame) -> None:
+def test_fer2013_has_the_expected_columns_counts_and_size(rows: pd.DataFrame) -> None:
     assert list(rows.columns) == ["emotion", "pixels", "Usage"]
     counts = {"Training": TRAINING, "PublicTest": 40 + sample.BLACK_IN_VALID, "PrivateTest": TESTS}
     assert rows.Usage.value_counts().to_dict() == counts
@@ -89,7 +89,7 @@ def test_fer2013_has_the_columns_the_counts_and_48_pixels_a_side(rows: pd.DataFr
     assert values.max() <= 255
 
 
-def test_rafdb_lists_pictures_of_100_pixels_a_side_that_are_there(raw: Path, rafdb: pd.Series) -> None:
+def test_rafdb_lists_existing_images_of_100_pixels_a_side(raw: Path, rafdb: pd.Series) -> None:
     assert Counter(name.split("_")[0] for name in rafdb.index) == {"train": 35, "test": 50}
     folder = raw / "sample_rafdb/basic/Image/aligned"
     listed = {name.replace(".jpg", "_aligned.jpg") for name in rafdb.index}
@@ -100,7 +100,7 @@ def test_rafdb_lists_pictures_of_100_pixels_a_side_that_are_there(raw: Path, raf
             assert (image.size, image.mode, image.format) == ((100, 100), "RGB", "JPEG")
 
 
-def test_every_part_shows_every_emotion(raw: Path, rows: pd.DataFrame, rafdb: pd.Series) -> None:
+def test_every_part_has_every_emotion(raw: Path, rows: pd.DataFrame, rafdb: pd.Series) -> None:
     for usage, part in rows.groupby("Usage"):
         assert set(part.emotion) == set(range(7)), usage
     for part in ("train", "test"):
@@ -108,56 +108,54 @@ def test_every_part_shows_every_emotion(raw: Path, rows: pd.DataFrame, rafdb: pd
     assert set(pd.read_csv(raw / "sample_photos/truth.csv").emotion) == SEVEN
 
 
-def test_the_small_csv_plants_exactly_the_stated_duplicates(rows: pd.DataFrame) -> None:
+def test_the_csv_has_exactly_the_stated_duplicates(rows: pd.DataFrame) -> None:
     training = pixels_in(rows, "Training")
     assert training[BLACK] == sample.BLACK_IN_TRAIN
     assert pixels_in(rows, "PublicTest")[BLACK] == sample.BLACK_IN_VALID
     assert len((training.keys() & pixels_in(rows, "PublicTest").keys()) - {BLACK}) == sample.TWINS_IN_VALID
     assert len(training.keys() & pixels_in(rows, "PrivateTest").keys()) == sample.TWINS_IN_TEST
-    twice = {pixels for pixels, count in training.items() if count > 1} - {BLACK}
+    repeats = {pixels for pixels, count in training.items() if count > 1} - {BLACK}
     labels = rows[rows.Usage == "Training"].groupby("pixels").emotion.nunique()
-    assert sum(labels[pixels] == 1 for pixels in twice) == sample.REPEATS_IN_TRAIN
-    assert sum(labels[pixels] == 2 for pixels in twice) == sample.CONTRADICTIONS_IN_TRAIN
+    assert sum(labels[pixels] == 1 for pixels in repeats) == sample.REPEATS_IN_TRAIN
+    assert sum(labels[pixels] == 2 for pixels in repeats) == sample.CONTRADICTIONS_IN_TRAIN
 
 
-def test_wrong_labels_are_a_stated_share_of_the_training_faces_and_always_wrong() -> None:
+def test_label_noise_has_the_stated_share_and_only_wrong_labels() -> None:
     emotions = sample._sample_emotions(0, sample._RAFDB_TRAIN, 1000)
     labels = sample._add_label_noise(emotions, 0, sample._RAFDB_TRAIN)
     assert (labels != emotions).sum() == round(1000 * sample.LABEL_NOISE)
 
 
-def test_photographs_hold_the_stated_copies_leaks_and_broken_files(
+def test_photos_have_the_stated_copies_leaks_and_broken_files(
     raw: Path, photos: dict[str, bytes], tmp_path: Path
 ) -> None:
-    planted = (
+    n_added = (
         sample.COPIED_PHOTOS
         + sample.LEAKED_PHOTOS
         + sample.TRUNCATED_PHOTOS
         + sample.EMPTY_PHOTOS
         + sample.OBJECT_PHOTOS
     )
-    assert len(photos) == PHOTOS + planted
+    assert len(photos) == PHOTOS + n_added
     tests = {path.read_bytes() for path in (raw / "sample_rafdb/basic/Image/aligned").glob("test_*.jpg")}
     assert sum(photo in tests for photo in photos.values()) == sample.LEAKED_PHOTOS
     assert sum(not photo for photo in photos.values()) == sample.EMPTY_PHOTOS
-    broken = [photo for photo in photos.values() if photo and not readable(photo, tmp_path / "photo.jpg")]
+    broken = [photo for photo in photos.values() if photo and not is_readable(photo, tmp_path / "photo.jpg")]
     assert len(broken) == sample.TRUNCATED_PHOTOS
     assert len(photos) - len(set(photos.values())) == sample.COPIED_PHOTOS
 
 
-def test_the_truth_names_every_readable_face_and_nothing_else(
-    raw: Path, photos: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_the_truth_lists_exactly_the_readable_faces(raw: Path, photos: dict[str, bytes], tmp_path: Path) -> None:
     truth = pd.read_csv(raw / "sample_photos/truth.csv")
     assert list(truth.columns) == ["file", "emotion"]
     assert truth.file.is_unique
     unlisted = set(photos) - set(truth.file)
     assert set(truth.file) <= set(photos)
     assert len(unlisted) == sample.TRUNCATED_PHOTOS + sample.EMPTY_PHOTOS + sample.OBJECT_PHOTOS
-    assert sum(readable(photos[name], tmp_path / "photo.jpg") for name in unlisted) == sample.OBJECT_PHOTOS
+    assert sum(is_readable(photos[name], tmp_path / "photo.jpg") for name in unlisted) == sample.OBJECT_PHOTOS
 
 
-def test_photographs_are_in_colour_and_of_many_sizes(raw: Path) -> None:
+def test_photos_are_in_colour_and_of_many_sizes(raw: Path) -> None:
     folder = raw / "sample_photos"
     sizes = set()
     for name in pd.read_csv(folder / "truth.csv").file:
@@ -168,7 +166,7 @@ def test_photographs_are_in_colour_and_of_many_sizes(raw: Path) -> None:
     assert all(64 <= side <= 120 for size in sizes for side in size)
 
 
-def test_draw_gives_grey_faces_of_the_size_asked_for_and_their_emotions() -> None:
+def test_drawn_faces_are_grey_have_the_requested_size_and_all_emotions() -> None:
     faces, emotions = draw_faces(40, seed=3, size=32)
     assert (faces.shape, faces.dtype) == ((40, 32, 32), np.uint8)
     assert set(emotions) == set(range(7))
@@ -176,7 +174,7 @@ def test_draw_gives_grey_faces_of_the_size_asked_for_and_their_emotions() -> Non
     assert not np.array_equal(faces, draw_faces(40, seed=4, size=32)[0])
 
 
-def test_the_emotion_changes_only_the_face_and_not_who_it_is_or_where() -> None:
+def test_the_emotion_changes_only_the_face_and_not_the_edge_of_the_image() -> None:
     angry, neutral = (
         np.asarray(draw_portrait(emotion, 1.0, np.random.default_rng(5))).astype(int)
         for emotion in ("angry", "neutral")
@@ -189,15 +187,15 @@ def test_the_emotion_changes_only_the_face_and_not_who_it_is_or_where() -> None:
     assert not changed[:, -edge:].any()
 
 
-def test_clear_emotions_can_be_told_apart_on_strangers_far_better_than_by_chance() -> None:
+def test_full_emotions_are_classified_on_other_people_far_better_than_by_chance() -> None:
     emotions = np.arange(840) % 7
     portraits = [
         draw_portrait(EMOTIONS[code], 1.0, np.random.default_rng((9, row))) for row, code in enumerate(emotions)
     ]
     faces = np.stack([np.asarray(face.convert("L").resize((48, 48)), dtype=float) for face in portraits])
-    edges = np.diff(faces, axis=1)[:, :45, :45]  # lines across the face, whatever the light
-    both = np.stack([edges.clip(0), (-edges).clip(0)], axis=1)
-    cells = both.reshape(len(faces), 2, 15, 3, 15, 3).mean(axis=(3, 5)).reshape(len(faces), -1)
+    edges = np.diff(faces, axis=1)[:, :45, :45]  # horizontal lines, independent of the light
+    signed_edges = np.stack([edges.clip(0), (-edges).clip(0)], axis=1)
+    cells = signed_edges.reshape(len(faces), 2, 15, 3, 15, 3).mean(axis=(3, 5)).reshape(len(faces), -1)
     cells /= np.linalg.norm(cells, axis=1, keepdims=True)
     model = LogisticRegression(C=3, max_iter=500).fit(cells[:630], emotions[:630])
     assert model.score(cells[630:], emotions[630:]) > 0.35  # chance is 0.14

@@ -1,4 +1,4 @@
-"""What people hand in, and what is refused."""
+"""Reading corrections: what is accepted, and what is reported."""
 
 import json
 from pathlib import Path
@@ -19,8 +19,8 @@ def read(folder: Path, *rows: str) -> Corrections:
     return read_corrections(folder / "corrections.csv", EMOTIONS, TABLE)
 
 
-def task(face: str, *choices: str, **more: Any) -> dict[str, Any]:
-    """A task as Label Studio exports it, with a choice by each annotator."""
+def task(face: str, *choices: str, **fields: Any) -> dict[str, Any]:
+    """Return a task as Label Studio exports it, with a choice by each annotator."""
     return {
         "id": 7,
         "data": {"image": "data:,", "source": "s", "face": face},
@@ -32,7 +32,7 @@ def task(face: str, *choices: str, **more: Any) -> dict[str, Any]:
                 ],
                 "was_cancelled": False,
             }
-            | more
+            | fields
             for choice in choices
         ],
     }
@@ -43,38 +43,38 @@ def export(folder: Path, content: Any) -> Corrections:
     return read_corrections(folder / "export.json", EMOTIONS, TABLE)
 
 
-def test_answers_are_read_in_any_case_and_by_their_other_names_and_the_rest_is_counted(tmp_path: Path) -> None:
-    found = read(tmp_path, "s,a.png, Happiness ", "s,b.png,UNUSABLE", "s,'-c.png,", 's,\'=HYPERLINK("x"),sad')
-    assert found.reviews == {("s", "a.png"): "happy", ("s", "b.png"): "unusable", ("s", '=HYPERLINK("x")'): "sad"}
-    assert found.n_unanswered == 1
+def test_answers_are_read_in_any_case_and_by_alias_and_empty_cells_are_counted(tmp_path: Path) -> None:
+    corrections = read(tmp_path, "s,a.png, Happiness ", "s,b.png,UNUSABLE", "s,'-c.png,", 's,\'=HYPERLINK("x"),sad')
+    assert corrections.reviews == {("s", "a.png"): "happy", ("s", "b.png"): "unusable", ("s", '=HYPERLINK("x")'): "sad"}
+    assert corrections.n_unanswered == 1
 
 
-def test_a_face_answered_alike_twice_is_one_answer(tmp_path: Path) -> None:
+def test_two_equal_answers_for_a_face_count_once(tmp_path: Path) -> None:
     assert read(tmp_path, "s,a.png,sad", "s,a.png,sad", "s,a.png,") == Corrections({("s", "a.png"): "sad"}, 0)
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "problem"),
     [
-        (["s,a.png,sad", "s,gone.png,sad"], "row 3: s/gone.png is no face of the table; correct or delete it"),
-        (["t,a.png,sad", "s,gone.png,"], "row 2: t/a.png is no face of the table, nor are 1 others of the file"),
+        (["s,a.png,sad", "s,gone.png,sad"], "row 3: s/gone.png is not in the table; correct or delete it"),
+        (["t,a.png,sad", "s,gone.png,"], "row 2: t/a.png is not in the table, nor are 1 others of the file"),
         (["s,a.png,=1+1"], "row 2: '=1\\+1' is none of angry, happy, sad, unusable"),
         (["s,a.png,fear"], "row 2: 'fear' is none of angry, happy, sad, unusable"),
         (["s,a.png,sad", "s,b.png,sad", "s,a.png,happy"], "row 2 and row 4: s/a.png is sad in one and happy in the"),
     ],
-    ids=["unknown", "unknown ones", "formula", "emotion not in use", "answered twice"],
+    ids=["unknown face", "unknown faces", "formula", "unused emotion", "two answers"],
 )
-def test_a_wrong_row_is_told_with_its_number(tmp_path: Path, rows: list[str], said: str) -> None:
-    with pytest.raises(InputError, match=f"corrections.csv, {said}"):
+def test_a_wrong_row_is_reported_with_its_number(tmp_path: Path, rows: list[str], problem: str) -> None:
+    with pytest.raises(InputError, match=f"corrections.csv, {problem}"):
         read(tmp_path, *rows)
 
 
-def test_the_export_of_label_studio_is_read_and_what_was_skipped_is_counted(tmp_path: Path) -> None:
+def test_an_export_of_label_studio_is_read_and_skipped_tasks_are_counted(tmp_path: Path) -> None:
     tasks = [task("a.png", "sad", "sad"), task("b.png"), task("-c.png", "happy", was_cancelled=True)]
     assert export(tmp_path, tasks) == Corrections({("s", "a.png"): "sad"}, 2)
 
 
-def test_annotators_of_a_task_who_disagree_are_told(tmp_path: Path) -> None:
+def test_disagreeing_annotators_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"task 1 and task 1: s/a\.png is sad in one and happy in the other"):
         export(tmp_path, [task("a.png", "sad", "happy")])
 
@@ -88,25 +88,25 @@ def test_annotators_of_a_task_who_disagree_are_told(tmp_path: Path) -> None:
         [task("a.png") | {"data": {}}],
     ],
 )
-def test_another_json_is_refused(tmp_path: Path, content: Any) -> None:
-    with pytest.raises(InputError, match=r"task 1: not as Label Studio exports it .* export the tasks"):
+def test_other_json_is_rejected(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(InputError, match=r"task 1: not an export of Label Studio .* export the tasks"):
         export(tmp_path, content)
 
 
-def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_json_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text("source,id")
     with pytest.raises(InputError, match="not a JSON file"):
         read_corrections(tmp_path / "export.json", EMOTIONS, TABLE)
 
 
-def test_the_later_answer_holds_and_is_told() -> None:
+def test_a_later_answer_replaces_an_earlier_one_and_is_reported() -> None:
     earlier = {("s", "a"): "sad", ("s", "b"): "happy", ("s", "c"): "angry"}
-    both, changed = merge_reviews(earlier, {("s", "a"): "angry", ("s", "b"): "happy", ("s", "d"): "unusable"})
-    assert both == earlier | {("s", "a"): "angry", ("s", "d"): "unusable"}
+    merged, changed = merge_reviews(earlier, {("s", "a"): "angry", ("s", "b"): "happy", ("s", "d"): "unusable"})
+    assert merged == earlier | {("s", "a"): "angry", ("s", "d"): "unusable"}
     assert changed == ["s/a is angry, no longer sad"]
 
 
-def test_an_export_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+def test_an_export_nested_too_deeply_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text('{"data":' * 100_000)
     with pytest.raises(InputError, match="nested too deeply"):
         read_corrections(tmp_path / "export.json", EMOTIONS, TABLE)

@@ -1,4 +1,4 @@
-"""The picture of the audit is drawn for every shape of it."""
+"""The audit plot is drawn for every shape of an audit."""
 
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,22 @@ from fer.core.labels import EMOTIONS
 from fer.reporting.plots import audit_plot
 
 
-def audit(emotions: int = 7, true: bool = True, estimated: bool = True, accepted: int = 30) -> dict[str, Any]:
+def make_audit(emotions: int = 7, true: bool = True, estimated: bool = True, accepted: int = 30) -> dict[str, Any]:
     interval = {"low": 0.5, "high": 0.9}
-    figures: dict[str, Any] = {"accepted": accepted, "unlabelled": 1000}
-    figures |= {"precision": 0.8, "precision_interval": interval} if true else {}
-    figures |= {"estimated_precision": 0.7, "estimated_precision_interval": interval} if estimated else {}
+    scores: dict[str, Any] = {"accepted": accepted, "unlabelled": 1000}
+    scores |= {"precision": 0.8, "precision_interval": interval} if true else {}
+    scores |= {"estimated_precision": 0.7, "estimated_precision_interval": interval} if estimated else {}
     shares = {"share_of_labelled": 0.1, "share_with_pseudo_labels": 0.2}
-    each = dict.fromkeys(EMOTIONS[:emotions], figures | shares)
-    return figures | {"per_emotion": each, "shift": {"shifted": not true}}
+    per_emotion = dict.fromkeys(EMOTIONS[:emotions], scores | shares)
+    return scores | {"per_emotion": per_emotion, "shift": {"shifted": not true}}
 
 
-def without_a_pool() -> dict[str, Any]:
+def make_empty_audit() -> dict[str, Any]:
     shares = {"share_of_labelled": 0.1, "share_with_pseudo_labels": 0.1}
     return {"unlabelled": 0, "accepted": 0, "per_emotion": dict.fromkeys(EMOTIONS[:7], shares)}
 
 
-def drawn(path: Path, audits: dict[int, Any]) -> bytes:
+def draw_audit(path: Path, audits: dict[int, Any]) -> bytes:
     audit_plot.plot_audit(path, audits)
     with Image.open(path) as image:
         assert 250 < image.width < 1600
@@ -35,20 +35,33 @@ def drawn(path: Path, audits: dict[int, Any]) -> bytes:
 
 @pytest.mark.parametrize(
     "audits",
-    [{}, {1: audit()}, {1: audit(8), 2: audit(8), 3: audit(8, true=False)}, {1: audit(2)}, {1: without_a_pool()}],
+    [
+        {},
+        {1: make_audit()},
+        {1: make_audit(8), 2: make_audit(8), 3: make_audit(8, true=False)},
+        {1: make_audit(2)},
+        {1: make_empty_audit()},
+    ],
     ids=["no round", "one round", "three rounds", "two emotions", "no pool"],
 )
-def test_the_picture_is_readable_and_not_blank(tmp_path: Path, audits: dict[int, Any]) -> None:
-    drawn(tmp_path / "picture.png", audits)
+def test_plot_is_readable_and_not_blank(tmp_path: Path, audits: dict[int, Any]) -> None:
+    draw_audit(tmp_path / "plot.png", audits)
 
 
-def test_truth_estimate_and_balance_each_show(tmp_path: Path) -> None:
-    pictures = [audit(), audit(true=False), audit(estimated=False), audit(true=False, estimated=False)]
-    moved = audit()
-    moved["per_emotion"]["happy"] = moved["per_emotion"]["happy"] | {"share_with_pseudo_labels": 0.3}
-    written = {drawn(tmp_path / "picture.png", {1: figures}) for figures in (*pictures, moved)}
-    assert len(written) == 5
+def test_truth_estimate_and_balance_change_the_plot(tmp_path: Path) -> None:
+    audits = [
+        make_audit(),
+        make_audit(true=False),
+        make_audit(estimated=False),
+        make_audit(true=False, estimated=False),
+    ]
+    balanced = make_audit()
+    balanced["per_emotion"]["happy"] = balanced["per_emotion"]["happy"] | {"share_with_pseudo_labels": 0.3}
+    contents = {draw_audit(tmp_path / "plot.png", {1: scores}) for scores in (*audits, balanced)}
+    assert len(contents) == 5
 
 
-def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
-    assert drawn(tmp_path / "one.png", {1: audit()}) == drawn(tmp_path / "other.png", {1: audit()})
+def test_same_audit_gives_the_same_bytes(tmp_path: Path) -> None:
+    assert draw_audit(tmp_path / "first.png", {1: make_audit()}) == draw_audit(
+        tmp_path / "second.png", {1: make_audit()}
+    )

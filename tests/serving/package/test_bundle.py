@@ -1,4 +1,4 @@
-"""The bundle that is shipped gives what its networks vote, and no other bundle is loaded in its place."""
+"""A package averages its calibrated networks, and damaged packages are not loaded."""
 
 import json
 import resource
@@ -24,13 +24,13 @@ FACES = np.random.default_rng(0).integers(0, 256, (5, 16, 16), dtype=np.uint8)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A package of two networks, of which the second has three times the weight."""
+    """Write a package of two networks, of which the second has three times the weight, and return its folder."""
     for seed, name in enumerate(NETWORKS):
         torch.manual_seed(seed)
-        facts = nn_weights.ModelConfig(network=name, emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
+        config = nn_weights.ModelConfig(network=name, emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
         (tmp_path / "trained" / name).mkdir(parents=True)
-        nn_weights.save_model(nn_weights.build_model(facts), facts, tmp_path / "trained" / name)
-    about = bundle.PackageManifest(
+        nn_weights.save_model(config.build(), config, tmp_path / "trained" / name)
+    manifest = bundle.PackageManifest(
         round=1,
         emotions=EMOTIONS,
         size=16,
@@ -43,27 +43,27 @@ def folder(tmp_path: Path) -> Path:
         weights_sha256={name: nn_weights.hash_weights(tmp_path / "trained" / name) for name in NETWORKS},
     )
     (tmp_path / "package").mkdir()
-    bundle.save_package(about, tmp_path / "trained", tmp_path / "package")
+    bundle.save_package(manifest, tmp_path / "trained", tmp_path / "package")
     return tmp_path / "package"
 
 
-def test_a_package_gives_the_weighted_vote_of_its_calibrated_networks(folder: Path) -> None:
-    predictor = bundle.load_package(folder, CPU)
-    each = {
+def test_package_returns_the_weighted_mean_of_calibrated_probabilities(folder: Path) -> None:
+    package = bundle.load_package(folder, CPU)
+    probs = {
         name: compute_probs(
             predict_logits(network, FACES, views=("plain", "flip"), batch=2, precision="fp32"),
             {"simple_cnn": 0.5, "mini_vgg_no_fc": 2.0}[name],
         )
-        for name, network in predictor.networks.items()
+        for name, network in package.networks.items()
     }
     np.testing.assert_allclose(
-        predictor(FACES), average_probs(each, {"simple_cnn": 1.0, "mini_vgg_no_fc": 3.0}), atol=1e-6
+        package(FACES), average_probs(probs, {"simple_cnn": 1.0, "mini_vgg_no_fc": 3.0}), atol=1e-6
     )
-    assert predictor(FACES[:0]).shape == (0, 2)
+    assert package(FACES[:0]).shape == (0, 2)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "changes",
     [
         {"views": []},
         {"views": ["sideways"]},
@@ -82,14 +82,14 @@ def test_a_package_gives_the_weighted_vote_of_its_calibrated_networks(folder: Pa
         {"emotions": 3},
     ],
 )
-def test_a_tampered_description_is_told(folder: Path, wrong: dict[str, Any]) -> None:
+def test_invalid_manifest_is_reported(folder: Path, changes: dict[str, Any]) -> None:
     path = folder / "package.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(InputError, match=r"package\.json: damaged; write it again with `dvc repro package`"):
         bundle.load_package(folder, CPU)
 
 
-def test_weights_that_were_not_packaged_are_refused(folder: Path) -> None:
+def test_changed_weights_are_refused(folder: Path) -> None:
     weights = folder / "simple_cnn" / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -98,30 +98,30 @@ def test_weights_that_were_not_packaged_are_refused(folder: Path) -> None:
         bundle.load_package(folder, CPU)
 
 
-def test_a_folder_without_a_package_is_told(tmp_path: Path) -> None:
+def test_folder_without_a_package_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no package there; `dvc repro package` writes one"):
         bundle.load_package(tmp_path, CPU)
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "model.json"])
-def test_a_half_written_package_is_told(folder: Path, file: str) -> None:
+def test_incomplete_package_is_reported(folder: Path, file: str) -> None:
     (folder / "mini_vgg_no_fc" / file).unlink()
     with pytest.raises(InputError, match=rf"{file}: No such file or directory; write it again with"):
         bundle.load_package(folder, CPU)
 
 
-def test_two_packages_have_two_names(folder: Path) -> None:
-    about = bundle.load_package(folder, CPU).manifest
-    assert about.id == bundle.load_package(folder, CPU).manifest.id
-    assert about.id != about.model_copy(update={"thresholds": {"angry": 0.5, "happy": 0.8}}).id
+def test_id_depends_on_the_manifest(folder: Path) -> None:
+    manifest = bundle.load_package(folder, CPU).manifest
+    assert manifest.id == bundle.load_package(folder, CPU).manifest.id
+    assert manifest.id != manifest.model_copy(update={"thresholds": {"angry": 0.5, "happy": 0.8}}).id
 
 
-def test_a_network_larger_than_its_weights_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
-    facts = nn_weights.ModelConfig(
+def test_network_larger_than_its_weights_is_refused_before_allocation(tmp_path: Path) -> None:
+    config = nn_weights.ModelConfig(
         network="shallow", emotions=("angry", "happy"), size=512, dropout=0.1, input_px=None
     )  # 8 GB
-    nn_weights.save_model(torch.nn.Linear(2, 2), facts, tmp_path)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    nn_weights.save_model(torch.nn.Linear(2, 2), config, tmp_path)
+    peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InputError, match="not the weights of this network"):
-        nn_weights.load_model(tmp_path, facts.emotions, facts.size)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes
+        nn_weights.load_model(tmp_path, config.emotions, config.size)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_before < 500_000  # kilobytes

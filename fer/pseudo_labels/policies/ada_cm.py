@@ -1,0 +1,26 @@
+"""Follow the confidence of correctly recognised faces of each emotion (Ada-CM, Li et al. 2022, arXiv:2203.12341)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from fer.core.schema import Fraction
+from fer.pseudo_labels.policy import Evidence, Policy
+
+
+class Options(Policy):
+    factor: Fraction
+
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+        """Return `factor` times the mean confidence of the correct validation faces; 1 for an emotion without any.
+
+        The paper takes training faces, in every epoch.
+        """
+        correct = evidence.valid & (evidence.predicted == evidence.labels)
+        return np.array(
+            [
+                self.factor * evidence.confidence[mask].mean() if mask.any() else 1.0
+                for mask in evidence.by_emotion(correct)
+            ]
+        )
