@@ -150,7 +150,7 @@ def _read_source(folder: Path) -> None:
     )
 
 
-def seed_corpus(name: str, folder: Path) -> list[bytes]:
+def seed_corpus(name: str) -> list[bytes]:
     """What the mutations begin with: the files of `hostile`, and good ones."""
     small: list[bytes]
     match name:
@@ -173,7 +173,7 @@ def seed_corpus(name: str, folder: Path) -> list[bytes]:
             small = [*files.hostile_stdin().values()]
         case _:
             small = [
-                *files.hostile_checkpoints(folder).values(),
+                *files.hostile_checkpoints().values(),
                 *files.hostile_arrays().values(),
                 b'{"round": 1, "emotions": ["a", "b"]}',
             ]
@@ -195,7 +195,7 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
 _CHILD = """import sys, atheris
 with atheris.instrument_imports(include=["fer", "yaml"]):
     from tests.robustness import fuzz
-fuzz.child(atheris, *sys.argv[1:])"""  # coverage is seen of what is imported within
+fuzz.run_atheris(atheris, *sys.argv[1:])"""  # coverage is seen of what is imported within
 _WORDS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
@@ -285,7 +285,7 @@ def main() -> None:
     for name in chosen:
         crash = ""
         with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
-            for number, content in enumerate(seed_corpus(name, Path(corpus))):
+            for number, content in enumerate(seed_corpus(name)):
                 (Path(corpus) / str(number)).write_bytes(content)
             try:
                 for file in sorted(Path(corpus).iterdir()):

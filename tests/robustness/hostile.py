@@ -121,7 +121,7 @@ def make_cases(port: int, scratch: Path, doors: Sequence[str]) -> Iterator[Case]
         call = fer_call("predict", "good.png", "-o", "out.csv", "--model", "hostile")
         put = {f"hostile/{file}": content for file, content in contents.items()}
         yield "packages", name, given(put | {"good.png": files.GOOD_PNG}, call)
-    for name, content in of("checkpoints", files.hostile_checkpoints, scratch):
+    for name, content in of("checkpoints", files.hostile_checkpoints):
         yield "checkpoints", name, given({"c.part": content}, _resume_checkpoint)
     for name, content in of("arrays", files.hostile_arrays):
         yield "arrays", name, given({"faces.npy": content}, partial(run_main, _open_faces))

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 
 from fer.params import load_params
+from fer.training.checkpoint import _checksum
 
 PWNED = "../pwned"  # what code that ran would leave; a path from the project's folder
 EMOTIONS = ("angry", "happy")
@@ -454,30 +455,42 @@ def _as_complex(path: Path) -> bytes:
     return save({key: tensor.to(torch.complex64) for key, tensor in load_file(path).items()})
 
 
-def hostile_checkpoints(folder: Path) -> dict[str, bytes]:
-    """Of a training that was cut short, with the fingerprint x."""
+def hostile_checkpoints() -> dict[str, bytes]:
+    """Return checkpoints of an interrupted training with the fingerprint x. Their checksum is right."""
+    tensors = {"0": torch.zeros(2, 2), "1": torch.zeros(2)}
 
-    def kept(state: str, fingerprint: str = "x") -> bytes:
-        save_file({"0": torch.zeros(2)}, folder / "c", {"fingerprint": fingerprint, "state": state})
-        return (folder / "c").read_bytes()
+    def checkpoint(state: str, fingerprint: str = "x") -> bytes:
+        return save(tensors, {"fingerprint": fingerprint, "crc": _checksum(tensors), "state": state})
 
+    def training(network: str, optimizer: str) -> bytes:
+        metadata = '["metadata", {"pairs": []}]'
+        return checkpoint(f'{{"pairs": [{metadata}, ["network", {network}], ["optimizer", {optimizer}]]}}')
+
+    def tensor(number: str, channels_last: str = "false") -> str:
+        return f'{{"tensor": "{number}", "channels_last": {channels_last}}}'
+
+    network = f'{{"pairs": [["weight", {tensor("0")}], ["bias", {tensor("1")}]]}}'
     pickled = io.BytesIO()
     torch.save({"state": Payload()}, pickled)
     return {
         "a pickle": pickle.dumps(Payload()),
         "what torch.save writes": pickled.getvalue(),
-        "no metadata": save({"0": torch.zeros(2)}),
-        "a state nested deeply": kept("[" * 100_000),
-        "a state that is a list": kept("[]"),
-        "a state without its parts": kept('{"pairs": [["metadata", {"pairs": []}]]}'),
-        "a state of tensors that are not there": kept(
-            '{"pairs": [["metadata", {"tensor": "9", "channels_last": false}]]}'
-        ),
-        "a state of pairs that are none": kept('{"pairs": [7]}'),
-        "a state with keys that are lists": kept('{"pairs": [[[], 7]]}'),
-        "a state that is no JSON": kept("x"),
-        "another fingerprint": kept("{}", "y"),
-        "half a file": kept("{}")[:40],
+        "no metadata": save(tensors),
+        "no checksum": save(tensors, {"fingerprint": "x", "state": "{}"}),
+        "a state nested deeply": checkpoint("[" * 100_000),
+        "a state that is a list": checkpoint("[]"),
+        "a state without its parts": checkpoint('{"pairs": [["metadata", {"pairs": []}]]}'),
+        "a state of tensors that are not there": checkpoint(f'{{"pairs": [["metadata", {tensor("9")}]]}}'),
+        "a state of pairs that are none": checkpoint('{"pairs": [7]}'),
+        "a state with keys that are lists": checkpoint('{"pairs": [[[], 7]]}'),
+        "a state that is no JSON": checkpoint("x"),
+        "a tensor in a layout of four dimensions": training(tensor("1", "true"), "7"),
+        "a network that is a number": training("7", "7"),
+        "a network of other shapes": training(f'{{"pairs": [["weight", {tensor("1")}]]}}', "7"),
+        "an optimizer that is a number": training(network, "7"),
+        "an optimizer without groups": training(network, '{"pairs": [["param_groups", 7], ["state", []]]}'),
+        "another fingerprint": checkpoint("{}", "y"),
+        "half a file": checkpoint("{}")[:40],
         "nothing": b"",
         "bytes of all kinds": bytes(range(256)) * 9,
     }
@@ -490,6 +503,7 @@ def hostile_arrays() -> dict[str, bytes]:
         "objects": _pickled_npy(),
         "8,000,000,000,000 bytes promised": _huge_npy(),
         "a head that is code": b"\x93NUMPY\x01\x00\x76\x00" + b"__import__('os').system('touch ../pwned')".ljust(118),
+        "a head that does not end": b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': (".ljust(118),
         "a head nested deeply": b"\x93NUMPY\x01\x00\x60\x27" + b"(" * 10_080,
         "sides beyond all bounds": _npy(0)[:10]
         + b"{'descr': '|u1', 'fortran_order': False, 'shape': (9, %d, 9)}" % 10**30,
