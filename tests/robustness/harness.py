@@ -223,7 +223,7 @@ class StageTrials:
         has_checkpoint = any(self.folder.glob(CHECKPOINTS))
         process = self.start()
         lines = self.wait(process)
-        resumed = "going on" in self.output
+        resumed = "resuming from" in self.output
         self.tried["of them gone on from what was kept"] += resumed
         if has_checkpoint and not resumed:
             self.lost.append(f"{self.name}, {when}: began anew beside a checkpoint: {self.output[:200]}")

@@ -37,8 +37,8 @@ KILL_PARAMS = {
     "predict": {"batch": 32},
 }
 FREQUENT_SAVES = [  # what is done lasts seconds, within which it would not be saved
-    ("fer/training/checkpoint.py", "EVERY_SECONDS = 60", "EVERY_SECONDS = 0"),
-    ("fer/nn/pool.py", "SLICE = 16_384", "SLICE = 32"),
+    ("fer/training/checkpoint.py", "SAVE_INTERVAL_SECONDS = 60", "SAVE_INTERVAL_SECONDS = 0"),
+    ("fer/nn/pool.py", "FACES_PER_SLICE = 16_384", "FACES_PER_SLICE = 32"),
 ]
 PREDICT_COMMAND = "python -m command predict data/raw/sample_rafdb --out data/seen.csv"  # `fer predict`
 OFTEN_KILLED, MANY_KILLS, FEW_KILLS = ("train", "predict", "unify"), 20, 5
