@@ -34,8 +34,8 @@ def make_requests(port: int) -> list[tuple[bytes, set[int]]]:
     post = b"POST /faces HTTP/1.1\r\n" + host + b"Content-Type: application/octet-stream\r\n"
     photograph = encode_image(draw_portrait("happy", 1.0, np.random.default_rng(0)).convert("RGB"), "PNG")
 
-    def get(path: bytes, more: bytes = b"") -> bytes:
-        return b"GET " + path + b" HTTP/1.1\r\n" + host + more + b"\r\n"
+    def get(path: bytes, headers: bytes = b"") -> bytes:
+        return b"GET " + path + b" HTTP/1.1\r\n" + host + headers + b"\r\n"
 
     def sent(body: bytes, path: bytes = b"/faces") -> bytes:
         return post.replace(b"/faces", path) + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -88,16 +88,16 @@ def stress_demo(package: ModelPackage, repetitions: int = REPETITIONS) -> tuple[
     with DemoServer(Predictor(package)) as server, redirect_stderr(errors):
         served = threading.Thread(target=server.serve_forever, args=(0.05,))
         served.start()
-        asked = make_requests(server.server_port) * repetitions
-        np.random.default_rng(0).shuffle(asked)  # type: ignore[arg-type]
+        requests = make_requests(server.server_port) * repetitions
+        np.random.default_rng(0).shuffle(requests)  # type: ignore[arg-type]
         try:
             _send(
                 server.server_port, make_requests(server.server_port)[2][0]
             )  # with it the thread begins that computes
             threads = threading.active_count()
-            with ThreadPoolExecutor(CONNECTIONS) as everyone:
-                answers = list(everyone.map(lambda request: _send(server.server_port, request[0]), asked))
-            for (request, right), answer in zip(asked, answers, strict=True):
+            with ThreadPoolExecutor(CONNECTIONS) as pool:
+                answers = list(pool.map(lambda request: _send(server.server_port, request[0]), requests))
+            for (request, right), answer in zip(requests, answers, strict=True):
                 if problem := _find_problem(answer, right):
                     wrong[f"{request[:60]!r}: {problem}"] += 1
             end = time.monotonic() + 10
@@ -112,7 +112,7 @@ def stress_demo(package: ModelPackage, repetitions: int = REPETITIONS) -> tuple[
             served.join()
     if "Traceback" in errors.getvalue():
         wrong[f"traceback: {errors.getvalue().strip().splitlines()[-1]}"] += 1
-    return len(asked), [f"{what} ({count} times)" for what, count in wrong.items()]
+    return len(requests), [f"{problem} ({count} times)" for problem, count in wrong.items()]
 
 
 def _send(port: int, request: bytes) -> bytes:

@@ -215,12 +215,12 @@ _JSON = st.recursive(
 
 def run_target(name: str, data: bytes) -> None:
     """Hand the bytes to the target, in a folder of its own."""
-    here = Path.cwd()
+    start_folder = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, contextlib.suppress(*EXPECTED_ERRORS):
         try:
             TARGETS[name](Path(folder), data)
         finally:
-            os.chdir(here)
+            os.chdir(start_folder)
 
 
 def fuzz_by_grammar(name: str, seconds: float) -> int:
@@ -254,11 +254,11 @@ def fuzz_by_coverage(name: str, seconds: int, corpus: Path, crashes: Path) -> tu
     call = [sys.executable, "-c", _CHILD, name, *limits]
     call += [f"-artifact_prefix={crashes}/{name}-", str(corpus)]
     done = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
-    said = done.stdout + done.stderr
-    found = re.search(r"stat::number_of_executed_units:\s+(\d+)", said)
-    why = re.findall(r"^.*(?:Error|Exception|ERROR).*$", said, re.MULTILINE)
-    crash = "" if done.returncode == 0 else " | ".join(why[:3]) or said[-300:]
-    return int(found[1]) if found else 0, crash
+    output = done.stdout + done.stderr
+    units = re.search(r"stat::number_of_executed_units:\s+(\d+)", output)
+    why = re.findall(r"^.*(?:Error|Exception|ERROR).*$", output, re.MULTILINE)
+    crash = "" if done.returncode == 0 else " | ".join(why[:3]) or output[-300:]
+    return int(units[1]) if units else 0, crash
 
 
 def run_atheris(atheris: Any, name: str, *arguments: str) -> None:
@@ -278,11 +278,11 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(TARGETS)}")
     os.environ |= {"FER_NPROC": "1", "FER_DEVICE": "cpu"}
     begun, counts, lost = time.monotonic(), dict[str, int](), list[str]()
-    chosen, guided = args.targets or [*TARGETS], importlib.util.find_spec("atheris") is not None
+    targets, guided = args.targets or [*TARGETS], importlib.util.find_spec("atheris") is not None
     if not guided:
         print("atheris is not installed (`pip install '.[robustness]'`): by hypothesis alone")
-    each = args.seconds / len(chosen) / (2 if guided else 1)
-    for name in chosen:
+    seconds_per_run = args.seconds / len(targets) / (2 if guided else 1)
+    for name in targets:
         crash = ""
         with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
             for number, content in enumerate(seed_corpus(name)):
@@ -290,13 +290,13 @@ def main() -> None:
             try:
                 for file in sorted(Path(corpus).iterdir()):
                     run_target(name, file.read_bytes())
-                counts[name] = fuzz_by_grammar(name, each)
+                counts[name] = fuzz_by_grammar(name, seconds_per_run)
             except Exception as error:
                 crash = f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}"[:2000]
             if guided and not crash:
                 args.crashes.mkdir(parents=True, exist_ok=True)
-                more, crash = fuzz_by_coverage(name, max(1, round(each)), Path(corpus), args.crashes)
-                counts[name] += more
+                guided_count, crash = fuzz_by_coverage(name, max(1, round(seconds_per_run)), Path(corpus), args.crashes)
+                counts[name] += guided_count
         lost += [f"{name}: {crash}"] if crash else []
         print(f"{'LOST' if crash else 'ok  '} {name}: {counts.get(name, 0):,} inputs", flush=True)
     harness.report(args.out, "fuzz", counts, lost, begun, guided=guided)

@@ -63,13 +63,13 @@ def make_png(width: int, height: int, *extra: bytes, rows: int = 0, colour: int 
     )
 
 
-def make_zip(members: Files, method: int = zipfile.ZIP_DEFLATED, **about: Any) -> bytes:
+def make_zip(members: Files, method: int = zipfile.ZIP_DEFLATED, **attributes: Any) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo(name)
             info.compress_type = method
-            for key, value in about.items():
+            for key, value in attributes.items():
                 setattr(info, key, value)
             archive.writestr(info, content)
     return file.getvalue()
@@ -78,10 +78,10 @@ def make_zip(members: Files, method: int = zipfile.ZIP_DEFLATED, **about: Any) -
 def make_tar(*members: tuple[str, bytes, dict[str, Any]], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode, format=form) as archive:  # type: ignore[call-overload]
-        for name, content, about in members:
+        for name, content, attributes in members:
             info = tarfile.TarInfo(name)
             info.size = len(content)
-            for key, value in about.items():
+            for key, value in attributes.items():
                 setattr(info, key, value)
             archive.addfile(info, io.BytesIO(content))
     return file.getvalue()
@@ -131,7 +131,7 @@ def hostile_archives() -> dict[str, tuple[str, bytes]]:
     """With the name of the file; in each there is a good picture, too, where the archive can be read at all."""
     good = ("good.png", GOOD_PNG, {})
     deep = "a/" * 30_000 + "x.png"
-    many: Files = {"good.png": GOOD_PNG} | {f"{number}.png": b"" for number in range(3_000)}
+    many_files: Files = {"good.png": GOOD_PNG} | {f"{number}.png": b"" for number in range(3_000)}
     bad_name = make_zip({"good.png": GOOD_PNG, "\u00e9\u00e9.png": GOOD_PNG}).replace(
         "\u00e9\u00e9".encode(), b"\xff\xfe\xff\xfe"
     )
@@ -156,7 +156,7 @@ def hostile_archives() -> dict[str, tuple[str, bytes]]:
             make_zip({"y.zip": make_zip({"z.zip": make_zip({"bomb.png": bytes(99_000_000)})}), "good.png": GOOD_PNG}),
         ),
         "zip of folders 30,000 deep": ("x.zip", make_zip({deep: GOOD_PNG, "good.png": GOOD_PNG})),
-        "zip of 3,000 empty pictures": ("x.zip", make_zip(many)),
+        "zip of 3,000 empty pictures": ("x.zip", make_zip(many_files)),
         "zip with a name that is no text": ("x.zip", bad_name),
         "zip with names to fool a terminal": (
             "x.zip",
@@ -278,7 +278,7 @@ def hostile_csv_files() -> dict[str, bytes]:
 def hostile_label_files() -> dict[str, Files]:
     """Label files of other layouts, with their pictures."""
     raf = "basic/EmoLabel/list_patition_label.txt"
-    aligned = {
+    raf_images = {
         "basic/Image/aligned/train_00001_aligned.jpg": GOOD_JPEG,
         "basic/Image/aligned/test_00001_aligned.jpg": GOOD_JPEG,
     }
@@ -294,10 +294,10 @@ def hostile_label_files() -> dict[str, Files]:
         b"a%d: &a%d {<<: [*a%d, *a%d]}\n" % (n, n, n - 1, n - 1) for n in range(1, 28)
     )
     return {
-        "names that lead out": aligned | {raf: good + b"../../../outside/kept.jpg 5\n/etc/passwd 5\n"},
-        "names of formulas": aligned | {raf: good + b"=cmd|'/c_calc'!A0.jpg 5\n"},
-        "a list of zeros": aligned | {raf: good + bytes(90_000) + b"\n"},
-        "a list of one long line": aligned | {raf: good + b"x" * 200_000},
+        "names that lead out": raf_images | {raf: good + b"../../../outside/kept.jpg 5\n/etc/passwd 5\n"},
+        "names of formulas": raf_images | {raf: good + b"=cmd|'/c_calc'!A0.jpg 5\n"},
+        "a list of zeros": raf_images | {raf: good + bytes(90_000) + b"\n"},
+        "a list of one long line": raf_images | {raf: good + b"x" * 200_000},
         "labels that are pickles": npy | {"train_set/annotations/0_exp.npy": _pickled_npy()},
         "an array of 8,000,000,000,000 bytes": npy | {"train_set/annotations/0_exp.npy": _huge_npy()},
         "data.yaml that builds objects": yolo
@@ -327,8 +327,8 @@ def _pickled_npy() -> bytes:
 
 def _huge_npy() -> bytes:
     file = io.BytesIO()
-    about = {"descr": "<f8", "fortran_order": False, "shape": (1_000_000, 1_000_000)}
-    np.lib.format.write_array_header_1_0(file, about)
+    header = {"descr": "<f8", "fortran_order": False, "shape": (1_000_000, 1_000_000)}
+    np.lib.format.write_array_header_1_0(file, header)
     return file.getvalue()
 
 
@@ -403,7 +403,7 @@ def hostile_packages(package: Path) -> dict[str, Files]:
     """A package, one file of which is replaced."""
     name = "simple_cnn"
     whole = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*") if path.is_file()}
-    about, model = json.loads(whole["package.json"]), json.loads(whole[f"{name}/model.json"])
+    manifest, model = json.loads(whole["package.json"]), json.loads(whole[f"{name}/model.json"])
     weights, facts = f"{name}/weights.safetensors", f"{name}/model.json"
     pickled = io.BytesIO()
     torch.save({"weights": Payload()}, pickled)
@@ -411,20 +411,20 @@ def hostile_packages(package: Path) -> dict[str, Files]:
 
     def with_(**changed: bytes) -> Files:
         files = whole | {
-            {"about": "package.json", "weights": weights, "facts": facts}[key]: changed[key] for key in changed
+            {"manifest": "package.json", "weights": weights, "facts": facts}[key]: changed[key] for key in changed
         }
-        if "weights" in changed and "about" not in changed:  # whoever means harm gives the right hash
+        if "weights" in changed and "manifest" not in changed:  # whoever means harm gives the right hash
             import hashlib
 
-            told = about | {"weights_sha256": {name: hashlib.sha256(changed["weights"]).hexdigest()}}
-            files["package.json"] = json.dumps(told).encode()
+            manifest_with_hash = manifest | {"weights_sha256": {name: hashlib.sha256(changed["weights"]).hexdigest()}}
+            files["package.json"] = json.dumps(manifest_with_hash).encode()
         return files
 
-    def of(content: Any, **changed: Any) -> bytes:
+    def as_json(content: Any, **changed: Any) -> bytes:
         return json.dumps(content | changed).encode()
 
-    large = {"emotions": about["emotions"], "size": 512, "network": "shallow"}
-    outside = {key: {"../../outside": about[key][name]} for key in ("vote", "temperatures", "weights_sha256")}
+    large = {"emotions": manifest["emotions"], "size": 512, "network": "shallow"}
+    outside = {key: {"../../outside": manifest[key][name]} for key in ("vote", "temperatures", "weights_sha256")}
     return {
         "weights that are a pickle": with_(weights=pickled.getvalue()),
         "weights that are a bare pickle": with_(weights=pickle.dumps(Payload())),
@@ -434,16 +434,16 @@ def hostile_packages(package: Path) -> dict[str, Files]:
         "weights of another network": with_(weights=save({"a": torch.zeros(3)})),
         "weights of complex numbers": with_(weights=_as_complex(package / weights)),
         "no weights": with_(weights=b""),
-        "a network that would take 8 GB": with_(about=of(about, size=512), facts=of(model, **large)),
-        "a network that leads out": with_(about=of(about, **outside)),
-        "a network that is a module": with_(facts=of(model, network="os")),
-        "a package nested deeply": with_(about=b'{"round":' * 100_000),
-        "a package that is a list": with_(about=b"[]"),
-        "a package with numbers of 10,000 digits": with_(about=b'{"round": ' + b"9" * 10_000 + b"}"),
-        "a package with emotions that are a number": with_(about=of(about, emotions=7)),
-        "a package with temperatures of nearly zero": with_(about=of(about, temperatures={name: 5e-324})),
-        "a package that is a pickle": with_(about=pickle.dumps(Payload())),
-        "a package in two lines of error": with_(facts=of(model, network="a\nerror: all is well")),
+        "a network that would take 8 GB": with_(manifest=as_json(manifest, size=512), facts=as_json(model, **large)),
+        "a network that leads out": with_(manifest=as_json(manifest, **outside)),
+        "a network that is a module": with_(facts=as_json(model, network="os")),
+        "a package nested deeply": with_(manifest=b'{"round":' * 100_000),
+        "a package that is a list": with_(manifest=b"[]"),
+        "a package with numbers of 10,000 digits": with_(manifest=b'{"round": ' + b"9" * 10_000 + b"}"),
+        "a package with emotions that are a number": with_(manifest=as_json(manifest, emotions=7)),
+        "a package with temperatures of nearly zero": with_(manifest=as_json(manifest, temperatures={name: 5e-324})),
+        "a package that is a pickle": with_(manifest=pickle.dumps(Payload())),
+        "a package in two lines of error": with_(facts=as_json(model, network="a\nerror: all is well")),
         "facts nested deeply": with_(facts=b"[" * 100_000),
         "facts that are text": with_(facts=b'"x"'),
     }

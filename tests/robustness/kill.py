@@ -61,7 +61,7 @@ def list_stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
     from dvc.repo import Repo
 
     with Repo(str(folder)) as repo:
-        found = {
+        stages = {
             stage.name.partition("@")[0]: (
                 stage.name,
                 stage.cmd if isinstance(stage.cmd, str) else stage.cmd[-1],
@@ -69,7 +69,7 @@ def list_stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
             )
             for stage in repo.index.stages
         }
-    return found | {"fer predict": ("", PREDICT_COMMAND, [Path("data/seen.csv")])}
+    return stages | {"fer predict": ("", PREDICT_COMMAND, [Path("data/seen.csv")])}
 
 
 def run_trials(stage: StageTrials, kills: int, rng: random.Random) -> None:
@@ -84,20 +84,20 @@ def run_trials(stage: StageTrials, kills: int, rng: random.Random) -> None:
 
 
 def run_trials_in_copy(
-    made: Path, name: str, whole: str, command: str, outs: list[Path], kills: int, rng: random.Random
+    project: Path, name: str, whole: str, command: str, outs: list[Path], kills: int, rng: random.Random
 ) -> StageTrials:
     """The stage, or `dvc repro` of it, after all trials, in a copy of the project for itself."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve() / "project"
-        shutil.copytree(made, folder, symlinks=True)
+        shutil.copytree(project, folder, symlinks=True)
         stage = StageTrials(name, command, outs, folder)
         if name == "dvc repro":
             run_dvc_trials(folder, whole, stage, rng)
         else:
             run_trials(stage, kills, rng)
-    about = [f"slowest end {stage.slowest_end:.1f} s", *sorted(stage.messages), *(f"LOST: {it}" for it in stage.lost)]
-    about.insert(0, f"{name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
-    print("\n  ".join(about), flush=True)
+    lines = [f"slowest end {stage.slowest_end:.1f} s", *sorted(stage.messages), *(f"LOST: {it}" for it in stage.lost)]
+    lines.insert(0, f"{name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
+    print("\n  ".join(lines), flush=True)
     return stage
 
 
@@ -157,25 +157,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(worker_count()) as pool:
         folder = Path(place).resolve()
         run_small_project(folder)
-        found = list_stages(folder)
-        found["dvc repro"] = found["train"]
+        stages = list_stages(folder)
+        stages["dvc repro"] = stages["train"]
         trials = [
             pool.submit(
                 run_trials_in_copy,
                 folder,
                 name,
-                *found[name],
+                *stages[name],
                 min(args.most, MANY_KILLS if name in OFTEN_KILLED else FEW_KILLS),
                 random.Random(f"{args.seed} {name}"),
             )
             for name in args.stages
-            or sorted(found, key=lambda name: name not in OFTEN_KILLED)  # the longest begin first
+            or sorted(stages, key=lambda name: name not in OFTEN_KILLED)  # the longest begin first
         ]
         tried, lost = Counter[str](), list[str]()
         for trial in trials:
             tried.update(trial.result().tried)
             lost += trial.result().lost
-    of_them = {what: count for what, count in tried.items() if what.startswith("of them")}
+    of_them = {name: count for name, count in tried.items() if name.startswith("of them")}
     harness.report(args.out, "kill", tried - Counter(of_them), lost, begun, **of_them)
 
 

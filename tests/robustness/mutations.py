@@ -43,9 +43,9 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
-    Mutation(file=file, **each)
-    for file, found in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
-    for each in found
+    Mutation(file=file, **entry)
+    for file, entries in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
+    for entry in entries
 ]
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for mutations.json, with the figures")
     parser.add_argument("--only", default="", help="those mutations alone whose file or meaning has this text")
     args = parser.parse_args()
-    chosen = [one for one in MUTATIONS if args.only in f"{one.file} {one.broken}"]
+    mutations = [mutation for mutation in MUTATIONS if args.only in f"{mutation.file} {mutation.broken}"]
     begun, lost = time.monotonic(), list[str]()
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(WORKERS) as threads:
         places: SimpleQueue[Path] = SimpleQueue()
@@ -97,18 +97,20 @@ def main() -> None:
             finally:
                 places.put(place)
 
-        files = sorted({file for one in chosen for file in one.tests.split()})
+        files = sorted({file for mutation in mutations for file in mutation.tests.split()})
         halves = filter(None, (files[::2], files[1::2]))
-        for before in threads.map(lambda some: in_a_copy(partial(run_tests, tests=some)), halves):
-            if before.returncode:
-                sys.exit(f"{before.stdout}the tests fail without any mutation")
+        for baseline in threads.map(lambda tests: in_a_copy(partial(run_tests, tests=tests)), halves):
+            if baseline.returncode:
+                sys.exit(f"{baseline.stdout}the tests fail without any mutation")
         for mutation, code in zip(
-            chosen, threads.map(lambda one: in_a_copy(partial(run_mutation, mutation=one)), chosen), strict=True
+            mutations,
+            threads.map(lambda mutation: in_a_copy(partial(run_mutation, mutation=mutation)), mutations),
+            strict=True,
         ):
             verdict = {0: "not noticed", TESTS_FAILED: "noticed"}.get(code, f"pytest ended with {code}")
-            print(told := f"{verdict}: {mutation.broken} ({mutation.file})", flush=True)
-            lost += [told] if code != TESTS_FAILED else []
-    harness.report(args.out, "mutations", {"mutations": len(chosen)}, lost, begun)
+            print(line := f"{verdict}: {mutation.broken} ({mutation.file})", flush=True)
+            lost += [line] if code != TESTS_FAILED else []
+    harness.report(args.out, "mutations", {"mutations": len(mutations)}, lost, begun)
 
 
 if __name__ == "__main__":
