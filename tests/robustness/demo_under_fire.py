@@ -1,4 +1,4 @@
-"""The demo's server, asked hundreds of things at once, most of them broken; it stands, and tells each what is wrong."""
+"""Send the demo's server hundreds of requests at once, most of them broken, and check the status of each answer."""
 
 import contextlib
 import io
@@ -29,7 +29,7 @@ REQUIRED_HEADERS = (
 
 
 def make_requests(port: int) -> list[tuple[bytes, set[int]]]:
-    """Each with the status codes that are right; none where the connection may just be closed."""
+    """Return requests with the allowed status codes; without any, the connection may also be closed."""
     host = f"Host: 127.0.0.1:{port}\r\n".encode()
     post = b"POST /faces HTTP/1.1\r\n" + host + b"Content-Type: application/octet-stream\r\n"
     photograph = encode_image(draw_portrait("happy", 1.0, np.random.default_rng(0)).convert("RGB"), "PNG")
@@ -82,7 +82,7 @@ def make_requests(port: int) -> list[tuple[bytes, set[int]]]:
 
 
 def stress_demo(package: ModelPackage, repetitions: int = REPETITIONS) -> tuple[int, list[str]]:
-    """How many requests were sent, and what was wrong with the answers."""
+    """Return the number of requests that were sent, and the problems of the answers."""
     wrong = Counter[str]()
     errors = io.StringIO()
     with DemoServer(Predictor(package)) as server, redirect_stderr(errors):
@@ -127,7 +127,7 @@ def _send(port: int, request: bytes) -> bytes:
 
 def _find_problem(answer: bytes, right: set[int]) -> str:
     if not answer or not right:
-        return ""  # who asks nonsense, or goes on talking, may be hung up on
+        return ""  # the connection of a broken request may be closed
     head, _, body = answer.partition(b"\r\n\r\n")
     status = re.match(rb"HTTP/1\.[01] (\d{3}) ", head)
     if not status:

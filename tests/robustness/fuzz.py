@@ -55,7 +55,7 @@ def fuzz_csv(folder: Path, data: bytes) -> None:
 
 
 def fuzz_layout(folder: Path, data: bytes) -> None:
-    """The bytes are names, one a line, and after a NUL contents, apart by NULs, taken in turn."""
+    """Read a folder. The bytes are file names, one a line, then NUL and the contents, separated by NULs."""
     names, *contents = data.split(b"\0")
     for number, name in enumerate(names.split(b"\n")[:20]):
         path = Path(os.fsdecode(os.path.normpath(b"/" + name[:200])[1:]))
@@ -66,7 +66,7 @@ def fuzz_layout(folder: Path, data: bytes) -> None:
 
 
 def fuzz_labels(folder: Path, data: bytes) -> None:
-    """A list of RAF-DB, of ExpW and of AffectNet for YOLO."""
+    """Read the bytes as a label file of RAF-DB, of ExpW and of AffectNet for YOLO."""
     for name in ("basic/EmoLabel/list_patition_label.txt", "label/label.lst", "data.yaml", "train/labels/a.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -100,7 +100,7 @@ def fuzz_images(folder: Path, data: bytes) -> None:
 
 
 def fuzz_archives(folder: Path, data: bytes) -> None:
-    """The bytes as a zip and as tars, predicted."""
+    """Predict the bytes as a zip file and as tar files."""
     for name in ("a.zip", "b.tar", "c.tgz"):
         (folder / name).write_bytes(data)
     archives.open_archive.cache_clear()
@@ -127,7 +127,7 @@ def fuzz_manifests(folder: Path, data: bytes) -> None:
 
 
 def fuzz_weights(folder: Path, data: bytes) -> None:
-    """Checkpoints, weights and arrays."""
+    """Read the bytes as a checkpoint, as weights and as an array."""
     from torch import nn
 
     from fer.nn.weights import load_weights
@@ -151,7 +151,7 @@ def _read_source(folder: Path) -> None:
 
 
 def seed_corpus(name: str) -> list[bytes]:
-    """What the mutations begin with: the files of `hostile`, and good ones."""
+    """Return the first inputs: the files of `hostile`, and good ones."""
     small: list[bytes]
     match name:
         case "csv":
@@ -195,7 +195,7 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
 _CHILD = """import sys, atheris
 with atheris.instrument_imports(include=["fer", "yaml"]):
     from tests.robustness import fuzz
-fuzz.run_atheris(atheris, *sys.argv[1:])"""  # coverage is seen of what is imported within
+fuzz.run_atheris(atheris, *sys.argv[1:])"""  # atheris measures the coverage of the modules imported in the block
 _WORDS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
@@ -214,7 +214,7 @@ _JSON = st.recursive(
 
 
 def run_target(name: str, data: bytes) -> None:
-    """Hand the bytes to the target, in a folder of its own."""
+    """Run the target on the bytes, in a new folder."""
     start_folder = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, contextlib.suppress(*EXPECTED_ERRORS):
         try:
@@ -224,7 +224,7 @@ def run_target(name: str, data: bytes) -> None:
 
 
 def fuzz_by_grammar(name: str, seconds: float) -> int:
-    """How many inputs of hypothesis were tried; the first crash is raised, made as small as it can be."""
+    """Return the number of inputs that hypothesis tried; raise the first crash, shrunk."""
     import json
 
     count, end = 0, time.monotonic() + seconds
@@ -243,7 +243,7 @@ def fuzz_by_grammar(name: str, seconds: float) -> int:
 
 
 def fuzz_by_coverage(name: str, seconds: int, corpus: Path, crashes: Path) -> tuple[int, str]:
-    """How many inputs of atheris were tried, and how it crashed."""
+    """Return the number of inputs that atheris tried, and its crash, if any."""
     limits = [
         f"-max_total_time={seconds}",
         "-max_len=20000",
@@ -262,7 +262,7 @@ def fuzz_by_coverage(name: str, seconds: int, corpus: Path, crashes: Path) -> tu
 
 
 def run_atheris(atheris: Any, name: str, *arguments: str) -> None:
-    """Mutate for ever, or as long as the arguments say."""
+    """Mutate inputs until the time limit among the arguments."""
     atheris.Setup([sys.argv[0], *arguments], lambda data: run_target(name, data))
     atheris.Fuzz()
 

@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: a small project to break, trials of one of its stages, and the report.
+"""A small project to break, trials of one of its stages, and the report, shared by the scripts of this folder.
 
 The project is a git repository of its own, with few drawn faces and small networks.
 """
@@ -155,7 +155,7 @@ def stages_run(output: str) -> list[str]:
 
 
 class StageTrials:
-    """One stage of the project in `folder`, and what became of its outputs when it was killed or lacked something."""
+    """Trials of one stage of the project in `folder`: kills, signals, and too little disk or memory."""
 
     def __init__(self, name: str, command: str, outs: list[Path], folder: Path) -> None:
         self.name, self.outs, self.folder = name, outs, folder
@@ -178,7 +178,7 @@ class StageTrials:
         return start(self.folder, [sys.executable, "-c", WATCHED, *watch, self.module, *self.arguments])
 
     def set_earlier(self) -> None:
-        """Put other files in the places of the outputs, as an earlier run left them."""
+        """Replace the outputs by other files, as an earlier run would have left them."""
         for out in self.outs:
             path = self.folder / out
             for file in files(path):
@@ -204,14 +204,14 @@ class StageTrials:
         return error.splitlines()
 
     def check_whole(self, when: str, absent: bool) -> None:
-        """Every output is the earlier or the complete one, or with `absent` none."""
+        """Check that every output is the earlier or the complete one, or, if `absent`, missing."""
         for out in self.outs:
             current = content(self.folder / out)
             if current not in [self.earlier[out], self.complete[out], *([None] if absent else [])]:
                 self.lost.append(f"{self.name}, {when}: {out} is {'absent' if current is None else 'half-written'}")
 
     def check_complete(self, when: str) -> None:
-        """Every output is that of an uninterrupted run, and nothing is left beside it."""
+        """Check that every output is that of an uninterrupted run, without temporary files or checkpoints."""
         for out, expected in self.complete.items():
             if content(self.folder / out) != expected:
                 self.lost.append(f"{self.name}, {when}: {out} is not that of an uninterrupted run")
@@ -257,7 +257,7 @@ class StageTrials:
         return sent
 
     def end(self, number: signal.Signals, alone: bool, rng: random.Random, attempts: int = 5) -> None:
-        """Send a signal to the process, or to its group, as a terminal does; anew and sooner where that is too late."""
+        """Send a signal to the process, or to its group as a terminal does; retry sooner if the process had ended."""
         begun = self.folder / "begun"
         begun.unlink(missing_ok=True)
         process = self.start()
@@ -287,7 +287,7 @@ class StageTrials:
         return self.run_to_the_end(f"run again after {when}")
 
     def lack(self, resource: str, limit: int) -> None:
-        """Run it with too little disk or memory, or with a file where its folder is to be."""
+        """Run the stage with too little disk or memory, or with a file in the place of its folder."""
         place = self.folder / self.outs[0].parent
         if resource == "folder":
             moved = place.with_name("aside")
@@ -347,7 +347,7 @@ def running_in_group(number: int) -> list[str]:
 def report(
     out: Path | None, name: str, tried: Mapping[str, int], lost: Sequence[str], begun: float, **extra: Any
 ) -> None:
-    """Print the figures, write them and `more` as `name`.json into `out`, and exit with 1 if anything was lost."""
+    """Print the figures, write them and `extra` as `name`.json into `out`, and exit with 1 if anything was lost."""
     seconds = round(time.monotonic() - begun)
     for line in lost:
         print(f"LOST: {line}")

@@ -26,7 +26,7 @@ FER_COMMAND = (sys.executable, "-c", "from fer.cli import main; main()")
 
 
 def flip_bit(path: Path) -> None:
-    """Change a bit; DVC's protection of the file stays."""
+    """Change one bit and keep the file's mode, which DVC sets to read-only."""
     mode, content = path.stat().st_mode, bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.chmod(0o644)

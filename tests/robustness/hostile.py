@@ -138,7 +138,7 @@ def make_cases(port: int, scratch: Path, doors: Sequence[str]) -> Iterator[Case]
 
 
 def _resume_checkpoint() -> None:
-    """What a training does with a checkpoint; the parts take what they are given."""
+    """Resume from a checkpoint, as a training does."""
     from fer.training.checkpoint import Checkpoint
 
     def resume() -> None:
@@ -174,7 +174,7 @@ def _put_deep_folders(name: str, call: Call, project: Path) -> Call:
 
 
 def make_sandbox_project(folder: Path) -> Path:
-    """A project with a package, a table of one face, and no reviews."""
+    """Make a project with a package, a table of one face, and no reviews."""
     project, trained = folder / "project", folder / "trained/simple_cnn"
     for path in (project / "data/unified", project / "package", trained):
         path.mkdir(parents=True)
@@ -210,7 +210,7 @@ def make_sandbox_project(folder: Path) -> Path:
 
 
 def run_case(case: Case, template: Path) -> tuple[list[str], int]:
-    """What one file broke, and the peak of memory in bytes."""
+    """Return the violations of one file, and the peak of memory in bytes."""
     _, _, put = case
     with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as folder:
         sandbox = Path(folder)
@@ -235,7 +235,7 @@ def run_case(case: Case, template: Path) -> tuple[list[str], int]:
 
 
 def _run_isolated(call: Call, sandbox: Path) -> None:
-    """In the child: do it, within limits and overheard; never comes back."""
+    """Run the call in the child process, within limits and under audit; never return."""
     code = 70
     try:
         project, temporary = sandbox / "project", sandbox / "tmp"
@@ -271,7 +271,7 @@ def _run_isolated(call: Call, sandbox: Path) -> None:
 def _record_event(
     events: int, allowed: tuple[str, ...], working_folder: str, event: str, arguments: tuple[Any, ...]
 ) -> None:
-    """Note what a harmless file makes no one do."""
+    """Record an audit event that a harmless file would not cause."""
     if event in FORBIDDEN_EVENTS:
         os.write(events, f"{event} {arguments!r:.200}\n".encode())
     path: Any = None

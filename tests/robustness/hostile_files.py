@@ -1,4 +1,4 @@
-"""Files that mean harm, by the door at which they are handed in."""
+"""Hostile files, by the reader that they are made for."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ Files = dict[str, bytes]  # by their paths in the project's folder
 
 
 class Payload:
-    """What is pickled runs a command when it is unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, (f"touch {PWNED}",)
@@ -51,7 +51,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def make_png(width: int, height: int, *extra: bytes, rows: int = 0, colour: int = 0) -> bytes:
-    """A PNG with these sides in its head, of which only so many rows of 8 bits are there."""
+    """Return a PNG with these sides in its header, but only `rows` rows of pixels."""
     head = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     content = zlib.compress(bytes(rows * (1 + width * {0: 1, 2: 3, 6: 4}[colour])), 9)
     return (
@@ -88,7 +88,7 @@ def make_tar(*members: tuple[str, bytes, dict[str, Any]], mode: str = "w", form:
 
 
 def hostile_images() -> dict[str, bytes]:
-    """Of a name that ends in .png, whatever they are."""
+    """Return files that are named .png, whatever their format."""
     tiff = bytearray(encode_image(noise_image(48), "TIFF"))
     return {
         "60,000 x 60,000 pixels promised": make_png(60_000, 60_000, rows=1),
@@ -128,7 +128,7 @@ def hostile_images() -> dict[str, bytes]:
 
 
 def hostile_archives() -> dict[str, tuple[str, bytes]]:
-    """With the name of the file; in each there is a good picture, too, where the archive can be read at all."""
+    """Return archives with their file names; each readable one also holds a good image."""
     good = ("good.png", GOOD_PNG, {})
     deep = "a/" * 30_000 + "x.png"
     many_files: Files = {"good.png": GOOD_PNG} | {f"{number}.png": b"" for number in range(3_000)}
@@ -205,7 +205,7 @@ def hostile_archives() -> dict[str, tuple[str, bytes]]:
 
 
 def _corrupt(data: bytes) -> bytes:
-    """With bytes in the middle turned over."""
+    """Return the data with inverted bytes in the middle."""
     middle = len(data) // 3
     return data[:middle] + bytes(255 - byte for byte in data[middle : middle + 50]) + data[middle + 50 :]
 
@@ -215,7 +215,7 @@ def riff_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def make_avi(width: int, height: int, jpegs: list[bytes]) -> bytes:
-    """A video of JPEGs, whatever their sides are."""
+    """Return a video of these JPEGs, whatever their sides."""
     count = len(jpegs)
     head = riff_chunk(b"avih", struct.pack("<14I", 200_000, 0, 0, 16, count, 0, 1, 0, width, height, 0, 0, 0, 0))
     strh = struct.pack("<4s4sIHHIIIIIIIIHHHH", b"vids", b"MJPG", 0, 0, 0, 0, 1, 5, 0, count, 0, 0, 0, 0, 0, 0, 0)
@@ -226,7 +226,7 @@ def make_avi(width: int, height: int, jpegs: list[bytes]) -> bytes:
 
 
 def hostile_videos(port: int) -> dict[str, bytes]:
-    """Of a name that ends in .avi, whatever they are; beside each lies `other.mp4`, which none may lead to."""
+    """Return files that are named .avi, whatever their format; none may open `other.mp4` beside it."""
     small, large = (
         encode_image(noise_image(64), "JPEG"),
         encode_image(Image.new("L", (12_000, 12_000)), "JPEG"),
@@ -251,7 +251,7 @@ def hostile_videos(port: int) -> dict[str, bytes]:
 
 
 def hostile_csv_files() -> dict[str, bytes]:
-    """fer2013.csv, with a row that is good where it can be read."""
+    """Return contents of fer2013.csv, with one good row if the file is readable."""
     head = b"emotion,pixels,Usage\n"
     pixels = b" ".join([b"7"] * 2304)
     row = b"3," + pixels + b",Training\n"
@@ -276,7 +276,7 @@ def hostile_csv_files() -> dict[str, bytes]:
 
 
 def hostile_label_files() -> dict[str, Files]:
-    """Label files of other layouts, with their pictures."""
+    """Return label files of other layouts, with their images."""
     raf = "basic/EmoLabel/list_patition_label.txt"
     raf_images = {
         "basic/Image/aligned/train_00001_aligned.jpg": GOOD_JPEG,
@@ -333,7 +333,7 @@ def _huge_npy() -> bytes:
 
 
 def hostile_params() -> dict[str, bytes]:
-    """params.yaml."""
+    """Return contents of params.yaml."""
     text = Path("params.yaml").read_text(encoding="utf-8")
     assert load_params()
 
@@ -373,7 +373,7 @@ def hostile_params() -> dict[str, bytes]:
 
 
 def hostile_review_sheets() -> dict[str, tuple[str, bytes]]:
-    """What reviewers hand in, with the name of the file; the face of the table is good/face.png."""
+    """Return review sheets with their file names; the face of the table is good/face.png."""
     head = b"source,id,correction\n"
     row = b"good,face.png,happy\n"
     task = {"data": {"source": "good", "face": "face.png"}, "annotations": []}
@@ -400,7 +400,7 @@ def hostile_review_sheets() -> dict[str, tuple[str, bytes]]:
 
 
 def hostile_packages(package: Path) -> dict[str, Files]:
-    """A package, one file of which is replaced."""
+    """Return the files of packages in which one file is replaced."""
     name = "simple_cnn"
     whole = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*") if path.is_file()}
     manifest, model = json.loads(whole["package.json"]), json.loads(whole[f"{name}/model.json"])
@@ -413,7 +413,7 @@ def hostile_packages(package: Path) -> dict[str, Files]:
         files = whole | {
             {"manifest": "package.json", "weights": weights, "facts": facts}[key]: changed[key] for key in changed
         }
-        if "weights" in changed and "manifest" not in changed:  # whoever means harm gives the right hash
+        if "weights" in changed and "manifest" not in changed:  # an attacker writes the right hash
             import hashlib
 
             manifest_with_hash = manifest | {"weights_sha256": {name: hashlib.sha256(changed["weights"]).hexdigest()}}
@@ -497,7 +497,7 @@ def hostile_checkpoints() -> dict[str, bytes]:
 
 
 def hostile_arrays() -> dict[str, bytes]:
-    """faces.npy."""
+    """Return contents of faces.npy."""
     return {
         "a pickle": pickle.dumps(Payload()),
         "objects": _pickled_npy(),
@@ -513,7 +513,7 @@ def hostile_arrays() -> dict[str, bytes]:
 
 
 def hostile_stdin() -> dict[str, bytes]:
-    """Lines of standard input for `fer predict -`."""
+    """Return lines of standard input for `fer predict -`."""
     return {
         "NULs": b"a\0b\n\0\n",
         "a name of 100,000 bytes": b"x" * 100_000 + b"\n",

@@ -36,7 +36,7 @@ KILL_PARAMS = {
     "train": {"epochs": 6},
     "predict": {"batch": 32},
 }
-FREQUENT_SAVES = [  # what is done lasts seconds, within which it would not be saved
+FREQUENT_SAVES = [  # the runs take seconds, so the usual intervals would save nothing
     ("fer/training/checkpoint.py", "SAVE_INTERVAL_SECONDS = 60", "SAVE_INTERVAL_SECONDS = 0"),
     ("fer/nn/pool.py", "FACES_PER_SLICE = 16_384", "FACES_PER_SLICE = 32"),
 ]
@@ -45,7 +45,7 @@ OFTEN_KILLED, MANY_KILLS, FEW_KILLS = ("train", "predict", "unify"), 20, 5
 
 
 def run_small_project(folder: Path) -> None:
-    """A copy of the project, with few faces, in which `dvc repro` and `fer predict` have run once."""
+    """Make a copy of the project with few faces, and run `dvc repro` and `fer predict` in it."""
     copy_code(folder, KILL_PARAMS)
     for name, usual, often in FREQUENT_SAVES:
         text = (folder / name).read_text()
@@ -57,7 +57,7 @@ def run_small_project(folder: Path) -> None:
 
 
 def list_stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
-    """Of `fer predict` and each stage of `dvc.yaml`, or the last made from it: its whole name, command and outputs."""
+    """Return the full name, command and outputs of `fer predict` and of each stage; of a `foreach` the last item's."""
     from dvc.repo import Repo
 
     with Repo(str(folder)) as repo:
@@ -86,7 +86,7 @@ def run_trials(stage: StageTrials, kills: int, rng: random.Random) -> None:
 def run_trials_in_copy(
     project: Path, name: str, whole: str, command: str, outs: list[Path], kills: int, rng: random.Random
 ) -> StageTrials:
-    """The stage, or `dvc repro` of it, after all trials, in a copy of the project for itself."""
+    """Run all trials of a stage, or of `dvc repro` of it, in its own copy of the project."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve() / "project"
         shutil.copytree(project, folder, symlinks=True)
@@ -102,7 +102,7 @@ def run_trials_in_copy(
 
 
 def run_dvc_trials(folder: Path, name: str, stage: StageTrials, rng: random.Random) -> None:
-    """`dvc repro` of one stage is killed, ended by SIGTERM, or by Ctrl-C; and begun twice at a time."""
+    """Kill, terminate and interrupt `dvc repro` of one stage, and run two of it at once."""
     command = ["dvc", "repro", "--single-item", "--force", name]
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         for shell in ("/bin/sh", "/bin/bash") if number == signal.SIGKILL else ["/bin/sh"]:
@@ -135,7 +135,7 @@ def run_dvc_trials(folder: Path, name: str, stage: StageTrials, rng: random.Rand
 
 
 def wait_for_module(module: str, process: "subprocess.Popen[str]") -> None:
-    """Until the process has a descendant that runs the module."""
+    """Wait until the process has a descendant that runs the module, or has ended."""
     while process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             try:

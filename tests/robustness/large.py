@@ -47,7 +47,7 @@ SAMPLE_SECONDS = 0.05
 
 
 def measure_job(command: list[str], folder: Path, flat: bool = True) -> tuple[dict[str, float], list[str]]:
-    """Peaks of a process's memory in the halves of its time, and what was lost: it grows, or the process fails."""
+    """Return the peaks of a process's memory in both halves of its time, and its failures."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     begun, samples = time.monotonic(), []
     with (folder / "output").open("w") as output:
@@ -67,7 +67,7 @@ def measure_job(command: list[str], folder: Path, flat: bool = True) -> tuple[di
 
 
 class StubNetwork(nn.Module):
-    """Says what is written in the first pixels of a face."""
+    """A network whose logits are the first pixels of a face."""
 
     def __init__(self) -> None:
         super().__init__()

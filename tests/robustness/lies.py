@@ -40,7 +40,7 @@ class PowerCutError(Exception):
 
 
 def short_recipe(name: str) -> Recipe:
-    """That of params.yaml, shortened; transfer networks begin without ImageNet weights."""
+    """Return the recipe of params.yaml, shortened and without ImageNet weights."""
     params = load_params(ROOT / "params.yaml")
     recipe = params.train.with_overrides(params.networks[name]).model_copy(update={"epochs": EPOCHS, "batch": 4})
     if recipe.transfer is None:
@@ -51,7 +51,7 @@ def short_recipe(name: str) -> Recipe:
 
 
 def trained_weights_hash(name: str, seed: int = 0, cut_at: int | None = None) -> str:
-    """The hash of the weights after four steps; with `cut_at` the power goes in that one, and it is run again."""
+    """Return the hash of the weights after four steps; with `cut_at` that step fails and the training is resumed."""
     params, recipe = load_params(ROOT / "params.yaml"), short_recipe(name)
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (FACES, SIDE, SIDE), dtype=np.uint8)
@@ -116,7 +116,7 @@ def start_training(folder: Path) -> "subprocess.Popen[str]":
 
 
 def training_seconds(parent: int) -> float:
-    """Seconds for which the training that the process `parent` started has computed: torch takes three to import."""
+    """Return the processor time of the training that the process `parent` started; importing torch takes 3 s."""
     children = psutil.Process(parent).children(recursive=True)
     return max(
         (process.cpu_times().user for process in children if "pipeline.train" in " ".join(process.cmdline())),
@@ -146,12 +146,12 @@ def check_two_runs(folder: Path) -> list[str]:
 
 
 def check_test_fold(folder: Path) -> list[str]:
-    """What is lost if the networks or pseudo-labels are others once the test faces are noise with other labels."""
+    """Return the files of networks and pseudo-labels that change when the test faces become noise with other labels."""
     table = pd.read_csv(folder / "data/unified/table.csv", dtype=str, keep_default_na=False)
     test = (table["fold"] == "test").to_numpy()
 
     def content(path: Path) -> bytes:
-        """Arrays have a row for each face; those of the test fold may follow from it, and nobody reads them."""
+        """Return the file's bytes, of an array without the rows of the test fold, which no stage reads."""
         return np.load(path)[~test].tobytes() if path.suffix == ".npy" else path.read_bytes()
 
     contents = {
