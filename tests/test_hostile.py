@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fer.training.checkpoint import Checkpoint
+from tests.robustness.hostile_files import hostile_checkpoints
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -26,3 +29,12 @@ def test_no_file_does_harm(tmp_path: Path, command: list[str]) -> None:
     figures = json.loads((tmp_path / f"{name}.json").read_text())
     assert figures["lost"] == 0
     assert all(figures["tried"].values())
+
+
+def test_hostile_checkpoints_reach_the_parser_of_the_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for content in hostile_checkpoints().values():
+        (tmp_path / "checkpoint").write_bytes(content)
+        Checkpoint(tmp_path / "checkpoint", "x")
+    output = capsys.readouterr().out
+    assert "the state is not that of a training" in output
+    assert "checksum" not in output

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,7 +98,7 @@ def read_array(path: Path, mmap: bool = False) -> Shaped[np.ndarray, "..."]:
         if magic != np.lib.format.MAGIC_PREFIX:
             raise ValueError("no .npy header")
         array: np.ndarray = np.load(path, mmap_mode="r" if mmap else None)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError) as error:  # NumPy parses the header as Python
         if is_out_of_memory(error):
             raise MemoryError(f"to map {path}") from error
         reason = " ".join(str(error).split())

@@ -70,8 +70,16 @@ def test_json_nested_too_deeply_is_refused(tmp_path: Path) -> None:
         read_json(tmp_path / "deep.json")
 
 
+def npy_header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00\x76\x00" + text.ljust(118)
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"no array", b"\x80\x04K\x01."]
+    "content",
+    [
+        *(b"", b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"no array", b"\x80\x04K\x01."),
+        *(npy_header(b"{'descr': ("), npy_header(b"1L\n  2\n 3")),
+    ],
 )
 @pytest.mark.parametrize("mmap", [False, True])
 def test_a_file_without_an_array_is_reported(tmp_path: Path, content: bytes, mmap: bool) -> None:

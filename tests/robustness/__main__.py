@@ -14,24 +14,27 @@ from typing import Any
 from benchmarks.measuring import format_rows
 from fer.core.files import read_json
 
-HERE = Path(__file__).parent
-DOCS_PAGE, RESULTS = HERE.parents[1] / "docs" / "reliability.md", HERE / "results"
+FOLDER = Path(__file__).parent
+DOCS_PAGE, RESULTS = FOLDER.parents[1] / "docs" / "reliability.md", FOLDER / "results"
 HARNESSES = ("kill", "lies", "hostile", "fuzz", "mutations", "large", "history")
 
 
-def table_row(found: dict[str, Any]) -> dict[str, Any]:
+def table_row(figures: dict[str, Any]) -> dict[str, Any]:
     return {
-        "command": f"`{found['command']}`",
-        "tried": ", ".join(f"{count:,} {what}" for what, count in found["tried"].items()),
-        "lost": found["lost"],
-        "minutes": f"{found['seconds'] / 60:.1f}",
+        "command": f"`{figures['command']}`",
+        "tried": ", ".join(f"{count:,} {name}" for name, count in figures["tried"].items()),
+        "lost": figures["lost"],
+        "minutes": f"{figures['seconds'] / 60:.1f}",
     }
 
 
 def fill_tables(page: str) -> str:
     """The page with the figures of `RESULTS` between its marks."""
-    found = {name: read_json(RESULTS / f"{name}.json") for name in HARNESSES if (RESULTS / f"{name}.json").is_file()}
-    tables = {"figures": [table_row(one) for one in found.values()], "memory": found.get("large", {}).get("jobs", [])}
+    results = {name: read_json(RESULTS / f"{name}.json") for name in HARNESSES if (RESULTS / f"{name}.json").is_file()}
+    tables = {
+        "figures": [table_row(figures) for figures in results.values()],
+        "memory": results.get("large", {}).get("jobs", []),
+    }
     for mark, rows in tables.items():
         if rows:
             table = f"<!-- {mark} -->\n\n{format_rows(rows)}\n\n<!-- end -->"

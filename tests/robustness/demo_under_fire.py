@@ -1,4 +1,4 @@
-"""The demo's server, asked hundreds of things at once, most of them broken; it stands, and tells each what is wrong."""
+"""Send the demo's server hundreds of requests at once, most of them broken, and check the status of each answer."""
 
 import contextlib
 import io
@@ -29,13 +29,13 @@ REQUIRED_HEADERS = (
 
 
 def make_requests(port: int) -> list[tuple[bytes, set[int]]]:
-    """Each with the status codes that are right; none where the connection may just be closed."""
+    """Return requests with the allowed status codes; without any, the connection may also be closed."""
     host = f"Host: 127.0.0.1:{port}\r\n".encode()
     post = b"POST /faces HTTP/1.1\r\n" + host + b"Content-Type: application/octet-stream\r\n"
     photograph = encode_image(draw_portrait("happy", 1.0, np.random.default_rng(0)).convert("RGB"), "PNG")
 
-    def get(path: bytes, more: bytes = b"") -> bytes:
-        return b"GET " + path + b" HTTP/1.1\r\n" + host + more + b"\r\n"
+    def get(path: bytes, headers: bytes = b"") -> bytes:
+        return b"GET " + path + b" HTTP/1.1\r\n" + host + headers + b"\r\n"
 
     def sent(body: bytes, path: bytes = b"/faces") -> bytes:
         return post.replace(b"/faces", path) + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -82,22 +82,22 @@ def make_requests(port: int) -> list[tuple[bytes, set[int]]]:
 
 
 def stress_demo(package: ModelPackage, repetitions: int = REPETITIONS) -> tuple[int, list[str]]:
-    """How many requests were sent, and what was wrong with the answers."""
+    """Return the number of requests that were sent, and the problems of the answers."""
     wrong = Counter[str]()
     errors = io.StringIO()
     with DemoServer(Predictor(package)) as server, redirect_stderr(errors):
         served = threading.Thread(target=server.serve_forever, args=(0.05,))
         served.start()
-        asked = make_requests(server.server_port) * repetitions
-        np.random.default_rng(0).shuffle(asked)  # type: ignore[arg-type]
+        requests = make_requests(server.server_port) * repetitions
+        np.random.default_rng(0).shuffle(requests)  # type: ignore[arg-type]
         try:
             _send(
                 server.server_port, make_requests(server.server_port)[2][0]
             )  # with it the thread begins that computes
             threads = threading.active_count()
-            with ThreadPoolExecutor(CONNECTIONS) as everyone:
-                answers = list(everyone.map(lambda request: _send(server.server_port, request[0]), asked))
-            for (request, right), answer in zip(asked, answers, strict=True):
+            with ThreadPoolExecutor(CONNECTIONS) as pool:
+                answers = list(pool.map(lambda request: _send(server.server_port, request[0]), requests))
+            for (request, right), answer in zip(requests, answers, strict=True):
                 if problem := _find_problem(answer, right):
                     wrong[f"{request[:60]!r}: {problem}"] += 1
             end = time.monotonic() + 10
@@ -112,7 +112,7 @@ def stress_demo(package: ModelPackage, repetitions: int = REPETITIONS) -> tuple[
             served.join()
     if "Traceback" in errors.getvalue():
         wrong[f"traceback: {errors.getvalue().strip().splitlines()[-1]}"] += 1
-    return len(asked), [f"{what} ({count} times)" for what, count in wrong.items()]
+    return len(requests), [f"{problem} ({count} times)" for problem, count in wrong.items()]
 
 
 def _send(port: int, request: bytes) -> bytes:
@@ -127,7 +127,7 @@ def _send(port: int, request: bytes) -> bytes:
 
 def _find_problem(answer: bytes, right: set[int]) -> str:
     if not answer or not right:
-        return ""  # who asks nonsense, or goes on talking, may be hung up on
+        return ""  # the connection of a broken request may be closed
     head, _, body = answer.partition(b"\r\n\r\n")
     status = re.match(rb"HTTP/1\.[01] (\d{3}) ", head)
     if not status:

@@ -55,7 +55,7 @@ def fuzz_csv(folder: Path, data: bytes) -> None:
 
 
 def fuzz_layout(folder: Path, data: bytes) -> None:
-    """The bytes are names, one a line, and after a NUL contents, apart by NULs, taken in turn."""
+    """Read a folder. The bytes are file names, one a line, then NUL and the contents, separated by NULs."""
     names, *contents = data.split(b"\0")
     for number, name in enumerate(names.split(b"\n")[:20]):
         path = Path(os.fsdecode(os.path.normpath(b"/" + name[:200])[1:]))
@@ -66,7 +66,7 @@ def fuzz_layout(folder: Path, data: bytes) -> None:
 
 
 def fuzz_labels(folder: Path, data: bytes) -> None:
-    """A list of RAF-DB, of ExpW and of AffectNet for YOLO."""
+    """Read the bytes as a label file of RAF-DB, of ExpW and of AffectNet for YOLO."""
     for name in ("basic/EmoLabel/list_patition_label.txt", "label/label.lst", "data.yaml", "train/labels/a.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -100,7 +100,7 @@ def fuzz_images(folder: Path, data: bytes) -> None:
 
 
 def fuzz_archives(folder: Path, data: bytes) -> None:
-    """The bytes as a zip and as tars, predicted."""
+    """Predict the bytes as a zip file and as tar files."""
     for name in ("a.zip", "b.tar", "c.tgz"):
         (folder / name).write_bytes(data)
     archives.open_archive.cache_clear()
@@ -127,7 +127,7 @@ def fuzz_manifests(folder: Path, data: bytes) -> None:
 
 
 def fuzz_weights(folder: Path, data: bytes) -> None:
-    """Checkpoints, weights and arrays."""
+    """Read the bytes as a checkpoint, as weights and as an array."""
     from torch import nn
 
     from fer.nn.weights import load_weights
@@ -150,8 +150,8 @@ def _read_source(folder: Path) -> None:
     )
 
 
-def seed_corpus(name: str, folder: Path) -> list[bytes]:
-    """What the mutations begin with: the files of `hostile`, and good ones."""
+def seed_corpus(name: str) -> list[bytes]:
+    """Return the first inputs: the files of `hostile`, and good ones."""
     small: list[bytes]
     match name:
         case "csv":
@@ -173,7 +173,7 @@ def seed_corpus(name: str, folder: Path) -> list[bytes]:
             small = [*files.hostile_stdin().values()]
         case _:
             small = [
-                *files.hostile_checkpoints(folder).values(),
+                *files.hostile_checkpoints().values(),
                 *files.hostile_arrays().values(),
                 b'{"round": 1, "emotions": ["a", "b"]}',
             ]
@@ -195,7 +195,7 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
 _CHILD = """import sys, atheris
 with atheris.instrument_imports(include=["fer", "yaml"]):
     from tests.robustness import fuzz
-fuzz.child(atheris, *sys.argv[1:])"""  # coverage is seen of what is imported within
+fuzz.run_atheris(atheris, *sys.argv[1:])"""  # atheris measures the coverage of the modules imported in the block
 _WORDS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
@@ -214,17 +214,17 @@ _JSON = st.recursive(
 
 
 def run_target(name: str, data: bytes) -> None:
-    """Hand the bytes to the target, in a folder of its own."""
-    here = Path.cwd()
+    """Run the target on the bytes, in a new folder."""
+    start_folder = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, contextlib.suppress(*EXPECTED_ERRORS):
         try:
             TARGETS[name](Path(folder), data)
         finally:
-            os.chdir(here)
+            os.chdir(start_folder)
 
 
 def fuzz_by_grammar(name: str, seconds: float) -> int:
-    """How many inputs of hypothesis were tried; the first crash is raised, made as small as it can be."""
+    """Return the number of inputs that hypothesis tried; raise the first crash, shrunk."""
     import json
 
     count, end = 0, time.monotonic() + seconds
@@ -243,7 +243,7 @@ def fuzz_by_grammar(name: str, seconds: float) -> int:
 
 
 def fuzz_by_coverage(name: str, seconds: int, corpus: Path, crashes: Path) -> tuple[int, str]:
-    """How many inputs of atheris were tried, and how it crashed."""
+    """Return the number of inputs that atheris tried, and its crash, if any."""
     limits = [
         f"-max_total_time={seconds}",
         "-max_len=20000",
@@ -254,15 +254,15 @@ def fuzz_by_coverage(name: str, seconds: int, corpus: Path, crashes: Path) -> tu
     call = [sys.executable, "-c", _CHILD, name, *limits]
     call += [f"-artifact_prefix={crashes}/{name}-", str(corpus)]
     done = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
-    said = done.stdout + done.stderr
-    found = re.search(r"stat::number_of_executed_units:\s+(\d+)", said)
-    why = re.findall(r"^.*(?:Error|Exception|ERROR).*$", said, re.MULTILINE)
-    crash = "" if done.returncode == 0 else " | ".join(why[:3]) or said[-300:]
-    return int(found[1]) if found else 0, crash
+    output = done.stdout + done.stderr
+    units = re.search(r"stat::number_of_executed_units:\s+(\d+)", output)
+    why = re.findall(r"^.*(?:Error|Exception|ERROR).*$", output, re.MULTILINE)
+    crash = "" if done.returncode == 0 else " | ".join(why[:3]) or output[-300:]
+    return int(units[1]) if units else 0, crash
 
 
 def run_atheris(atheris: Any, name: str, *arguments: str) -> None:
-    """Mutate for ever, or as long as the arguments say."""
+    """Mutate inputs until the time limit among the arguments."""
     atheris.Setup([sys.argv[0], *arguments], lambda data: run_target(name, data))
     atheris.Fuzz()
 
@@ -278,25 +278,25 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(TARGETS)}")
     os.environ |= {"FER_NPROC": "1", "FER_DEVICE": "cpu"}
     begun, counts, lost = time.monotonic(), dict[str, int](), list[str]()
-    chosen, guided = args.targets or [*TARGETS], importlib.util.find_spec("atheris") is not None
+    targets, guided = args.targets or [*TARGETS], importlib.util.find_spec("atheris") is not None
     if not guided:
         print("atheris is not installed (`pip install '.[robustness]'`): by hypothesis alone")
-    each = args.seconds / len(chosen) / (2 if guided else 1)
-    for name in chosen:
+    seconds_per_run = args.seconds / len(targets) / (2 if guided else 1)
+    for name in targets:
         crash = ""
         with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
-            for number, content in enumerate(seed_corpus(name, Path(corpus))):
+            for number, content in enumerate(seed_corpus(name)):
                 (Path(corpus) / str(number)).write_bytes(content)
             try:
                 for file in sorted(Path(corpus).iterdir()):
                     run_target(name, file.read_bytes())
-                counts[name] = fuzz_by_grammar(name, each)
+                counts[name] = fuzz_by_grammar(name, seconds_per_run)
             except Exception as error:
                 crash = f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}"[:2000]
             if guided and not crash:
                 args.crashes.mkdir(parents=True, exist_ok=True)
-                more, crash = fuzz_by_coverage(name, max(1, round(each)), Path(corpus), args.crashes)
-                counts[name] += more
+                guided_count, crash = fuzz_by_coverage(name, max(1, round(seconds_per_run)), Path(corpus), args.crashes)
+                counts[name] += guided_count
         lost += [f"{name}: {crash}"] if crash else []
         print(f"{'LOST' if crash else 'ok  '} {name}: {counts.get(name, 0):,} inputs", flush=True)
     harness.report(args.out, "fuzz", counts, lost, begun, guided=guided)

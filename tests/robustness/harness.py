@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: a small project to break, trials of one of its stages, and the report.
+"""A small project to break, trials of one of its stages, and the report, shared by the scripts of this folder.
 
 The project is a git repository of its own, with few drawn faces and small networks.
 """
@@ -35,7 +35,7 @@ ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": "",
     "FER_DEVICE": "cpu",
-    **{f"GIT_{who}_{what}": "nobody" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    **{f"GIT_{role}_{field}": "nobody" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")},
 }
 CHECKPOINTS = "data/models/*/.*.checkpoint"
 KILLS_BETWEEN_RUNS = 5  # then the stage runs to its end
@@ -155,7 +155,7 @@ def stages_run(output: str) -> list[str]:
 
 
 class StageTrials:
-    """One stage of the project in `folder`, and what became of its outputs when it was killed or lacked something."""
+    """Trials of one stage of the project in `folder`: kills, signals, and too little disk or memory."""
 
     def __init__(self, name: str, command: str, outs: list[Path], folder: Path) -> None:
         self.name, self.outs, self.folder = name, outs, folder
@@ -178,7 +178,7 @@ class StageTrials:
         return start(self.folder, [sys.executable, "-c", WATCHED, *watch, self.module, *self.arguments])
 
     def set_earlier(self) -> None:
-        """Put other files in the places of the outputs, as an earlier run left them."""
+        """Replace the outputs by other files, as an earlier run would have left them."""
         for out in self.outs:
             path = self.folder / out
             for file in files(path):
@@ -196,34 +196,34 @@ class StageTrials:
             self.lost.append(f"{self.name}: did not end within {seconds} s")
             return []
         deadline = time.monotonic() + GRACE_SECONDS
-        while (left := running_in_group(process.pid)) and time.monotonic() < deadline:
+        while (orphans := running_in_group(process.pid)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if left:
-            self.lost.append(f"{self.name}: orphans {left}")
+        if orphans:
+            self.lost.append(f"{self.name}: orphans {orphans}")
             os.killpg(process.pid, signal.SIGKILL)
         return error.splitlines()
 
     def check_whole(self, when: str, absent: bool) -> None:
-        """Every output is the earlier or the complete one, or with `absent` none."""
+        """Check that every output is the earlier or the complete one, or, if `absent`, missing."""
         for out in self.outs:
-            found = content(self.folder / out)
-            if found not in [self.earlier[out], self.complete[out], *([None] if absent else [])]:
-                self.lost.append(f"{self.name}, {when}: {out} is {'absent' if found is None else 'half-written'}")
+            current = content(self.folder / out)
+            if current not in [self.earlier[out], self.complete[out], *([None] if absent else [])]:
+                self.lost.append(f"{self.name}, {when}: {out} is {'absent' if current is None else 'half-written'}")
 
     def check_complete(self, when: str) -> None:
-        """Every output is that of an uninterrupted run, and nothing is left beside it."""
-        for out, wanted in self.complete.items():
-            if content(self.folder / out) != wanted:
+        """Check that every output is that of an uninterrupted run, without temporary files or checkpoints."""
+        for out, expected in self.complete.items():
+            if content(self.folder / out) != expected:
                 self.lost.append(f"{self.name}, {when}: {out} is not that of an uninterrupted run")
         patterns = ("data/**/.*.part", "metrics/.*.part", CHECKPOINTS)
-        if left := [str(path) for pattern in patterns for path in self.folder.glob(pattern)]:
-            self.lost.append(f"{self.name}, {when}: left are {', '.join(left)}")
+        if leftovers := [str(path) for pattern in patterns for path in self.folder.glob(pattern)]:
+            self.lost.append(f"{self.name}, {when}: left are {', '.join(leftovers)}")
 
     def run_to_the_end(self, when: str) -> None:
         has_checkpoint = any(self.folder.glob(CHECKPOINTS))
         process = self.start()
         lines = self.wait(process)
-        resumed = "going on" in self.output
+        resumed = "resuming from" in self.output
         self.tried["of them gone on from what was kept"] += resumed
         if has_checkpoint and not resumed:
             self.lost.append(f"{self.name}, {when}: began anew beside a checkpoint: {self.output[:200]}")
@@ -257,7 +257,7 @@ class StageTrials:
         return sent
 
     def end(self, number: signal.Signals, alone: bool, rng: random.Random, attempts: int = 5) -> None:
-        """Send a signal to the process, or to its group, as a terminal does; anew and sooner where that is too late."""
+        """Send a signal to the process, or to its group as a terminal does; retry sooner if the process had ended."""
         begun = self.folder / "begun"
         begun.unlink(missing_ok=True)
         process = self.start()
@@ -269,7 +269,7 @@ class StageTrials:
         since = time.monotonic()
         lines = self.wait(process, seconds=GRACE_SECONDS)
         self.slowest_end = max(self.slowest_end, time.monotonic() - since)
-        complete = all(content(self.folder / out) == wanted for out, wanted in self.complete.items())
+        complete = all(content(self.folder / out) == expected for out, expected in self.complete.items())
         at_exit = complete and "Traceback" not in "".join(lines)  # of Python, which heeds no signal any more
         if process.returncode == 0 or (process.returncode == -number and at_exit):
             if attempts > 1:
@@ -286,27 +286,27 @@ class StageTrials:
         self.check_whole(when, absent=False)
         return self.run_to_the_end(f"run again after {when}")
 
-    def lack(self, what: str, limit: int) -> None:
-        """Run it with too little disk or memory, or with a file where its folder is to be."""
+    def lack(self, resource: str, limit: int) -> None:
+        """Run the stage with too little disk or memory, or with a file in the place of its folder."""
         place = self.folder / self.outs[0].parent
-        if what == "folder":
-            aside = place.with_name("aside")
-            place.rename(aside)
+        if resource == "folder":
+            moved = place.with_name("aside")
+            place.rename(moved)
             place.touch()
-        process = self.start(**({} if what == "folder" else {what: limit}))
+        process = self.start(**({} if resource == "folder" else {resource: limit}))
         lines = [line for line in self.wait(process) if line.strip()]
-        when = f"with {what} of {limit:,}"
-        if what == "folder":
+        when = f"with {resource} of {limit:,}"
+        if resource == "folder":
             place.unlink()
-            aside.rename(place)
+            moved.rename(place)
         if process.returncode == 0:
-            self.tried[f"enough {what}"] += 1
+            self.tried[f"enough {resource}"] += 1
             self.check_complete(when)
             self.set_earlier()
         elif process.returncode != 1 or len(lines) != 1 or not lines[0].startswith(CLEAR):
             self.lost.append(f"{self.name}, {when}: ended with {process.returncode}: {' / '.join(lines[-4:])}")
         else:
-            self.tried[f"too little {what}" if limit else "a file in the folder's place"] += 1
+            self.tried[f"too little {resource}" if limit else "a file in the folder's place"] += 1
             self.messages.add(lines[0])
         self.check_whole(when, absent=False)
 
@@ -334,27 +334,27 @@ def content(path: Path) -> Any:
 
 def running_in_group(number: int) -> list[str]:
     """Return the command lines of a process group's processes that have not ended."""
-    found = []
+    commands = []
     for process in psutil.process_iter():
         try:
             if os.getpgid(process.pid) == number and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline()[:6])[:200])
+                commands.append(" ".join(process.cmdline()[:6])[:200])
         except (psutil.Error, ProcessLookupError):
             continue
-    return found
+    return commands
 
 
 def report(
-    out: Path | None, name: str, tried: Mapping[str, int], lost: Sequence[str], begun: float, **more: Any
+    out: Path | None, name: str, tried: Mapping[str, int], lost: Sequence[str], begun: float, **extra: Any
 ) -> None:
-    """Print the figures, write them and `more` as `name`.json into `out`, and exit with 1 if anything was lost."""
+    """Print the figures, write them and `extra` as `name`.json into `out`, and exit with 1 if anything was lost."""
     seconds = round(time.monotonic() - begun)
     for line in lost:
         print(f"LOST: {line}")
-    counts = ", ".join(f"{count:,} {what}" for what, count in tried.items())
+    counts = ", ".join(f"{count:,} {trial}" for trial, count in tried.items())
     print(f"{name}: tried {counts}; lost {len(lost)}; {seconds} s")
     if out:
         command = shlex.join(["python", "-m", f"tests.robustness.{name}"])
         figures = {"name": name, "command": command, "tried": tried, "lost": len(lost), "seconds": seconds}
-        write_json(out / f"{name}.json", figures | more)
+        write_json(out / f"{name}.json", figures | extra)
     sys.exit(1 if lost else 0)

@@ -26,7 +26,7 @@ FER_COMMAND = (sys.executable, "-c", "from fer.cli import main; main()")
 
 
 def flip_bit(path: Path) -> None:
-    """Change a bit; DVC's protection of the file stays."""
+    """Change one bit and keep the file's mode, which DVC sets to read-only."""
     mode, content = path.stat().st_mode, bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.chmod(0o644)
@@ -56,11 +56,11 @@ class CloneTrials:
             call(folder, "dvc", "pull")
         return folder
 
-    def check(self, what: str, true: bool) -> None:
+    def check(self, statement: str, true: bool) -> None:
         self.checks += 1
-        print(f"{'ok' if true else 'LOST'}: {what}", flush=True)
+        print(f"{'ok' if true else 'LOST'}: {statement}", flush=True)
         if not true:
-            self.failures.append(what)
+            self.failures.append(statement)
 
     def check_clone(self) -> None:
         clone = self.clone()
@@ -78,12 +78,12 @@ class CloneTrials:
         damaged = [clone / path] * results + [object_] * cache
         for file in damaged:
             flip_bit(file)
-        said = call(clone, *FER_COMMAND, "doctor", "--files", fails=True)
-        where = " and ".join(["the result"] * results + ["the cache"] * cache)
-        self.check(f"{path}: damaged in {where}, it is named", all(file.name in said for file in damaged))
+        output = call(clone, *FER_COMMAND, "doctor", "--files", fails=True)
+        places = " and ".join(["the result"] * results + ["the cache"] * cache)
+        self.check(f"{path}: damaged in {places}, it is named", all(file.name in output for file in damaged))
         for file in damaged:
             file.unlink()
-        self.check_repair(clone, path, good, f"damaged in {where}", run=cache)
+        self.check_repair(clone, path, good, f"damaged in {places}", run=cache)
 
     def check_repair(self, clone: Path, path: str, good: bytes, how: str, run: bool) -> None:
         stages = stages_run(call(clone, "dvc", "repro"))
@@ -100,8 +100,8 @@ class CloneTrials:
         (Path.unlink if missing else flip_bit)(object_)
         clone = self.clone(pull=False)
         how = f"{'missing' if missing else 'damaged'} on the remote"
-        said = call(clone, "dvc", "pull", fails=True)
-        self.check(f"{path}: {how}, dvc pull says so", "failed to pull" in said)
+        output = call(clone, "dvc", "pull", fails=True)
+        self.check(f"{path}: {how}, dvc pull says so", "failed to pull" in output)
         self.check_repair(clone, path, good, how, run=True)
         for file in (object_, *self.remote.glob("files/md5/*/*.dir")):  # without the lists of folders all is compared
             file.unlink(missing_ok=True)

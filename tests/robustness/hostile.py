@@ -79,10 +79,10 @@ def _main(main: Call, *arguments: str) -> None:
 
 
 def make_cases(port: int, scratch: Path, doors: Sequence[str]) -> Iterator[Case]:
-    def of(door: str, made: Callable[..., Mapping[str, Any]], *arguments: Any) -> Iterable[tuple[str, Any]]:
-        return made(*arguments).items() if not doors or door in doors else ()
+    def files_of(door: str, make_files: Callable[..., Mapping[str, Any]], *arguments: Any) -> Iterable[tuple[str, Any]]:
+        return make_files(*arguments).items() if not doors or door in doors else ()
 
-    def given(contents: files.Files, call: Call) -> Callable[[Path], Call]:
+    def put_files(contents: files.Files, call: Call) -> Callable[[Path], Call]:
         def put(project: Path) -> Call:
             for name, content in contents.items():
                 (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,41 +93,41 @@ def make_cases(port: int, scratch: Path, doors: Sequence[str]) -> Iterator[Case]
 
     predict = fer_call("predict", "in", "-o", "out.csv", "--model", "package")
     good: files.Files = {"data/raw/good/good.png": files.GOOD_PNG}
-    for name, content in of("pictures", files.hostile_images):
-        yield "pictures", f"{name}, predicted", given({"in/x.png": content, "in/y.png": files.GOOD_PNG}, predict)
-        yield "pictures", f"{name}, ingested", given(good | {"data/raw/good/x.png": content}, ingest_call())
-    for name, (file, content) in of("archives", files.hostile_archives):
-        yield "archives", f"{name}, predicted", given({f"in/{file}": content}, predict)
-        yield "archives", f"{name}, ingested", given({f"data/raw/good/{file}": content}, ingest_call())
-    for name, content in of("videos", files.hostile_videos, port):
-        other = {"in/.other.mp4": files.make_avi(64, 64, [files.GOOD_JPEG])}
-        yield "videos", f"{name}, predicted", given({"in/x.avi": content} | other, predict)
-        yield "videos", f"{name}, ingested", given({"data/raw/good/x.avi": content}, ingest_call())
-    for name, content in of("csv", files.hostile_csv_files):
-        yield "csv", name, given({"data/raw/good/fer2013.csv": content}, ingest_call())
-    for name, tree in of("label files", files.hostile_label_files):
+    for name, content in files_of("pictures", files.hostile_images):
+        yield "pictures", f"{name}, predicted", put_files({"in/x.png": content, "in/y.png": files.GOOD_PNG}, predict)
+        yield "pictures", f"{name}, ingested", put_files(good | {"data/raw/good/x.png": content}, ingest_call())
+    for name, (file, content) in files_of("archives", files.hostile_archives):
+        yield "archives", f"{name}, predicted", put_files({f"in/{file}": content}, predict)
+        yield "archives", f"{name}, ingested", put_files({f"data/raw/good/{file}": content}, ingest_call())
+    for name, content in files_of("videos", files.hostile_videos, port):
+        other_video = {"in/.other.mp4": files.make_avi(64, 64, [files.GOOD_JPEG])}
+        yield "videos", f"{name}, predicted", put_files({"in/x.avi": content} | other_video, predict)
+        yield "videos", f"{name}, ingested", put_files({"data/raw/good/x.avi": content}, ingest_call())
+    for name, content in files_of("csv", files.hostile_csv_files):
+        yield "csv", name, put_files({"data/raw/good/fer2013.csv": content}, ingest_call())
+    for name, tree in files_of("label files", files.hostile_label_files):
         contents = {f"data/raw/good/{file}": content for file, content in tree.items()}
-        yield "label files", name, given(contents, ingest_call())
-    for name, content in of("params", files.hostile_params):
-        yield "params", name, given(good | {"params.yaml": content}, ingest_call())
-    for name, (file, content) in of("review sheets", files.hostile_review_sheets):
-        yield "review sheets", name, given({file: content}, fer_call("review", "--read", file))
+        yield "label files", name, put_files(contents, ingest_call())
+    for name, content in files_of("params", files.hostile_params):
+        yield "params", name, put_files(good | {"params.yaml": content}, ingest_call())
+    for name, (file, content) in files_of("review sheets", files.hostile_review_sheets):
+        yield "review sheets", name, put_files({file: content}, fer_call("review", "--read", file))
         yield (
             "review sheets",
             f"{name}, as reviews.csv",
-            given({"data/reviews.csv": content}, fer_call("review", "--read", "s")),
+            put_files({"data/reviews.csv": content}, fer_call("review", "--read", "s")),
         )
-    for name, contents in of("packages", files.hostile_packages, scratch / "package"):
+    for name, contents in files_of("packages", files.hostile_packages, scratch / "package"):
         call = fer_call("predict", "good.png", "-o", "out.csv", "--model", "hostile")
         put = {f"hostile/{file}": content for file, content in contents.items()}
-        yield "packages", name, given(put | {"good.png": files.GOOD_PNG}, call)
-    for name, content in of("checkpoints", files.hostile_checkpoints, scratch):
-        yield "checkpoints", name, given({"c.part": content}, _resume_checkpoint)
-    for name, content in of("arrays", files.hostile_arrays):
-        yield "arrays", name, given({"faces.npy": content}, partial(run_main, _open_faces))
-    for name, content in of("lists", files.hostile_stdin):
+        yield "packages", name, put_files(put | {"good.png": files.GOOD_PNG}, call)
+    for name, content in files_of("checkpoints", files.hostile_checkpoints):
+        yield "checkpoints", name, put_files({"c.part": content}, _resume_checkpoint)
+    for name, content in files_of("arrays", files.hostile_arrays):
+        yield "arrays", name, put_files({"faces.npy": content}, partial(run_main, _open_faces))
+    for name, content in files_of("lists", files.hostile_stdin):
         call = fer_call("predict", "-", "-o", "out.csv", "--model", "package")
-        yield "lists", name, given({"stdin": content}, call)
+        yield "lists", name, put_files({"stdin": content}, call)
     yield "special files", "a pipe for a video, predicted", partial(_put_pipe, "in/x.mp4", predict)
     yield "special files", "a pipe for an archive, predicted", partial(_put_pipe, "in/x.zip", predict)
     yield "special files", "a pipe for a picture, predicted", partial(_put_pipe, "in/x.png", predict)
@@ -138,7 +138,7 @@ def make_cases(port: int, scratch: Path, doors: Sequence[str]) -> Iterator[Case]
 
 
 def _resume_checkpoint() -> None:
-    """What a training does with a checkpoint; the parts take what they are given."""
+    """Resume from a checkpoint, as a training does."""
     from fer.training.checkpoint import Checkpoint
 
     def resume() -> None:
@@ -174,15 +174,15 @@ def _put_deep_folders(name: str, call: Call, project: Path) -> Call:
 
 
 def make_sandbox_project(folder: Path) -> Path:
-    """A project with a package, a table of one face, and no reviews."""
+    """Make a project with a package, a table of one face, and no reviews."""
     project, trained = folder / "project", folder / "trained/simple_cnn"
-    for each in (project / "data/unified", project / "package", trained):
-        each.mkdir(parents=True)
+    for path in (project / "data/unified", project / "package", trained):
+        path.mkdir(parents=True)
     shutil.copy("params.yaml", project)
     facts = weights.ModelConfig(network="simple_cnn", emotions=files.EMOTIONS, size=16, dropout=0.1, input_px=None)
     weights.save_model(facts.build(), facts, trained)
     network = {"simple_cnn": 1.0}
-    about = bundle.PackageManifest(
+    manifest = bundle.PackageManifest(
         round=1,
         emotions=files.EMOTIONS,
         size=16,
@@ -194,7 +194,7 @@ def make_sandbox_project(folder: Path) -> Path:
         thresholds=dict.fromkeys(files.EMOTIONS, 0.5),
         weights_sha256={"simple_cnn": weights.hash_weights(trained)},
     )
-    bundle.save_package(about, trained.parent, project / "package")
+    bundle.save_package(manifest, trained.parent, project / "package")
     text = (project / "params.yaml").read_text(encoding="utf-8")
     sources = ", ".join(load_params().sources)
     (project / "params.yaml").write_text(text.replace(sources, "good"), encoding="utf-8")
@@ -210,7 +210,7 @@ def make_sandbox_project(folder: Path) -> Path:
 
 
 def run_case(case: Case, template: Path) -> tuple[list[str], int]:
-    """What one file broke, and the peak of memory in bytes."""
+    """Return the violations of one file, and the peak of memory in bytes."""
     _, _, put = case
     with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as folder:
         sandbox = Path(folder)
@@ -235,24 +235,24 @@ def run_case(case: Case, template: Path) -> tuple[list[str], int]:
 
 
 def _run_isolated(call: Call, sandbox: Path) -> None:
-    """In the child: do it, within limits and overheard; never comes back."""
+    """Run the call in the child process, within limits and under audit; never return."""
     code = 70
     try:
         project, temporary = sandbox / "project", sandbox / "tmp"
         os.chdir(project)
         os.environ |= {"TMPDIR": str(temporary), "HOME": str(temporary), "FER_NPROC": "1", "FER_DEVICE": "cpu"}
         tempfile.tempdir = str(temporary)
-        said = os.open(sandbox / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        heard = os.open(sandbox / "heard", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        output = os.open(sandbox / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        events = os.open(sandbox / "heard", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
-            os.dup2(said, stream)
+            os.dup2(output, stream)
         os.dup2(os.open("stdin" if Path("stdin").exists() else os.devnull, os.O_RDONLY), 0)
         now = int(Path("/proc/self/statm").read_text().split()[0]) * PAGE_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (now + 2 * MAX_MEMORY, now + 2 * MAX_MEMORY))
         resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
         resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        sys.addaudithook(partial(_record_event, heard, (f"{project}/", f"{temporary}/", "/dev/null"), str(project)))
+        sys.addaudithook(partial(_record_event, events, (f"{project}/", f"{temporary}/", "/dev/null"), str(project)))
         call()
         code = 0
     except SystemExit as end:
@@ -268,46 +268,48 @@ def _run_isolated(call: Call, sandbox: Path) -> None:
         os._exit(code)
 
 
-def _record_event(heard: int, allowed: tuple[str, ...], here: str, event: str, arguments: tuple[Any, ...]) -> None:
-    """Note what a harmless file makes no one do."""
+def _record_event(
+    events: int, allowed: tuple[str, ...], working_folder: str, event: str, arguments: tuple[Any, ...]
+) -> None:
+    """Record an audit event that a harmless file would not cause."""
     if event in FORBIDDEN_EVENTS:
-        os.write(heard, f"{event} {arguments!r:.200}\n".encode())
+        os.write(events, f"{event} {arguments!r:.200}\n".encode())
     path: Any = None
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         path = arguments[0]
     elif event in WRITE_EVENTS:
         path = arguments[WRITE_EVENTS[event]]
     if isinstance(path, str | bytes | os.PathLike):
-        full = os.path.normpath(os.path.join(here, os.fsdecode(path)))
+        full = os.path.normpath(os.path.join(working_folder, os.fsdecode(path)))
         if not f"{full}/".startswith(allowed):
-            os.write(heard, f"{event} {full!r}\n".encode())
+            os.write(events, f"{event} {full!r}\n".encode())
 
 
 def _find_violations(sandbox: Path, status: int, seconds: float) -> Iterator[str]:
-    said = (sandbox / "said").read_bytes().decode("utf-8", "replace")
+    output = (sandbox / "said").read_bytes().decode("utf-8", "replace")
     if os.WIFSIGNALED(status):
         yield f"killed by signal {os.WTERMSIG(status)} after {seconds:.0f} s"
     elif (code := os.WEXITSTATUS(status)) not in (0, 1):
         yield f"exit code {code}"
-    elif code and not said.strip():
+    elif code and not output.strip():
         yield "failed without a word"
-    if "Traceback" in said or "Error:" in said.splitlines()[-1:]:
-        yield f"traceback: {said.strip().splitlines()[-1][:200]}"
-    if errors := [line for line in said.splitlines() if line.startswith("error:")][1:]:
+    if "Traceback" in output or "Error:" in output.splitlines()[-1:]:
+        yield f"traceback: {output.strip().splitlines()[-1][:200]}"
+    if errors := [line for line in output.splitlines() if line.startswith("error:")][1:]:
         yield f"more than one line of error: {errors[-1][:100]}"
-    if odd := re.findall(r"[^\n\r\t -~\u00a0-\U0010ffff]", said):
+    if odd := re.findall(r"[^\n\r\t -~\u00a0-\U0010ffff]", output):
         yield f"characters that a terminal obeys: {sorted(set(odd))!r:.60}"
-    if len(said) > 20_000:
-        yield f"says {len(said):,} characters"
-    if heard := (sandbox / "heard").read_text(errors="replace"):
-        yield f"heard: {heard[:300]}"
+    if len(output) > 20_000:
+        yield f"says {len(output):,} characters"
+    if events := (sandbox / "heard").read_text(errors="replace"):
+        yield f"heard: {events[:300]}"
     expected = {"project", "tmp", "outside", "said", "heard"}
-    if other := {path.name for path in sandbox.iterdir()} ^ expected:
-        yield f"written outside: {', '.join(sorted(other))}"
+    if unexpected := {path.name for path in sandbox.iterdir()} ^ expected:
+        yield f"written outside: {', '.join(sorted(unexpected))}"
     if [path.name for path in (sandbox / "outside").iterdir()] != ["kept.jpg"]:
         yield "the folder beside the project was changed"
-    if left := [path.name for path in (sandbox / "tmp").iterdir()]:
-        yield f"temporary files left: {', '.join(left)[:100]}"
+    if leftovers := [path.name for path in (sandbox / "tmp").iterdir()]:
+        yield f"temporary files left: {', '.join(leftovers)[:100]}"
     if parts := [path.name for path in (sandbox / "project").glob("*.part") if path.name != "c.part"]:
         yield f"half-written files left: {', '.join(parts)}"
 
@@ -328,12 +330,12 @@ def main() -> None:
         project = make_sandbox_project(scratch)
         shutil.copytree(project / "package", scratch / "package")
         server.setblocking(False)
-        chosen = (
+        cases = (
             case
             for case in make_cases(server.getsockname()[1], scratch, args.doors)
             if not args.doors or case[0] in args.doors
         )
-        for door, name, put in islice(chosen, 0, None, args.every):
+        for door, name, put in islice(cases, 0, None, args.every):
             started = time.monotonic()
             wrong, used = run_case((door, name, put), project)
             with contextlib.suppress(BlockingIOError):
@@ -342,13 +344,13 @@ def main() -> None:
             counts[door] = counts.get(door, 0) + 1
             peak = max(peak, used)
             lost += [f"{door}: {name}: {'; '.join(wrong)}"] if wrong else []
-            taken = f"{time.monotonic() - started:5.1f} s {used / 1e6:6,.0f} MB"
-            print(f"{'LOST' if wrong else 'ok  '} {taken}  {door}: {name}", flush=True)
+            usage = f"{time.monotonic() - started:5.1f} s {used / 1e6:6,.0f} MB"
+            print(f"{'LOST' if wrong else 'ok  '} {usage}  {door}: {name}", flush=True)
         if not args.doors or "demo" in args.doors:
             counts["requests to the demo"], wrong = stress_demo(
                 bundle.load_package(scratch / "package", torch.device("cpu"))
             )
-            lost += [f"demo: {each}" for each in wrong]
+            lost += [f"demo: {problem}" for problem in wrong]
     harness.report(args.out, "hostile", counts, lost, begun, peak_megabytes=round(peak / 1e6))
 
 

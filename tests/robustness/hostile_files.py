@@ -1,4 +1,4 @@
-"""Files that mean harm, by the door at which they are handed in."""
+"""Hostile files, by the reader that they are made for."""
 
 import gzip
 import io
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 
 from fer.params import load_params
+from fer.training.checkpoint import _checksum
 
 PWNED = "../pwned"  # what code that ran would leave; a path from the project's folder
 EMOTIONS = ("angry", "happy")
@@ -25,7 +26,7 @@ Files = dict[str, bytes]  # by their paths in the project's folder
 
 
 class Payload:
-    """What is pickled runs a command when it is unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, (f"touch {PWNED}",)
@@ -50,7 +51,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def make_png(width: int, height: int, *extra: bytes, rows: int = 0, colour: int = 0) -> bytes:
-    """A PNG with these sides in its head, of which only so many rows of 8 bits are there."""
+    """Return a PNG with these sides in its header, but only `rows` rows of pixels."""
     head = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     content = zlib.compress(bytes(rows * (1 + width * {0: 1, 2: 3, 6: 4}[colour])), 9)
     return (
@@ -62,13 +63,13 @@ def make_png(width: int, height: int, *extra: bytes, rows: int = 0, colour: int 
     )
 
 
-def make_zip(members: Files, method: int = zipfile.ZIP_DEFLATED, **about: Any) -> bytes:
+def make_zip(members: Files, method: int = zipfile.ZIP_DEFLATED, **attributes: Any) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo(name)
             info.compress_type = method
-            for key, value in about.items():
+            for key, value in attributes.items():
                 setattr(info, key, value)
             archive.writestr(info, content)
     return file.getvalue()
@@ -77,17 +78,17 @@ def make_zip(members: Files, method: int = zipfile.ZIP_DEFLATED, **about: Any) -
 def make_tar(*members: tuple[str, bytes, dict[str, Any]], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode, format=form) as archive:  # type: ignore[call-overload]
-        for name, content, about in members:
+        for name, content, attributes in members:
             info = tarfile.TarInfo(name)
             info.size = len(content)
-            for key, value in about.items():
+            for key, value in attributes.items():
                 setattr(info, key, value)
             archive.addfile(info, io.BytesIO(content))
     return file.getvalue()
 
 
 def hostile_images() -> dict[str, bytes]:
-    """Of a name that ends in .png, whatever they are."""
+    """Return files that are named .png, whatever their format."""
     tiff = bytearray(encode_image(noise_image(48), "TIFF"))
     return {
         "60,000 x 60,000 pixels promised": make_png(60_000, 60_000, rows=1),
@@ -127,10 +128,10 @@ def hostile_images() -> dict[str, bytes]:
 
 
 def hostile_archives() -> dict[str, tuple[str, bytes]]:
-    """With the name of the file; in each there is a good picture, too, where the archive can be read at all."""
+    """Return archives with their file names; each readable one also holds a good image."""
     good = ("good.png", GOOD_PNG, {})
     deep = "a/" * 30_000 + "x.png"
-    many: Files = {"good.png": GOOD_PNG} | {f"{number}.png": b"" for number in range(3_000)}
+    many_files: Files = {"good.png": GOOD_PNG} | {f"{number}.png": b"" for number in range(3_000)}
     bad_name = make_zip({"good.png": GOOD_PNG, "\u00e9\u00e9.png": GOOD_PNG}).replace(
         "\u00e9\u00e9".encode(), b"\xff\xfe\xff\xfe"
     )
@@ -155,7 +156,7 @@ def hostile_archives() -> dict[str, tuple[str, bytes]]:
             make_zip({"y.zip": make_zip({"z.zip": make_zip({"bomb.png": bytes(99_000_000)})}), "good.png": GOOD_PNG}),
         ),
         "zip of folders 30,000 deep": ("x.zip", make_zip({deep: GOOD_PNG, "good.png": GOOD_PNG})),
-        "zip of 3,000 empty pictures": ("x.zip", make_zip(many)),
+        "zip of 3,000 empty pictures": ("x.zip", make_zip(many_files)),
         "zip with a name that is no text": ("x.zip", bad_name),
         "zip with names to fool a terminal": (
             "x.zip",
@@ -204,7 +205,7 @@ def hostile_archives() -> dict[str, tuple[str, bytes]]:
 
 
 def _corrupt(data: bytes) -> bytes:
-    """With bytes in the middle turned over."""
+    """Return the data with inverted bytes in the middle."""
     middle = len(data) // 3
     return data[:middle] + bytes(255 - byte for byte in data[middle : middle + 50]) + data[middle + 50 :]
 
@@ -214,7 +215,7 @@ def riff_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def make_avi(width: int, height: int, jpegs: list[bytes]) -> bytes:
-    """A video of JPEGs, whatever their sides are."""
+    """Return a video of these JPEGs, whatever their sides."""
     count = len(jpegs)
     head = riff_chunk(b"avih", struct.pack("<14I", 200_000, 0, 0, 16, count, 0, 1, 0, width, height, 0, 0, 0, 0))
     strh = struct.pack("<4s4sIHHIIIIIIIIHHHH", b"vids", b"MJPG", 0, 0, 0, 0, 1, 5, 0, count, 0, 0, 0, 0, 0, 0, 0)
@@ -225,7 +226,7 @@ def make_avi(width: int, height: int, jpegs: list[bytes]) -> bytes:
 
 
 def hostile_videos(port: int) -> dict[str, bytes]:
-    """Of a name that ends in .avi, whatever they are; beside each lies `other.mp4`, which none may lead to."""
+    """Return files that are named .avi, whatever their format; none may open `other.mp4` beside it."""
     small, large = (
         encode_image(noise_image(64), "JPEG"),
         encode_image(Image.new("L", (12_000, 12_000)), "JPEG"),
@@ -250,7 +251,7 @@ def hostile_videos(port: int) -> dict[str, bytes]:
 
 
 def hostile_csv_files() -> dict[str, bytes]:
-    """fer2013.csv, with a row that is good where it can be read."""
+    """Return contents of fer2013.csv, with one good row if the file is readable."""
     head = b"emotion,pixels,Usage\n"
     pixels = b" ".join([b"7"] * 2304)
     row = b"3," + pixels + b",Training\n"
@@ -275,9 +276,9 @@ def hostile_csv_files() -> dict[str, bytes]:
 
 
 def hostile_label_files() -> dict[str, Files]:
-    """Label files of other layouts, with their pictures."""
+    """Return label files of other layouts, with their images."""
     raf = "basic/EmoLabel/list_patition_label.txt"
-    aligned = {
+    raf_images = {
         "basic/Image/aligned/train_00001_aligned.jpg": GOOD_JPEG,
         "basic/Image/aligned/test_00001_aligned.jpg": GOOD_JPEG,
     }
@@ -293,10 +294,10 @@ def hostile_label_files() -> dict[str, Files]:
         b"a%d: &a%d {<<: [*a%d, *a%d]}\n" % (n, n, n - 1, n - 1) for n in range(1, 28)
     )
     return {
-        "names that lead out": aligned | {raf: good + b"../../../outside/kept.jpg 5\n/etc/passwd 5\n"},
-        "names of formulas": aligned | {raf: good + b"=cmd|'/c_calc'!A0.jpg 5\n"},
-        "a list of zeros": aligned | {raf: good + bytes(90_000) + b"\n"},
-        "a list of one long line": aligned | {raf: good + b"x" * 200_000},
+        "names that lead out": raf_images | {raf: good + b"../../../outside/kept.jpg 5\n/etc/passwd 5\n"},
+        "names of formulas": raf_images | {raf: good + b"=cmd|'/c_calc'!A0.jpg 5\n"},
+        "a list of zeros": raf_images | {raf: good + bytes(90_000) + b"\n"},
+        "a list of one long line": raf_images | {raf: good + b"x" * 200_000},
         "labels that are pickles": npy | {"train_set/annotations/0_exp.npy": _pickled_npy()},
         "an array of 8,000,000,000,000 bytes": npy | {"train_set/annotations/0_exp.npy": _huge_npy()},
         "data.yaml that builds objects": yolo
@@ -326,13 +327,13 @@ def _pickled_npy() -> bytes:
 
 def _huge_npy() -> bytes:
     file = io.BytesIO()
-    about = {"descr": "<f8", "fortran_order": False, "shape": (1_000_000, 1_000_000)}
-    np.lib.format.write_array_header_1_0(file, about)
+    header = {"descr": "<f8", "fortran_order": False, "shape": (1_000_000, 1_000_000)}
+    np.lib.format.write_array_header_1_0(file, header)
     return file.getvalue()
 
 
 def hostile_params() -> dict[str, bytes]:
-    """params.yaml."""
+    """Return contents of params.yaml."""
     text = Path("params.yaml").read_text(encoding="utf-8")
     assert load_params()
 
@@ -372,7 +373,7 @@ def hostile_params() -> dict[str, bytes]:
 
 
 def hostile_review_sheets() -> dict[str, tuple[str, bytes]]:
-    """What reviewers hand in, with the name of the file; the face of the table is good/face.png."""
+    """Return review sheets with their file names; the face of the table is good/face.png."""
     head = b"source,id,correction\n"
     row = b"good,face.png,happy\n"
     task = {"data": {"source": "good", "face": "face.png"}, "annotations": []}
@@ -399,10 +400,10 @@ def hostile_review_sheets() -> dict[str, tuple[str, bytes]]:
 
 
 def hostile_packages(package: Path) -> dict[str, Files]:
-    """A package, one file of which is replaced."""
+    """Return the files of packages in which one file is replaced."""
     name = "simple_cnn"
     whole = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*") if path.is_file()}
-    about, model = json.loads(whole["package.json"]), json.loads(whole[f"{name}/model.json"])
+    manifest, model = json.loads(whole["package.json"]), json.loads(whole[f"{name}/model.json"])
     weights, facts = f"{name}/weights.safetensors", f"{name}/model.json"
     pickled = io.BytesIO()
     torch.save({"weights": Payload()}, pickled)
@@ -410,20 +411,20 @@ def hostile_packages(package: Path) -> dict[str, Files]:
 
     def with_(**changed: bytes) -> Files:
         files = whole | {
-            {"about": "package.json", "weights": weights, "facts": facts}[key]: changed[key] for key in changed
+            {"manifest": "package.json", "weights": weights, "facts": facts}[key]: changed[key] for key in changed
         }
-        if "weights" in changed and "about" not in changed:  # whoever means harm gives the right hash
+        if "weights" in changed and "manifest" not in changed:  # an attacker writes the right hash
             import hashlib
 
-            told = about | {"weights_sha256": {name: hashlib.sha256(changed["weights"]).hexdigest()}}
-            files["package.json"] = json.dumps(told).encode()
+            manifest_with_hash = manifest | {"weights_sha256": {name: hashlib.sha256(changed["weights"]).hexdigest()}}
+            files["package.json"] = json.dumps(manifest_with_hash).encode()
         return files
 
-    def of(content: Any, **changed: Any) -> bytes:
+    def as_json(content: Any, **changed: Any) -> bytes:
         return json.dumps(content | changed).encode()
 
-    large = {"emotions": about["emotions"], "size": 512, "network": "shallow"}
-    outside = {key: {"../../outside": about[key][name]} for key in ("vote", "temperatures", "weights_sha256")}
+    large = {"emotions": manifest["emotions"], "size": 512, "network": "shallow"}
+    outside = {key: {"../../outside": manifest[key][name]} for key in ("vote", "temperatures", "weights_sha256")}
     return {
         "weights that are a pickle": with_(weights=pickled.getvalue()),
         "weights that are a bare pickle": with_(weights=pickle.dumps(Payload())),
@@ -433,16 +434,16 @@ def hostile_packages(package: Path) -> dict[str, Files]:
         "weights of another network": with_(weights=save({"a": torch.zeros(3)})),
         "weights of complex numbers": with_(weights=_as_complex(package / weights)),
         "no weights": with_(weights=b""),
-        "a network that would take 8 GB": with_(about=of(about, size=512), facts=of(model, **large)),
-        "a network that leads out": with_(about=of(about, **outside)),
-        "a network that is a module": with_(facts=of(model, network="os")),
-        "a package nested deeply": with_(about=b'{"round":' * 100_000),
-        "a package that is a list": with_(about=b"[]"),
-        "a package with numbers of 10,000 digits": with_(about=b'{"round": ' + b"9" * 10_000 + b"}"),
-        "a package with emotions that are a number": with_(about=of(about, emotions=7)),
-        "a package with temperatures of nearly zero": with_(about=of(about, temperatures={name: 5e-324})),
-        "a package that is a pickle": with_(about=pickle.dumps(Payload())),
-        "a package in two lines of error": with_(facts=of(model, network="a\nerror: all is well")),
+        "a network that would take 8 GB": with_(manifest=as_json(manifest, size=512), facts=as_json(model, **large)),
+        "a network that leads out": with_(manifest=as_json(manifest, **outside)),
+        "a network that is a module": with_(facts=as_json(model, network="os")),
+        "a package nested deeply": with_(manifest=b'{"round":' * 100_000),
+        "a package that is a list": with_(manifest=b"[]"),
+        "a package with numbers of 10,000 digits": with_(manifest=b'{"round": ' + b"9" * 10_000 + b"}"),
+        "a package with emotions that are a number": with_(manifest=as_json(manifest, emotions=7)),
+        "a package with temperatures of nearly zero": with_(manifest=as_json(manifest, temperatures={name: 5e-324})),
+        "a package that is a pickle": with_(manifest=pickle.dumps(Payload())),
+        "a package in two lines of error": with_(facts=as_json(model, network="a\nerror: all is well")),
         "facts nested deeply": with_(facts=b"[" * 100_000),
         "facts that are text": with_(facts=b'"x"'),
     }
@@ -454,42 +455,55 @@ def _as_complex(path: Path) -> bytes:
     return save({key: tensor.to(torch.complex64) for key, tensor in load_file(path).items()})
 
 
-def hostile_checkpoints(folder: Path) -> dict[str, bytes]:
-    """Of a training that was cut short, with the fingerprint x."""
+def hostile_checkpoints() -> dict[str, bytes]:
+    """Return checkpoints of an interrupted training with the fingerprint x. Their checksum is right."""
+    tensors = {"0": torch.zeros(2, 2), "1": torch.zeros(2)}
 
-    def kept(state: str, fingerprint: str = "x") -> bytes:
-        save_file({"0": torch.zeros(2)}, folder / "c", {"fingerprint": fingerprint, "state": state})
-        return (folder / "c").read_bytes()
+    def checkpoint(state: str, fingerprint: str = "x") -> bytes:
+        return save(tensors, {"fingerprint": fingerprint, "crc": _checksum(tensors), "state": state})
 
+    def training(network: str, optimizer: str) -> bytes:
+        metadata = '["metadata", {"pairs": []}]'
+        return checkpoint(f'{{"pairs": [{metadata}, ["network", {network}], ["optimizer", {optimizer}]]}}')
+
+    def tensor(number: str, channels_last: str = "false") -> str:
+        return f'{{"tensor": "{number}", "channels_last": {channels_last}}}'
+
+    network = f'{{"pairs": [["weight", {tensor("0")}], ["bias", {tensor("1")}]]}}'
     pickled = io.BytesIO()
     torch.save({"state": Payload()}, pickled)
     return {
         "a pickle": pickle.dumps(Payload()),
         "what torch.save writes": pickled.getvalue(),
-        "no metadata": save({"0": torch.zeros(2)}),
-        "a state nested deeply": kept("[" * 100_000),
-        "a state that is a list": kept("[]"),
-        "a state without its parts": kept('{"pairs": [["metadata", {"pairs": []}]]}'),
-        "a state of tensors that are not there": kept(
-            '{"pairs": [["metadata", {"tensor": "9", "channels_last": false}]]}'
-        ),
-        "a state of pairs that are none": kept('{"pairs": [7]}'),
-        "a state with keys that are lists": kept('{"pairs": [[[], 7]]}'),
-        "a state that is no JSON": kept("x"),
-        "another fingerprint": kept("{}", "y"),
-        "half a file": kept("{}")[:40],
+        "no metadata": save(tensors),
+        "no checksum": save(tensors, {"fingerprint": "x", "state": "{}"}),
+        "a state nested deeply": checkpoint("[" * 100_000),
+        "a state that is a list": checkpoint("[]"),
+        "a state without its parts": checkpoint('{"pairs": [["metadata", {"pairs": []}]]}'),
+        "a state of tensors that are not there": checkpoint(f'{{"pairs": [["metadata", {tensor("9")}]]}}'),
+        "a state of pairs that are none": checkpoint('{"pairs": [7]}'),
+        "a state with keys that are lists": checkpoint('{"pairs": [[[], 7]]}'),
+        "a state that is no JSON": checkpoint("x"),
+        "a tensor in a layout of four dimensions": training(tensor("1", "true"), "7"),
+        "a network that is a number": training("7", "7"),
+        "a network of other shapes": training(f'{{"pairs": [["weight", {tensor("1")}]]}}', "7"),
+        "an optimizer that is a number": training(network, "7"),
+        "an optimizer without groups": training(network, '{"pairs": [["param_groups", 7], ["state", []]]}'),
+        "another fingerprint": checkpoint("{}", "y"),
+        "half a file": checkpoint("{}")[:40],
         "nothing": b"",
         "bytes of all kinds": bytes(range(256)) * 9,
     }
 
 
 def hostile_arrays() -> dict[str, bytes]:
-    """faces.npy."""
+    """Return contents of faces.npy."""
     return {
         "a pickle": pickle.dumps(Payload()),
         "objects": _pickled_npy(),
         "8,000,000,000,000 bytes promised": _huge_npy(),
         "a head that is code": b"\x93NUMPY\x01\x00\x76\x00" + b"__import__('os').system('touch ../pwned')".ljust(118),
+        "a head that does not end": b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': (".ljust(118),
         "a head nested deeply": b"\x93NUMPY\x01\x00\x60\x27" + b"(" * 10_080,
         "sides beyond all bounds": _npy(0)[:10]
         + b"{'descr': '|u1', 'fortran_order': False, 'shape': (9, %d, 9)}" % 10**30,
@@ -499,7 +513,7 @@ def hostile_arrays() -> dict[str, bytes]:
 
 
 def hostile_stdin() -> dict[str, bytes]:
-    """Lines of standard input for `fer predict -`."""
+    """Return lines of standard input for `fer predict -`."""
     return {
         "NULs": b"a\0b\n\0\n",
         "a name of 100,000 bytes": b"x" * 100_000 + b"\n",

@@ -36,16 +36,16 @@ KILL_PARAMS = {
     "train": {"epochs": 6},
     "predict": {"batch": 32},
 }
-FREQUENT_SAVES = [  # what is done lasts seconds, within which it would not be saved
-    ("fer/training/checkpoint.py", "EVERY_SECONDS = 60", "EVERY_SECONDS = 0"),
-    ("fer/nn/pool.py", "SLICE = 16_384", "SLICE = 32"),
+FREQUENT_SAVES = [  # the runs take seconds, so the usual intervals would save nothing
+    ("fer/training/checkpoint.py", "SAVE_INTERVAL_SECONDS = 60", "SAVE_INTERVAL_SECONDS = 0"),
+    ("fer/nn/pool.py", "FACES_PER_SLICE = 16_384", "FACES_PER_SLICE = 32"),
 ]
 PREDICT_COMMAND = "python -m command predict data/raw/sample_rafdb --out data/seen.csv"  # `fer predict`
 OFTEN_KILLED, MANY_KILLS, FEW_KILLS = ("train", "predict", "unify"), 20, 5
 
 
 def run_small_project(folder: Path) -> None:
-    """A copy of the project, with few faces, in which `dvc repro` and `fer predict` have run once."""
+    """Make a copy of the project with few faces, and run `dvc repro` and `fer predict` in it."""
     copy_code(folder, KILL_PARAMS)
     for name, usual, often in FREQUENT_SAVES:
         text = (folder / name).read_text()
@@ -57,11 +57,11 @@ def run_small_project(folder: Path) -> None:
 
 
 def list_stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
-    """Of `fer predict` and each stage of `dvc.yaml`, or the last made from it: its whole name, command and outputs."""
+    """Return the full name, command and outputs of `fer predict` and of each stage; of a `foreach` the last item's."""
     from dvc.repo import Repo
 
     with Repo(str(folder)) as repo:
-        found = {
+        stages = {
             stage.name.partition("@")[0]: (
                 stage.name,
                 stage.cmd if isinstance(stage.cmd, str) else stage.cmd[-1],
@@ -69,7 +69,7 @@ def list_stages(folder: Path) -> dict[str, tuple[str, str, list[Path]]]:
             )
             for stage in repo.index.stages
         }
-    return found | {"fer predict": ("", PREDICT_COMMAND, [Path("data/seen.csv")])}
+    return stages | {"fer predict": ("", PREDICT_COMMAND, [Path("data/seen.csv")])}
 
 
 def run_trials(stage: StageTrials, kills: int, rng: random.Random) -> None:
@@ -84,25 +84,25 @@ def run_trials(stage: StageTrials, kills: int, rng: random.Random) -> None:
 
 
 def run_trials_in_copy(
-    made: Path, name: str, whole: str, command: str, outs: list[Path], kills: int, rng: random.Random
+    project: Path, name: str, whole: str, command: str, outs: list[Path], kills: int, rng: random.Random
 ) -> StageTrials:
-    """The stage, or `dvc repro` of it, after all trials, in a copy of the project for itself."""
+    """Run all trials of a stage, or of `dvc repro` of it, in its own copy of the project."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve() / "project"
-        shutil.copytree(made, folder, symlinks=True)
+        shutil.copytree(project, folder, symlinks=True)
         stage = StageTrials(name, command, outs, folder)
         if name == "dvc repro":
             run_dvc_trials(folder, whole, stage, rng)
         else:
             run_trials(stage, kills, rng)
-    about = [f"slowest end {stage.slowest_end:.1f} s", *sorted(stage.messages), *(f"LOST: {it}" for it in stage.lost)]
-    about.insert(0, f"{name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
-    print("\n  ".join(about), flush=True)
+    lines = [f"slowest end {stage.slowest_end:.1f} s", *sorted(stage.messages), *(f"LOST: {it}" for it in stage.lost)]
+    lines.insert(0, f"{name} ({stage.seconds:.1f} s, {stage.changes} changes): {dict(stage.tried)}")
+    print("\n  ".join(lines), flush=True)
     return stage
 
 
 def run_dvc_trials(folder: Path, name: str, stage: StageTrials, rng: random.Random) -> None:
-    """`dvc repro` of one stage is killed, ended by SIGTERM, or by Ctrl-C; and begun twice at a time."""
+    """Kill, terminate and interrupt `dvc repro` of one stage, and run two of it at once."""
     command = ["dvc", "repro", "--single-item", "--force", name]
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         for shell in ("/bin/sh", "/bin/bash") if number == signal.SIGKILL else ["/bin/sh"]:
@@ -135,7 +135,7 @@ def run_dvc_trials(folder: Path, name: str, stage: StageTrials, rng: random.Rand
 
 
 def wait_for_module(module: str, process: "subprocess.Popen[str]") -> None:
-    """Until the process has a descendant that runs the module."""
+    """Wait until the process has a descendant that runs the module, or has ended."""
     while process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
@@ -157,25 +157,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(worker_count()) as pool:
         folder = Path(place).resolve()
         run_small_project(folder)
-        found = list_stages(folder)
-        found["dvc repro"] = found["train"]
+        stages = list_stages(folder)
+        stages["dvc repro"] = stages["train"]
         trials = [
             pool.submit(
                 run_trials_in_copy,
                 folder,
                 name,
-                *found[name],
+                *stages[name],
                 min(args.most, MANY_KILLS if name in OFTEN_KILLED else FEW_KILLS),
                 random.Random(f"{args.seed} {name}"),
             )
             for name in args.stages
-            or sorted(found, key=lambda name: name not in OFTEN_KILLED)  # the longest begin first
+            or sorted(stages, key=lambda name: name not in OFTEN_KILLED)  # the longest begin first
         ]
         tried, lost = Counter[str](), list[str]()
         for trial in trials:
             tried.update(trial.result().tried)
             lost += trial.result().lost
-    of_them = {what: count for what, count in tried.items() if what.startswith("of them")}
+    of_them = {name: count for name, count in tried.items() if name.startswith("of them")}
     harness.report(args.out, "kill", tried - Counter(of_them), lost, begun, **of_them)
 
 

@@ -47,17 +47,17 @@ SAMPLE_SECONDS = 0.05
 
 
 def measure_job(command: list[str], folder: Path, flat: bool = True) -> tuple[dict[str, float], list[str]]:
-    """Peaks of a process's memory in the halves of its time, and what was lost: it grows, or the process fails."""
+    """Return the peaks of a process's memory in both halves of its time, and its failures."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    begun, found = time.monotonic(), []
-    with (folder / "told").open("w") as told:
-        process = psutil.Popen(command, cwd=folder, env=environment, stdout=told, stderr=told)
+    begun, samples = time.monotonic(), []
+    with (folder / "output").open("w") as output:
+        process = psutil.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
         while process.poll() is None:
-            found.append((time.monotonic() - begun, process.memory_info().rss / 1e6))
+            samples.append((time.monotonic() - begun, process.memory_info().rss / 1e6))
             time.sleep(SAMPLE_SECONDS)
     if process.returncode:
-        return {}, [f"ends with {process.returncode}: {(folder / 'told').read_text()[-500:]}"]
-    seconds, megabytes = np.array([row for row in found if row[1]]).T
+        return {}, [f"ends with {process.returncode}: {(folder / 'output').read_text()[-500:]}"]
+    seconds, megabytes = np.array([row for row in samples if row[1]]).T
     halves = [
         float(np.percentile(megabytes[part], 99)) for part in (seconds < seconds[-1] / 2, seconds >= seconds[-1] / 2)
     ]
@@ -67,7 +67,7 @@ def measure_job(command: list[str], folder: Path, flat: bool = True) -> tuple[di
 
 
 class StubNetwork(nn.Module):
-    """Says what is written in the first pixels of a face."""
+    """A network whose logits are the first pixels of a face."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,8 +94,8 @@ def run_predict(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
         [sys.executable, "-m", "tests.robustness.large", "--only", str(faces), str(out)], folder
     )
     if not lost:
-        said = np.load(out, mmap_mode="r")
-        numbers = said[:, 0, :4].round().astype(np.int64) @ BASE ** np.arange(4)
+        logits = np.load(out, mmap_mode="r")
+        numbers = logits[:, 0, :4].round().astype(np.int64) @ BASE ** np.arange(4)
         wrong = int((numbers != np.arange(count)).sum()) if len(numbers) == count else count
         lost += [f"{wrong} faces have not their own prediction"] if wrong else []
     return figures, lost
@@ -103,8 +103,8 @@ def run_predict(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
 
 def run_pseudo_label(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
     shutil.copy(ROOT / "params.yaml", folder)
-    chosen, random = load_params(folder / "params.yaml"), np.random.default_rng(0)
-    emotions, labelled = np.array(chosen.emotions), count // 20
+    params, random = load_params(folder / "params.yaml"), np.random.default_rng(0)
+    emotions, labelled = np.array(params.emotions), count // 20
     truth = random.integers(len(emotions), size=count)
     fold = np.where(np.arange(count) < labelled, "valid", "unlabelled")
     table = pd.DataFrame("", index=range(count), columns=list(TABLE_COLUMNS))
@@ -113,13 +113,13 @@ def run_pseudo_label(folder: Path, count: int) -> tuple[dict[str, float], list[s
     table.loc[: labelled - 1, "emotion"] = emotions[truth[:labelled]]
     table.to_csv(folder / "table.csv", index=False)
     (folder / "reviews.csv").write_bytes((ROOT / "data/reviews.csv").read_bytes())
-    for network in chosen.ensemble:
+    for network in params.ensemble:
         logits = random.standard_normal((count, len(VIEWS), len(emotions)), dtype=np.float32)
         logits[np.arange(count), :, truth] += TRUE_LOGIT_MARGIN
         (folder / "predictions").mkdir(exist_ok=True)
         np.save(folder / "predictions" / f"{network}.npy", logits)
-        about = {"network": network, "weights_sha256": "0", "views": list(VIEWS), "emotions": chosen.emotions}
-        write_json(folder / "predictions" / f"{network}.json", about)
+        manifest = {"network": network, "weights_sha256": "0", "views": list(VIEWS), "emotions": params.emotions}
+        write_json(folder / "predictions" / f"{network}.json", manifest)
     command = "-m pipeline.pseudo_label --round 1 --teacher 0 --table table.csv --predictions predictions"
     command += " --reviews reviews.csv --out labels"
     del table, logits
@@ -140,14 +140,14 @@ def run_pseudo_label(folder: Path, count: int) -> tuple[dict[str, float], list[s
 
 
 def run_fer_predict(folder: Path, count: int) -> tuple[dict[str, float], list[str]]:
-    chosen = load_params(ROOT / "params.yaml")
+    params = load_params(ROOT / "params.yaml")
     facts = weights.ModelConfig(
-        network="simple_cnn", emotions=tuple(chosen.emotions), size=SIDE, dropout=0.0, input_px=None
+        network="simple_cnn", emotions=tuple(params.emotions), size=SIDE, dropout=0.0, input_px=None
     )
     trained = folder / "trained" / facts.network
     trained.mkdir(parents=True)
     weights.save_model(facts.build(), facts, trained)
-    about = bundle.PackageManifest(
+    manifest = bundle.PackageManifest(
         round=0,
         emotions=facts.emotions,
         size=SIDE,
@@ -160,18 +160,18 @@ def run_fer_predict(folder: Path, count: int) -> tuple[dict[str, float], list[st
         weights_sha256={facts.network: weights.hash_weights(trained)},
     )
     (folder / "package").mkdir()
-    bundle.save_package(about, trained.parent, folder / "package")
-    drawn = draw_faces(64, 0, FACE_SIDE)[0]
+    bundle.save_package(manifest, trained.parent, folder / "package")
+    faces = draw_faces(64, 0, FACE_SIDE)[0]
     writer = cv2.VideoWriter(str(folder / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (WIDTH, HEIGHT))
     for number in range(count):
         frame = np.full((HEIGHT, WIDTH), 200, np.uint8)
-        left = number % (WIDTH - FACE_SIDE)
-        frame[20 : 20 + FACE_SIDE, left : left + FACE_SIDE] = drawn[number // 25 % len(drawn)]
+        x = number % (WIDTH - FACE_SIDE)
+        frame[20 : 20 + FACE_SIDE, x : x + FACE_SIDE] = faces[number // 25 % len(faces)]
         writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     writer.release()
     call = "from fer.cli import main; main()"
-    told = [sys.executable, "-c", call, "predict", "film.avi", "--model", "package", "-o", "found.csv"]
-    figures, lost = measure_job(told, folder)
+    command = [sys.executable, "-c", call, "predict", "film.avi", "--model", "package", "-o", "found.csv"]
+    figures, lost = measure_job(command, folder)
     if not lost:
         rows = pd.read_csv(folder / "found.csv")
         if (
@@ -194,7 +194,7 @@ def main() -> None:
     if args.only:
         predict_numbers(*args.only)
         return
-    begun, tried, found, lost = time.monotonic(), dict[str, int](), [], list[str]()
+    begun, tried, jobs_measured, lost = time.monotonic(), dict[str, int](), [], list[str]()
     jobs = {
         "faces through predict": (run_predict, args.faces),
         "faces through pseudo_label": (run_pseudo_label, args.faces),
@@ -206,9 +206,9 @@ def main() -> None:
         words = ", ".join(f"{key.replace('_', ' ')} {value:,.4g}" for key, value in figures.items())
         print(f"{count:,} {name}: {words}", flush=True)
         tried[name] = count
-        found.append({"job": f"{count:,} {name}", **figures})
+        jobs_measured.append({"job": f"{count:,} {name}", **figures})
         lost += [f"{name}: {line}" for line in wrong]
-    harness.report(args.out, "large", tried, lost, begun, jobs=found)
+    harness.report(args.out, "large", tried, lost, begun, jobs=jobs_measured)
 
 
 if __name__ == "__main__":

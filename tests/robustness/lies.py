@@ -40,9 +40,9 @@ class PowerCutError(Exception):
 
 
 def short_recipe(name: str) -> Recipe:
-    """That of params.yaml, shortened; transfer networks begin without ImageNet weights."""
-    chosen = load_params(ROOT / "params.yaml")
-    recipe = chosen.train.with_overrides(chosen.networks[name]).model_copy(update={"epochs": EPOCHS, "batch": 4})
+    """Return the recipe of params.yaml, shortened and without ImageNet weights."""
+    params = load_params(ROOT / "params.yaml")
+    recipe = params.train.with_overrides(params.networks[name]).model_copy(update={"epochs": EPOCHS, "batch": 4})
     if recipe.transfer is None:
         return recipe
     phases = [phase.model_copy(update={"epochs": 1}) for phase in recipe.transfer.phases[:2]]
@@ -51,8 +51,8 @@ def short_recipe(name: str) -> Recipe:
 
 
 def trained_weights_hash(name: str, seed: int = 0, cut_at: int | None = None) -> str:
-    """The hash of the weights after four steps; with `cut_at` the power goes in that one, and it is run again."""
-    chosen, recipe = load_params(ROOT / "params.yaml"), short_recipe(name)
+    """Return the hash of the weights after four steps; with `cut_at` that step fails and the training is resumed."""
+    params, recipe = load_params(ROOT / "params.yaml"), short_recipe(name)
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (FACES, SIDE, SIDE), dtype=np.uint8)
     targets = np.eye(7, dtype=np.float32)[np.arange(FACES) % 7]
@@ -62,16 +62,16 @@ def trained_weights_hash(name: str, seed: int = 0, cut_at: int | None = None) ->
         torch.manual_seed(seed)
         input_px = recipe.transfer.input_px if recipe.transfer else None
         facts = weights.ModelConfig(
-            network=name, emotions=tuple(chosen.emotions), size=SIDE, dropout=recipe.dropout, input_px=input_px
+            network=name, emotions=tuple(params.emotions), size=SIDE, dropout=recipe.dropout, input_px=input_px
         )
-        network, taken = to_device(facts.build(), torch.device("cpu")), 0
+        network, steps = to_device(facts.build(), torch.device("cpu")), 0
 
-        def count(module: torch.nn.Module, given: object) -> None:
-            nonlocal taken
+        def count(module: torch.nn.Module, inputs: object) -> None:
+            nonlocal steps
             if module.training:
-                if taken == cut_at:
+                if steps == cut_at:
                     raise PowerCutError
-                taken += 1
+                steps += 1
 
         network.register_forward_pre_hook(count)
         loop.train_network(
@@ -79,7 +79,7 @@ def trained_weights_hash(name: str, seed: int = 0, cut_at: int | None = None) ->
             faces,
             faces,
             recipe=recipe,
-            transforms=chosen.transforms,
+            transforms=params.transforms,
             seed=seed,
             precision="fp32",
             name=name,
@@ -116,44 +116,47 @@ def start_training(folder: Path) -> "subprocess.Popen[str]":
 
 
 def training_seconds(parent: int) -> float:
-    """Seconds for which the training that the process `parent` started has computed: torch takes three to import."""
+    """Return the processor time of the training that the process `parent` started; importing torch takes 3 s."""
     children = psutil.Process(parent).children(recursive=True)
     return max(
-        (each.cpu_times().user for each in children if "pipeline.train" in " ".join(each.cmdline())), default=0.0
+        (process.cpu_times().user for process in children if "pipeline.train" in " ".join(process.cmdline())),
+        default=0.0,
     )
 
 
-def check_edit(folder: Path, name: str, change: Callable[[str], str], what: str) -> list[str]:
+def check_edit(folder: Path, name: str, change: Callable[[str], str], message_start: str) -> list[str]:
     path = folder / name
-    process, before = start_training(folder), path.read_text(encoding="utf-8")
-    path.write_text(change(before), encoding="utf-8")
-    said = "".join(process.communicate())
-    path.write_text(before, encoding="utf-8")
-    good = process.returncode and f"{what}: changed while this stage ran" in said
+    process, original = start_training(folder), path.read_text(encoding="utf-8")
+    path.write_text(change(original), encoding="utf-8")
+    output = "".join(process.communicate())
+    path.write_text(original, encoding="utf-8")
+    good = process.returncode and f"{message_start}: changed while this stage ran" in output
     print(f"{'ok' if good else 'LOST'}: {name} is edited while {TRAIN_STAGE} runs", flush=True)
-    return [] if good else [f"{name} edited while {TRAIN_STAGE} runs: {said[-300:]}"]
+    return [] if good else [f"{name} edited while {TRAIN_STAGE} runs: {output[-300:]}"]
 
 
 def check_two_runs(folder: Path) -> list[str]:
     process = start_training(folder)
-    said = call(folder, "dvc", "repro", "--force", "--single-item", TRAIN_STAGE, fails=True)
+    output = call(folder, "dvc", "repro", "--force", "--single-item", TRAIN_STAGE, fails=True)
     process.kill()
     process.communicate()
-    good = "busy" in said or "lock" in said
+    good = "busy" in output or "lock" in output
     print(f"{'ok' if good else 'LOST'}: of two `dvc repro` the second says so", flush=True)
-    return [] if good else [f"a second dvc repro says {said[-300:]}"]
+    return [] if good else [f"a second dvc repro says {output[-300:]}"]
 
 
 def check_test_fold(folder: Path) -> list[str]:
-    """What is lost if the networks or pseudo-labels are others once the test faces are noise with other labels."""
+    """Return the files of networks and pseudo-labels that change when the test faces become noise with other labels."""
     table = pd.read_csv(folder / "data/unified/table.csv", dtype=str, keep_default_na=False)
     test = (table["fold"] == "test").to_numpy()
 
     def content(path: Path) -> bytes:
-        """Arrays have a row for each face; those of the test fold may follow from it, and nobody reads them."""
+        """Return the file's bytes, of an array without the rows of the test fold, which no stage reads."""
         return np.load(path)[~test].tobytes() if path.suffix == ".npy" else path.read_bytes()
 
-    before = {path: content(path) for each in SELECTION_OUTPUTS for path in sorted((folder / each).rglob("*.*"))}
+    contents = {
+        path: content(path) for folder_name in SELECTION_OUTPUTS for path in sorted((folder / folder_name).rglob("*.*"))
+    }
     random = np.random.default_rng(0)
     table.loc[test, "emotion"] = random.permutation(table.loc[test, "emotion"].to_numpy())
     table.to_csv(folder / "data/unified/table.csv", index=False)
@@ -162,8 +165,8 @@ def check_test_fold(folder: Path) -> list[str]:
     np.save(folder / "data/unified/faces.npy", faces)
     call(folder, "dvc", "commit", "--force", "--quiet", "unify")
     call(folder, "dvc", "repro", "--quiet")
-    changed = [path.name for path, earlier in before.items() if content(path) != earlier]
-    print(f"{'LOST' if changed else 'ok'}: {len(before)} files follow from no test face", flush=True)
+    changed = [path.name for path, earlier in contents.items() if content(path) != earlier]
+    print(f"{'LOST' if changed else 'ok'}: {len(contents)} files follow from no test face", flush=True)
     return [f"{name} follows from the test fold" for name in changed]
 
 
@@ -173,9 +176,9 @@ def main() -> None:
     args = parser.parse_args()
     begun, lost = time.monotonic(), list[str]()
     for name in NAMES:
-        given = [trained_weights_hash(name), trained_weights_hash(name), trained_weights_hash(name, cut_at=2)]
-        lost += [f"{name}: the same seed gave other weights"] if len(set(given)) > 1 else []
-        print(f"{'ok' if len(set(given)) == 1 else 'LOST'}: {name}, twice and resumed: {given[0][:12]}", flush=True)
+        hashes = [trained_weights_hash(name), trained_weights_hash(name), trained_weights_hash(name, cut_at=2)]
+        lost += [f"{name}: the same seed gave other weights"] if len(set(hashes)) > 1 else []
+        print(f"{'ok' if len(set(hashes)) == 1 else 'LOST'}: {name}, twice and resumed: {hashes[0][:12]}", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = make_project(Path(scratch) / "project")
         lost += check_test_fold(folder)

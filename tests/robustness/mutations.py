@@ -1,4 +1,4 @@
-"""Break the important lines one by one, and see that the tests notice each.
+"""Break the important lines one by one, and check that the tests notice each.
 
     python -m tests.robustness.mutations [--out FOLDER] [--only TEXT]
 
@@ -33,7 +33,7 @@ TESTS_FAILED = 1  # pytest's exit code where tests fail
 
 
 class Mutation(NamedTuple):
-    """One occurrence of `line` in `file` becomes `instead`; `tests`, apart by blanks, are to notice it."""
+    """A replacement of the only `line` in `file` by `instead`, which one of `tests`, separated by blanks, notices."""
 
     broken: str  # what is then wrong
     file: str
@@ -43,9 +43,9 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
-    Mutation(file=file, **each)
-    for file, found in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
-    for each in found
+    Mutation(file=file, **entry)
+    for file, entries in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
+    for entry in entries
 ]
 
 
@@ -59,14 +59,14 @@ def copy_tracked_files(place: Path) -> Path:
 
 
 def run_tests(place: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
-    """pytest, run on `tests` in the copy at `place`; it ends at the first that fails."""
+    """Run pytest on `tests` in the copy at `place` until the first failure."""
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *sorted(tests)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(place)}
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=TEST_TIMEOUT)
 
 
 def run_mutation(place: Path, mutation: Mutation) -> int:
-    """The exit code of its tests with the mutation made; it is undone."""
+    """Return the exit code of the tests with the mutation applied, and undo the mutation."""
     file = place / mutation.file
     text = file.read_text(encoding="utf-8")
     if text.count(mutation.line) != 1:
@@ -81,9 +81,9 @@ def run_mutation(place: Path, mutation: Mutation) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for mutations.json, with the figures")
-    parser.add_argument("--only", default="", help="those mutations alone whose file or meaning has this text")
+    parser.add_argument("--only", default="", help="only mutations whose file or description contains this text")
     args = parser.parse_args()
-    chosen = [one for one in MUTATIONS if args.only in f"{one.file} {one.broken}"]
+    mutations = [mutation for mutation in MUTATIONS if args.only in f"{mutation.file} {mutation.broken}"]
     begun, lost = time.monotonic(), list[str]()
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(WORKERS) as threads:
         places: SimpleQueue[Path] = SimpleQueue()
@@ -97,18 +97,20 @@ def main() -> None:
             finally:
                 places.put(place)
 
-        files = sorted({file for one in chosen for file in one.tests.split()})
+        files = sorted({file for mutation in mutations for file in mutation.tests.split()})
         halves = filter(None, (files[::2], files[1::2]))
-        for before in threads.map(lambda some: in_a_copy(partial(run_tests, tests=some)), halves):
-            if before.returncode:
-                sys.exit(f"{before.stdout}the tests fail without any mutation")
+        for baseline in threads.map(lambda tests: in_a_copy(partial(run_tests, tests=tests)), halves):
+            if baseline.returncode:
+                sys.exit(f"{baseline.stdout}the tests fail without any mutation")
         for mutation, code in zip(
-            chosen, threads.map(lambda one: in_a_copy(partial(run_mutation, mutation=one)), chosen), strict=True
+            mutations,
+            threads.map(lambda mutation: in_a_copy(partial(run_mutation, mutation=mutation)), mutations),
+            strict=True,
         ):
             verdict = {0: "not noticed", TESTS_FAILED: "noticed"}.get(code, f"pytest ended with {code}")
-            print(told := f"{verdict}: {mutation.broken} ({mutation.file})", flush=True)
-            lost += [told] if code != TESTS_FAILED else []
-    harness.report(args.out, "mutations", {"mutations": len(chosen)}, lost, begun)
+            print(line := f"{verdict}: {mutation.broken} ({mutation.file})", flush=True)
+            lost += [line] if code != TESTS_FAILED else []
+    harness.report(args.out, "mutations", {"mutations": len(mutations)}, lost, begun)
 
 
 if __name__ == "__main__":
