@@ -35,13 +35,13 @@ def package_section(name: str) -> Iterator[str]:
 def object_section(name: str, item: Any) -> Iterator[str]:
     """Yield a heading, the signature and the docstring of a function or a class, and of its public methods."""
     yield f"### {name}\n"
-    yield f"```python\n{signature(name.rpartition('.')[2], item)}\n```\n"
+    yield f"```\n{signature(name.rpartition('.')[2], item)}\n```\n"
     yield f"{text(item)}\n"
     if inspect.isclass(item):
         for method, member in vars(item).items():
             function = member.__func__ if isinstance(member, classmethod) else member
             if inspect.isfunction(function) and (not method.startswith("_") or method == "__call__"):
-                yield f"```python\n{signature(method, function)}\n```\n"
+                yield f"```\n{signature(method, function)}\n```\n"
                 yield f"{text(function)}\n"
 
 
