@@ -53,6 +53,18 @@ def test_dvc_changes_only_one_line_of_the_shipped_file(tmp_path: Path, override:
     assert new.startswith(line)
 
 
+def test_dvc_can_empty_lists_of_the_shipped_file_and_fill_them_again(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED)
+    apply_overrides(path, ["pseudo_label.agreement=[networks]"])
+    apply_overrides(path, ["pseudo_label.agreement=[]", "rounds.predict=[0]", "rounds.retrain=[]", "~rounds.teacher.1"])
+    params = load_params(path)
+    assert (params.pseudo_label.agreement, params.rounds.predict, params.rounds.retrain) == ([], [0], [])
+    apply_overrides(path, ["rounds.predict=[0,1]", "rounds.retrain=[1]"])
+    rounds = yaml.safe_load(path.read_text())["rounds"]
+    assert (rounds["predict"], rounds["retrain"]) == ([0, 1], [1])
+
+
 def test_a_source_can_be_added_to_the_shipped_file_and_removed(tmp_path: Path) -> None:
     sources = load_params(PROJECT / "params.yaml").sources
     added_text = with_values(SHIPPED, {"sources": [*sources, "mine"], "ingest.readers": {"mine": "photos"}})
