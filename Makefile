@@ -25,6 +25,7 @@ bench: setup
 harden: setup
 	@echo "Installing atheris; if this fails, the fuzzer runs without it"
 	-python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[robustness]'
+	pytest -m harden -n logical --maxprocesses 4 --dist loadfile
 	python -m tests.robustness
 
 setup: $(VENV)/.installed

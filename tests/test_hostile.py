@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
     ],
     ids=lambda command: command[0],
 )
+@pytest.mark.harden
 def test_no_file_does_harm(tmp_path: Path, command: list[str]) -> None:
     name, *arguments = command
     call = [sys.executable, "-m", f"tests.robustness.{name}", *arguments, "--out", str(tmp_path)]

@@ -13,6 +13,7 @@ Job = Callable[[Path, int], tuple[dict[str, float], list[str]]]
 
 
 @pytest.mark.parametrize(("job", "count"), [(run_predict, 40_000), (run_pseudo_label, 5_000), (run_fer_predict, 60)])
+@pytest.mark.harden
 def test_every_row_is_accounted_for(job: Job, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large, "MAX_GROWTH", 100)
     figures, lost = job(tmp_path, count)

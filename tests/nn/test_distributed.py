@@ -208,6 +208,7 @@ def start_training(project: Path, out: str, processes: int) -> "subprocess.Popen
     return start(project, "pipeline.train", "improved_se", *paths, processes=processes)
 
 
+@pytest.mark.harden
 def test_equal_runs_in_parallel_write_identical_files(project: Path) -> None:
     for process in [start_training(project, name, 2) for name in ("first", "second")]:
         code, out, err = read_output(process)
@@ -243,6 +244,7 @@ def test_a_failure_of_one_process_stops_all_and_is_reported_in_one_line(
     assert_no_process_survives(tmp_path)
 
 
+@pytest.mark.harden
 def test_an_unexpected_error_in_one_process_prints_its_traceback_once(tmp_path: Path) -> None:
     code, out, err = read_output(start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "broken", "1"))
     assert (code, out, err[:2]) == (1, ["started"], ["started", "Traceback (most recent call last):"])
@@ -251,6 +253,7 @@ def test_an_unexpected_error_in_one_process_prints_its_traceback_once(tmp_path: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.harden
 def test_no_process_survives_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     process = start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "wait")
@@ -261,6 +264,7 @@ def test_no_process_survives_a_signal(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {file.read_text() for file in tmp_path.glob("*.pid")} == {str(max(1, count_cores() // 2))}
 
 
+@pytest.mark.harden
 def test_no_process_survives_a_killed_launcher(tmp_path: Path) -> None:
     process = start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "wait")
     wait_for_both(tmp_path)
@@ -269,6 +273,7 @@ def test_no_process_survives_a_killed_launcher(tmp_path: Path) -> None:
     assert_no_process_survives(tmp_path)
 
 
+@pytest.mark.harden
 def test_ctrl_c_during_imports_stops_all_with_one_line(tmp_path: Path) -> None:
     """The signal goes to the whole process group, as from a terminal."""
     (tmp_path / "slow.py").write_text(

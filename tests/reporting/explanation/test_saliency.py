@@ -46,7 +46,13 @@ def test_every_network_has_heat_and_stays_unchanged(name: str) -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", nn_weights.list_models())
+LARGE_NETWORKS = [name for name, row in NETWORK_PARAMS.items() if row.transfer and name != "mobilenet"]
+CAPTUM_CASES = [
+    pytest.param(name, marks=pytest.mark.harden if name in LARGE_NETWORKS else ()) for name in nn_weights.list_models()
+]
+
+
+@pytest.mark.parametrize("name", CAPTUM_CASES)
 def test_heat_agrees_with_captum(name: str) -> None:
     attr = pytest.importorskip("captum.attr", reason="captum is not installed (pip install '.[dev]')")
     network = make_network(name)
