@@ -30,6 +30,7 @@ def run_benchmark(name: str, benchmark: object, arguments: str, out: Path, monke
 
 
 @pytest.mark.parametrize("benchmark", SMALL_ARGUMENTS, ids=lambda module: module.__name__.partition(".")[2])
+@pytest.mark.harden
 def test_a_benchmark_writes_results_machine_and_command(
     benchmark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_prediction_runs_on_the_written_project(tmp_path: Path) -> None:
     assert np.load(project / "logits.npy").shape == (3, 1, 7)
 
 
+@pytest.mark.harden
 def test_training_runs_on_the_written_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ranks.write_project(tmp_path / "few", "train", 2))
     monkeypatch.setattr(sys, "argv", ["train", *ranks.stage_arguments("train")])

@@ -44,6 +44,7 @@ def find_image(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and IMAGE in path.read_bytes()]
 
 
+@pytest.mark.harden
 def test_the_commands_remove_all_traces_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")

@@ -208,6 +208,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.stop()
 
 
+@pytest.mark.harden
 def test_a_clone_that_pulls_from_s3_is_up_to_date(project: Path, tmp_path: Path, bucket: str) -> None:
     clone = tmp_path / "clone"
     for name in (".gitignore", ".dvc/.gitignore"):

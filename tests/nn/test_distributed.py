@@ -291,7 +291,12 @@ def test_ctrl_c_during_imports_stops_all_with_one_line(tmp_path: Path) -> None:
     assert_no_process_survives(tmp_path)
 
 
-@pytest.mark.parametrize("target", ["the stage", "all processes", "DVC"])
+HARDEN = pytest.mark.harden
+
+
+@pytest.mark.parametrize(
+    "target", ["the stage", pytest.param("all processes", marks=HARDEN), pytest.param("DVC", marks=HARDEN)]
+)
 def test_rank_0_saves_a_checkpoint_when_a_signal_stops_the_training(tmp_path: Path, target: str) -> None:
     process = start(tmp_path, write_stage(tmp_path, "train_long"), dvc=target == "DVC")
     pids = wait_for_both(tmp_path)

@@ -117,6 +117,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project
 
 
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the plots, which take most of the stage's time."""
+    for module in (evaluate.plots, evaluate.audit_plot):
+        for name in [name for name in vars(module) if name.startswith("plot_") and name != "plot_file"]:
+            monkeypatch.setattr(module, name, lambda *_: None)
+
+
 def test_outputs_are_complete_and_reproducible_and_other_files_stay(project: Project) -> None:
     (project.root / "metrics").mkdir()
     (project.root / "metrics" / "mine.txt").write_text("mine")
@@ -155,6 +163,7 @@ def test_outputs_are_complete_and_reproducible_and_other_files_stay(project: Pro
     assert project.read_metrics() == metrics
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_the_ensemble_weighs_its_networks(project: Project) -> None:
     project.params["ensemble"] = {"improved_se": 0, "shallow": 1}
     project.write()
@@ -174,6 +183,7 @@ def test_one_round_gives_every_file_without_a_verdict(project: Project) -> None:
     assert len(pd.read_csv(project.root / "history.csv")) == FOLDS.count("unlabelled")
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_a_round_that_accepts_nothing_is_reported(project: Project) -> None:
     project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = 1.0
     project.write()
@@ -182,6 +192,7 @@ def test_a_round_that_accepts_nothing_is_reported(project: Project) -> None:
     assert project.read("summary.json")["1"]["pseudo_labels"] == 0
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_the_estimate_is_written_beside_the_true_precision(project: Project) -> None:
     evaluate.main()
     audit = project.read("pseudo_labels.json")["1"]
@@ -193,6 +204,7 @@ def test_the_estimate_is_written_beside_the_true_precision(project: Project) -> 
     assert project.read("summary.json")["1"]["pseudo_label_precision_estimated"] == 0.5
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_reviewed_faces_are_not_in_the_audit_or_the_history(project: Project) -> None:
     reviewed = np.zeros(len(FOLDS), dtype=bool)
     reviewed[np.flatnonzero(project.hidden)[:3]] = True
@@ -216,6 +228,7 @@ def test_hidden_labels_affect_only_the_audit(project: Project) -> None:
     assert (project.root / "history.csv").read_bytes() == history
 
 
+@pytest.mark.usefixtures("without_plots")
 @pytest.mark.parametrize(
     ("logits", "message"),
     [
