@@ -65,7 +65,7 @@ def write_project(folder: Path, stage: str, count: int) -> Path:
 def stage_arguments(stage: str) -> list[str]:
     if stage == "predict":
         return ["--faces", "faces.npy", "--model", "model", "--out", "logits.npy"]
-    paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", "learnt"]
+    paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", "trained"]
     return [STAGES[stage]["network"], *paths]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fer.core.files import read_json, write_csv, write_json
 from fer.core.labels import read_table, read_truth
-from fer.evaluation import audit, evaluate, history
+from fer.evaluation import audit, evaluate, history, inputs
 from fer.params import load_params
 from fer.predictions.ensembles import read_stored_logits
 from fer.reporting.plots import audit_plot, plots
@@ -21,14 +21,14 @@ def main() -> None:
     weights, emotions, bins = params.ensemble, params.emotions, params.evaluate.bins
 
     table, truth = read_table(args.table), read_truth(args.truth)
-    faces = evaluate.select_held_out(table, emotions)
+    faces = inputs.select_held_out(table, emotions)
     predictions, pseudo_labels = {}, {}
     for round_ in params.rounds.predict:
         logits = read_stored_logits(args.predictions / str(round_), weights, emotions, len(table))
-        predictions[round_] = evaluate.calibrate_round(logits, faces, params.seed, weights)
+        predictions[round_] = inputs.calibrate_round(logits, faces, params.seed, weights)
     for round_ in params.rounds.retrain:
-        pseudo_labels[round_] = evaluate.read_pseudo_labels(args.pseudo_labels / str(round_), table, truth, emotions)
-    curves = evaluate.read_learning_curves(args.models, params.rounds.predict, weights)
+        pseudo_labels[round_] = inputs.read_pseudo_labels(args.pseudo_labels / str(round_), table, truth, emotions)
+    curves = inputs.read_learning_curves(args.models, params.rounds.predict, weights)
 
     metrics = evaluate.evaluate_rounds(predictions, faces, emotions, bins)
     report = read_json(args.report)

@@ -91,7 +91,7 @@ def test_training_runs_on_the_written_project(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(ranks.write_project(tmp_path / "few", "train", 2))
     monkeypatch.setattr(sys, "argv", ["train", *ranks.stage_arguments("train")])
     train.main()
-    assert Path("learnt/weights.safetensors").is_file()
+    assert Path("trained/weights.safetensors").is_file()
 
 
 def test_the_page_gets_the_results_and_keeps_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

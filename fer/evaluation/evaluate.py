@@ -4,149 +4,22 @@ Dictionaries, keyed by round, network and fold, are written as JSON, tables as C
 one network.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float
 from scipy.stats import fisher_exact
 
-from fer.core.files import read_array, read_json
-from fer.core.labels import ENSEMBLE, encode_labels
+from fer.core.labels import ENSEMBLE
+from fer.evaluation.inputs import HeldOutFaces, RoundPredictions, RoundPseudoLabels
 from fer.predictions import metrics
-from fer.predictions.calibration import compute_probs
-from fer.predictions.ensembles import CalibratedEnsemble, StoredLogits, average_probs, calibrate_ensemble
-from fer.runtime.errors import InputError
 
-LEARNING_CURVE_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 COVERAGE_COLUMNS = ("round", "threshold", "coverage", "accepted", "precision", "low", "high")
 SUMMARY_KEYS = ("accuracy", "macro_f1", "ece")
 LEAK_P_VALUE = 1e-4  # below it, a test accuracy above the validation accuracy is reported
 MIN_TEST_FACES = 30  # below it, a test accuracy of 100 % is not reported
-
-
-@dataclass(frozen=True)
-class HeldOutFaces:
-    """The faces of the validation and the test fold."""
-
-    rows: Int[np.ndarray, " n"]  # of the table
-    labels: Int[np.ndarray, " n"]
-    sources: Shaped[np.ndarray, " n"]
-    test: Bool[np.ndarray, " n"]  # otherwise of the validation fold
-    twin_in_train: Bool[np.ndarray, " n"]
-
-
-@dataclass(frozen=True)
-class RoundPredictions:
-    """The predictions of one round's networks for the held-out faces."""
-
-    calibrated: CalibratedEnsemble
-    uncalibrated: dict[str, Float[np.ndarray, "n classes"]]  # of each network and the ensemble, at temperature 1
-    single_crop: CalibratedEnsemble | None  # of the plain view; None if it was not predicted
-
-
-@dataclass(frozen=True)
-class RoundPseudoLabels:
-    """The decisions of one round on the unlabelled faces without a review, and their true emotions."""
-
-    rows: Int[np.ndarray, " n"]  # of the table
-    probs: Float[np.ndarray, "n classes"]
-    accepted: Bool[np.ndarray, " n"]
-    truth: Int[np.ndarray, " n"]  # -1 where unknown
-    thresholds: Mapping[str, float]  # by emotion
-    review_counts: dict[str, int]  # reviewed faces, and those of them that were set aside
-
-
-def select_held_out(table: pd.DataFrame, emotions: Sequence[str]) -> HeldOutFaces:
-    """Return the held-out faces of `table`, in its order."""
-    faces = table[table["fold"].isin(["valid", "test"])]
-    return HeldOutFaces(
-        rows=faces.index.to_numpy(),
-        labels=encode_labels(faces["emotion"], emotions),
-        sources=faces["source"].to_numpy(dtype=object),
-        test=(faces["fold"] == "test").to_numpy(),
-        twin_in_train=faces["twin_in_train"].to_numpy(),
-    )
-
-
-def calibrate_round(
-    stored_logits: Mapping[str, StoredLogits], faces: HeldOutFaces, seed: int, weights: Mapping[str, float]
-) -> RoundPredictions:
-    """Calibrate the networks and their ensemble with `weights`; only the logits of held-out faces are read."""
-    logits = {name: stored.logits[faces.rows] for name, stored in stored_logits.items()}
-    plain = {
-        name: logits[name][:, [stored.views.index("plain")]]
-        for name, stored in stored_logits.items()
-        if "plain" in stored.views
-    }
-    uncalibrated = {name: compute_probs(network_logits, 1.0) for name, network_logits in logits.items()}
-    return RoundPredictions(
-        calibrated=calibrate_ensemble(logits, faces.labels, ~faces.test, seed, weights),
-        single_crop=calibrate_ensemble(plain, faces.labels, ~faces.test, seed, weights) if plain else None,
-        uncalibrated=uncalibrated | {ENSEMBLE: average_probs(uncalibrated, weights)},
-    )
-
-
-def read_pseudo_labels(
-    folder: Path, table: pd.DataFrame, truth: pd.Series, emotions: Sequence[str]
-) -> RoundPseudoLabels:
-    """Read the pseudo-labels of unlabelled faces from `folder`; faces that people reviewed are only counted.
-
-    A true emotion that is not in `emotions` counts as known, so every prediction of such a face is wrong.
-
-    Raises:
-        InputError: The truth or an array in the folder has another number of rows than the table.
-    """
-    accepted, reviewed, probs = (
-        read_array(folder / f"{name}.npy", mmap=True) for name in ("accepted", "reviewed", "probs")
-    )
-    n = len(table)
-    shapes = {
-        "accepted": (accepted.shape, (n,)),
-        "reviewed": (reviewed.shape, (n,)),
-        "probs": (probs.shape, (n, len(emotions))),
-    }
-    for name, (shape, expected) in shapes.items():
-        if shape != expected:
-            raise InputError(
-                f"{folder / name}.npy: has shape {shape}, but {expected} is needed for this table; run `dvc repro`"
-            )
-    if len(truth) != len(table):
-        raise InputError(f"the truth has {len(truth)} rows, but the table has {len(table)}; run `dvc repro`")
-    pool = np.flatnonzero((table["fold"] == "unlabelled") & ~reviewed)
-    summary = read_json(folder / "summary.json")
-    other_emotions = sorted(set(truth) - {"", *emotions})
-    return RoundPseudoLabels(
-        rows=pool,
-        probs=probs[pool],
-        accepted=accepted[pool],
-        truth=encode_labels(truth.iloc[pool], [*emotions, *other_emotions]),
-        thresholds=summary["thresholds"],
-        review_counts={key: summary[key] for key in ("reviewed", "set_aside")},
-    )
-
-
-def read_learning_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) -> pd.DataFrame:
-    """Return the learning curves in `folder` / round / network, with the columns round, network and
-    `LEARNING_CURVE_COLUMNS`.
-
-    Raises:
-        InputError: A curve or one of its columns is missing.
-    """
-    parts = []
-    for round_ in rounds:
-        for network in networks:
-            path = folder / str(round_) / network / "curve.csv"
-            if not path.is_file():
-                raise InputError(f"{path}: no such file; train again with `dvc repro`")
-            curve = pd.read_csv(path)
-            if missing := [column for column in LEARNING_CURVE_COLUMNS if column not in curve]:
-                raise InputError(f"{path}: has no column {', '.join(missing)}; train again with `dvc repro`")
-            parts.append(curve[list(LEARNING_CURVE_COLUMNS)].assign(round=round_, network=network))
-    return pd.concat(parts, ignore_index=True)[["round", "network", *LEARNING_CURVE_COLUMNS]]
 
 
 def evaluate_rounds(

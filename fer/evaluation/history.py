@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
 from fer.core.files import escape_formulas
-from fer.evaluation.evaluate import RoundPseudoLabels
+from fer.evaluation.inputs import RoundPseudoLabels
 
 
 @dataclass(frozen=True)

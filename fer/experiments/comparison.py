@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fer.core.labels import read_table
 from fer.core.store import open_faces
-from fer.evaluation.evaluate import HeldOutFaces, select_held_out
+from fer.evaluation.inputs import HeldOutFaces, select_held_out
 from fer.experiments.cache import RunResult, cached_result, damaged_result_error
 from fer.experiments.standings import Cost, JobResult, calibrate_logits, measure_ensemble
 from fer.nn import weights

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from fer.core.formatting import markdown_table
-from fer.evaluation.evaluate import HeldOutFaces
+from fer.evaluation.inputs import HeldOutFaces
 from fer.predictions import metrics
 from fer.predictions.ensembles import average_probs, calibrate_ensemble
 

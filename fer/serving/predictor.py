@@ -106,7 +106,7 @@ class Predictor:
                     yield ImageResult(result.input, result.status, result.detail, faces)
 
     def predict_faces(self, detected_faces: Sequence[DetectedFace]) -> list[FacePrediction]:
-        """Return the prediction for each face, computed together."""
+        """Return the prediction for each face; all faces form one batch."""
         size = self.package.manifest.size
         faces = np.array([detected.face for detected in detected_faces], dtype=np.uint8).reshape(-1, size, size)
         return [self._make_prediction(*pair) for pair in zip(detected_faces, self.package(faces), strict=True)]

@@ -9,7 +9,7 @@ import pytest
 
 from fer.core.labels import EMOTIONS
 from fer.evaluation import audit, evaluate
-from fer.evaluation.evaluate import RoundPseudoLabels
+from fer.evaluation.inputs import RoundPseudoLabels
 
 SEVEN = EMOTIONS[:7]
 ESTIMATE = {"estimated_from": 0, "per_emotion": {emotion: {"estimated_from": 0} for emotion in SEVEN}}

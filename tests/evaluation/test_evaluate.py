@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from fer.core.files import write_json
 from fer.core.labels import EMOTIONS, ENSEMBLE, TABLE_COLUMNS
-from fer.evaluation import evaluate
-from fer.evaluation.evaluate import HeldOutFaces, RoundPredictions, RoundPseudoLabels
+from fer.evaluation import evaluate, inputs
+from fer.evaluation.inputs import HeldOutFaces, RoundPredictions, RoundPseudoLabels
 from fer.predictions import metrics
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import StoredLogits
@@ -59,8 +59,8 @@ def make_stored_logits(*logits: np.ndarray) -> dict[str, StoredLogits]:
 
 
 def make_predictions(table: pd.DataFrame, *logits: np.ndarray) -> tuple[RoundPredictions, HeldOutFaces]:
-    faces, stored = evaluate.select_held_out(table, EMOTIONS), make_stored_logits(*logits)
-    return evaluate.calibrate_round(stored, faces, seed=0, weights=dict.fromkeys(stored, 1.0)), faces
+    faces, stored = inputs.select_held_out(table, EMOTIONS), make_stored_logits(*logits)
+    return inputs.calibrate_round(stored, faces, seed=0, weights=dict.fromkeys(stored, 1.0)), faces
 
 
 def evaluate_round(table: pd.DataFrame, *logits: np.ndarray) -> dict[str, Any]:
@@ -115,8 +115,8 @@ def test_the_single_crop_is_the_plain_view() -> None:
 def test_a_network_of_weight_0_is_evaluated_outside_the_ensemble() -> None:
     table = make_table(300)
     stored = make_stored_logits(*(make_logits(table, seed) for seed in range(2)))
-    faces = evaluate.select_held_out(table, EMOTIONS)
-    predictions = evaluate.calibrate_round(stored, faces, 0, {"network_0": 0.0, "network_1": 1.0})
+    faces = inputs.select_held_out(table, EMOTIONS)
+    predictions = inputs.calibrate_round(stored, faces, 0, {"network_0": 0.0, "network_1": 1.0})
     results = evaluate.evaluate_rounds({0: predictions}, faces, EMOTIONS, BINS)[0]
     assert results[ENSEMBLE]["test"] == results["network_1"]["test"] != results["network_0"]["test"]
 
@@ -247,7 +247,7 @@ def test_a_suspiciously_high_accuracy_is_reported() -> None:
 def test_an_emotion_without_faces_in_a_fold_is_reported(fold: str) -> None:
     table = make_table(900)
     table = table[(table["fold"] != fold) | (table["emotion"] != "fear")].reset_index(drop=True)
-    warnings = evaluate.sanity_warnings({}, evaluate.select_held_out(table, EMOTIONS), EMOTIONS)
+    warnings = evaluate.sanity_warnings({}, inputs.select_held_out(table, EMOTIONS), EMOTIONS)
     assert warnings == [f"no {fold} face is labelled fear, so their metrics are missing; add a source with such faces"]
 
 
@@ -328,7 +328,7 @@ def pseudo_label_folder(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
 def test_only_unlabelled_faces_are_audited(pseudo_label_folder: tuple[Path, pd.DataFrame]) -> None:
     folder, table = pseudo_label_folder
     truth = pd.Series(np.where(table["fold"] == "unlabelled", "sad", ""))
-    results = evaluate.read_pseudo_labels(folder, table, truth, EMOTIONS)
+    results = inputs.read_pseudo_labels(folder, table, truth, EMOTIONS)
     assert len(results.probs) == len(results.accepted) == (table["fold"] == "unlabelled").sum()
     assert set(results.truth) == {EMOTIONS.index("sad")}
     assert results.thresholds == dict.fromkeys(EMOTIONS, 0.5)
@@ -338,7 +338,7 @@ def test_reviewed_faces_are_counted_and_not_audited(pseudo_label_folder: tuple[P
     folder, table = pseudo_label_folder
     reviewed = (table["fold"] == "unlabelled").to_numpy() & (table.index % 2 == 0)
     np.save(folder / "reviewed.npy", reviewed)
-    results = evaluate.read_pseudo_labels(folder, table, pd.Series(["sad"] * 100), EMOTIONS)
+    results = inputs.read_pseudo_labels(folder, table, pd.Series(["sad"] * 100), EMOTIONS)
     audit = evaluate.audit_rounds({1: results}, EMOTIONS)[1]
     assert audit["unlabelled"] == audit["accepted"] == (table["fold"] == "unlabelled").sum() - reviewed.sum()
     assert (audit["reviewed"], audit["set_aside"]) == (2, 1)
@@ -348,7 +348,7 @@ def test_pseudo_labels_of_other_emotions_count_as_wrong(
     pseudo_label_folder: tuple[Path, pd.DataFrame],
 ) -> None:
     folder, table = pseudo_label_folder
-    results = evaluate.read_pseudo_labels(folder, table, pd.Series(["contempt"] * 100), EMOTIONS)
+    results = inputs.read_pseudo_labels(folder, table, pd.Series(["contempt"] * 100), EMOTIONS)
     audit = metrics.audit_pseudo_labels(results.probs, results.accepted, results.truth, EMOTIONS)
     assert audit["known"] == audit["accepted"] > 0
     assert audit["precision"] == 0
@@ -357,19 +357,19 @@ def test_pseudo_labels_of_other_emotions_count_as_wrong(
 def test_wrong_numbers_of_rows_are_reported(pseudo_label_folder: tuple[Path, pd.DataFrame]) -> None:
     folder, table = pseudo_label_folder
     with pytest.raises(InputError, match="the truth has 99 rows, but the table has 100"):
-        evaluate.read_pseudo_labels(folder, table, pd.Series([""] * 99), EMOTIONS)
+        inputs.read_pseudo_labels(folder, table, pd.Series([""] * 99), EMOTIONS)
     np.save(folder / "probs.npy", np.ones((99, 7), dtype=np.float32))
     with pytest.raises(InputError, match=r"probs\.npy: has shape \(99, 7\), but \(100, 7\) is needed for this table"):
-        evaluate.read_pseudo_labels(folder, table, pd.Series([""] * 100), EMOTIONS)
+        inputs.read_pseudo_labels(folder, table, pd.Series([""] * 100), EMOTIONS)
 
 
 def test_a_missing_curve_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"0/shallow/curve\.csv: no such file"):
-        evaluate.read_learning_curves(tmp_path, [0], ["shallow"])
+        inputs.read_learning_curves(tmp_path, [0], ["shallow"])
 
 
 def test_a_missing_column_is_reported(tmp_path: Path) -> None:
     (tmp_path / "0" / "shallow").mkdir(parents=True)
     (tmp_path / "0" / "shallow" / "curve.csv").write_text("epoch,train_loss\n1,2\n")
     with pytest.raises(InputError, match=r"curve\.csv: has no column learning_rate, train_accuracy"):
-        evaluate.read_learning_curves(tmp_path, [0], ["shallow"])
+        inputs.read_learning_curves(tmp_path, [0], ["shallow"])

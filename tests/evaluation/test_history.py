@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer.evaluation.evaluate import RoundPseudoLabels
 from fer.evaluation.history import History, build_history, count_changes, history_table
+from fer.evaluation.inputs import RoundPseudoLabels
 
 EMOTIONS = ["happy", "sad", "fear"]
 SUMMARY_COLUMNS = ["first_round", "last_round", "flips", "drops"]

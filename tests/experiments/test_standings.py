@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer.evaluation.evaluate import HeldOutFaces
+from fer.evaluation.inputs import HeldOutFaces
 from fer.experiments import standings
 from fer.experiments.standings import ENSEMBLE_KIND, FROM_IMAGENET, FROM_SCRATCH, Cost, JobResult
 

@@ -1,4 +1,4 @@
-"""Several processes train as one would, print once, and stop together."""
+"""Several processes train as one would, print once, and stop at the same time."""
 
 import json
 import os

@@ -147,7 +147,7 @@ def test_top_k_takes_the_most_confident_faces_of_each_emotion() -> None:
     probs = np.vstack([probs_of("angry", 0.9, 0.8, 0.7), probs_of("happy", 0.6, 0.5)])
     selection = select(make_evidence(probs), top_k.Options(faces=2), EMOTIONS)
     assert selection.accepted.tolist() == [True, True, False, True, True]
-    assert kth_largest(np.array([0.9, 0.8, 0.8]), 2) == 0.8, "equal confidences are accepted together"
+    assert kth_largest(np.array([0.9, 0.8, 0.8]), 2) == 0.8, "equal confidences are all accepted"
 
 
 def test_quota_follows_the_validation_fold() -> None:

@@ -107,7 +107,7 @@ def start(folder: Path, command: Sequence[str], **environment: str) -> "subproce
 
 
 def call(folder: Path, *command: str, fails: bool = False) -> str:
-    """Run a command and return its output, both streams together.
+    """Run a command and return its output, with both streams merged.
 
     Raises:
         RuntimeError: it fails, or with `fails` does not.
@@ -226,7 +226,7 @@ class StageTrials:
         resumed = "resuming from" in self.output
         self.tried["of them gone on from what was kept"] += resumed
         if has_checkpoint and not resumed:
-            self.lost.append(f"{self.name}, {when}: began anew beside a checkpoint: {self.output[:200]}")
+            self.lost.append(f"{self.name}, {when}: restarted beside a checkpoint: {self.output[:200]}")
         if process.returncode:
             self.lost.append(f"{self.name}, {when}: ends with {process.returncode}, {' / '.join(lines[-3:])}")
         self.check_complete(when)

@@ -88,7 +88,7 @@ class CloneTrials:
     def check_repair(self, clone: Path, path: str, good: bytes, how: str, run: bool) -> None:
         stages = stages_run(call(clone, "dvc", "repro"))
         self.check(
-            f"{path}: {how}, it is made anew by {stages or 'the cache'}",
+            f"{path}: {how}, it is rebuilt by {stages or 'the cache'}",
             stages[:1] == [OUTPUT_STAGES[path]] * run and not {*stages[1:]} - CHEAP_STAGES,
         )
         same = (clone / path).read_bytes() == good and "up to date" in call(clone, "dvc", "status")

@@ -242,7 +242,7 @@ def _run_isolated(call: Call, sandbox: Path) -> None:
         os.chdir(project)
         os.environ |= {"TMPDIR": str(temporary), "HOME": str(temporary), "FER_NPROC": "1", "FER_DEVICE": "cpu"}
         tempfile.tempdir = str(temporary)
-        output = os.open(sandbox / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        output = os.open(sandbox / "stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         events = os.open(sandbox / "heard", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(output, stream)
@@ -286,7 +286,7 @@ def _record_event(
 
 
 def _find_violations(sandbox: Path, status: int, seconds: float) -> Iterator[str]:
-    output = (sandbox / "said").read_bytes().decode("utf-8", "replace")
+    output = (sandbox / "stdout").read_bytes().decode("utf-8", "replace")
     if os.WIFSIGNALED(status):
         yield f"killed by signal {os.WTERMSIG(status)} after {seconds:.0f} s"
     elif (code := os.WEXITSTATUS(status)) not in (0, 1):
@@ -303,7 +303,7 @@ def _find_violations(sandbox: Path, status: int, seconds: float) -> Iterator[str
         yield f"says {len(output):,} characters"
     if events := (sandbox / "heard").read_text(errors="replace"):
         yield f"heard: {events[:300]}"
-    expected = {"project", "tmp", "outside", "said", "heard"}
+    expected = {"project", "tmp", "outside", "stdout", "heard"}
     if unexpected := {path.name for path in sandbox.iterdir()} ^ expected:
         yield f"written outside: {', '.join(sorted(unexpected))}"
     if [path.name for path in (sandbox / "outside").iterdir()] != ["kept.jpg"]:

@@ -236,7 +236,7 @@ def hostile_videos(port: int) -> dict[str, bytes]:
     session = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {} RTP/AVP 96\n"
     return {
         "frames of 144,000,000 pixels": make_avi(12_000, 12_000, [large] * 3),
-        "frames of 144,000,000 pixels, said to be small": make_avi(64, 64, [large] * 3),
+        "frames of 144,000,000 pixels, declared as small": make_avi(64, 64, [large] * 3),
         "large frames after small ones": make_avi(64, 64, [small] * 5 + [large] * 3),
         "half a video": film[: len(film) // 2],
         "a video whose length is a lie": film.replace(struct.pack("<I", 5), struct.pack("<I", 0x7FFFFFFF)),
@@ -429,7 +429,7 @@ def hostile_packages(package: Path) -> dict[str, Files]:
         "weights that are a pickle": with_(weights=pickled.getvalue()),
         "weights that are a bare pickle": with_(weights=pickle.dumps(Payload())),
         "weights that promise 4 TB": with_(weights=struct.pack("<Q", len(header)) + header),
-        "weights whose head is said to be huge": with_(weights=b"\xff" * 64),
+        "weights whose header is declared as huge": with_(weights=b"\xff" * 64),
         "weights whose head is nested deeply": with_(weights=struct.pack("<Q", 90_000) + b'{"a":' * 18_000),
         "weights of another network": with_(weights=save({"a": torch.zeros(3)})),
         "weights of complex numbers": with_(weights=_as_complex(package / weights)),

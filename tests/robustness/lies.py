@@ -1,4 +1,4 @@
-"""Is a wrong result told? What is edited while a stage runs, two runs at once, and the same bytes for the same seed.
+"""Is a wrong result reported? Files edited while a stage runs, two runs at once, and the same bytes for the same seed.
 
     python -m tests.robustness.lies [--out FOLDER]
 

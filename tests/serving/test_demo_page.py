@@ -86,9 +86,9 @@ def test_abstention_is_shown(
     page.open(server.url)
     page.drop("#stage", photograph)
     wait_for_face(page)
-    assert page.text(".face h2") == "Not sure"
+    assert page.text(".face h2") == "Uncertain"
     assert re.fullmatch(r"Most likely \w+, \d+ %; the threshold is 90 %", page.text(".face p"))
-    assert page.text(".box") == "not sure"
+    assert page.text(".box") == "uncertain"
     assert page.evaluate("getComputedStyle(document.querySelector('.box')).borderStyle") == "dashed"
     assert page.evaluate("document.querySelector('.likeliest em').style.left") == "90%"
 

@@ -34,7 +34,7 @@ def cluster_near_duplicates(
 
     Args:
         faces: The faces; a blank one is a near duplicate only of identical ones.
-        cluster: The clusters of exact duplicates (`cluster_exact_duplicates`), which stay together.
+        cluster: The clusters of exact duplicates (`cluster_exact_duplicates`), which are not split.
     """
     _, first = np.unique(cluster, return_index=True)
     candidates = np.flatnonzero(~find_blank(faces)[first])

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from fer.core.formatting import MISSING_TEXT, format_interval, format_metric, format_percent, markdown_table
-from fer.evaluation.evaluate import HeldOutFaces, select_held_out
+from fer.evaluation.inputs import HeldOutFaces, select_held_out
 from fer.predictions import metrics
 from fer.serving.package.bundle import PackageManifest
 

@@ -50,7 +50,7 @@ def test_the_three_rules_give_the_expected_emotions(
 
 
 def aggregate_as_in_paper(votes: list[int]) -> str | None:
-    """Select categories by votes, ties together, until they have 3/4 of the votes, are 3, or one is not an emotion."""
+    """Select categories by votes, ties as one, until they have 3/4 of the votes, are 3, or one is not an emotion."""
     counts = [count if count > 1 else 0 for count in votes]
     n_votes, selection = sum(counts), []
     while any(counts):

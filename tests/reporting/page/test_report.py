@@ -14,6 +14,7 @@ from PIL import Image
 from fer.core.files import write_csv, write_json
 from fer.core.labels import EMOTIONS
 from fer.evaluation import audit, evaluate
+from fer.evaluation.inputs import RoundPseudoLabels
 from fer.predictions import metrics
 from fer.reporting.page import report
 
@@ -89,7 +90,7 @@ def build(tmp_path: Path) -> BuildInputs:
         pseudo_labels = {}
         for round_ in range(1, rounds + 1):
             probs, truth = random_predictions(50, round_)
-            pseudo_labels[round_] = evaluate.RoundPseudoLabels(
+            pseudo_labels[round_] = RoundPseudoLabels(
                 rows=np.arange(50), probs=probs, accepted=probs.max(axis=1) > 0.5,
                 truth=truth if truth_known else np.full(50, -1), thresholds={}, review_counts={},
             )  # fmt: skip
