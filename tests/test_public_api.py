@@ -1,6 +1,7 @@
 """The public API: what it exports, that importing it is fast, and the page that documents it."""
 
 import importlib.util
+import inspect
 import subprocess
 import sys
 from importlib import import_module
@@ -94,6 +95,13 @@ def test_a_network_is_built_by_its_name() -> None:
     assert "improved_se" in list_models()
     with pytest.raises(InputError, match="unknown network 'resnet9'; choose one of"):
         build_model("resnet9", n_classes=7, size=48)
+
+
+def test_literal_defaults_are_those_of_the_shipped_params() -> None:
+    params = load_params(ROOT / "params.yaml")
+    defaults = {name: value.default for name, value in inspect.signature(build_model).parameters.items()}
+    assert defaults["dropout"] == params.train.dropout
+    assert inspect.signature(collect_evidence).parameters["alignment"].default == params.pseudo_label.alignment
 
 
 def test_pseudo_labels_are_selected_from_arrays() -> None:
