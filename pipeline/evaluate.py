@@ -1,8 +1,5 @@
 """Predictions, pseudo-labels, learning curves, table and hidden truth -> metrics, plots and pseudo-label history."""
 
-import argparse
-from pathlib import Path
-
 from fer.core.files import read_json, write_csv, write_json
 from fer.core.labels import read_table, read_truth
 from fer.evaluation import audit, evaluate, history, inputs
@@ -10,13 +7,11 @@ from fer.params import load_params
 from fer.predictions.ensembles import read_stored_logits
 from fer.reporting.plots import audit_plot, plots
 from fer.runtime.stage import run_stage
+from pipeline import parse_paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("table", "truth", "report", "predictions", "pseudo-labels", "models", "history", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args()
+    args = parse_paths(__doc__, "table", "truth", "report", "predictions", "pseudo-labels", "models", "history", "out")
     params = load_params()
     weights, emotions, bins = params.ensemble, params.emotions, params.evaluate.bins
 
