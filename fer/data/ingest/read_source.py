@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from fer.data.ingest.add_source import link_or_copy
 from fer.data.ingest.detect import EXPLICIT_READERS, READERS, detect_layout, find_reader, get_reader_name
 from fer.data.ingest.extraction import extract_faces
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.runtime.errors import InputError
 

@@ -14,9 +14,8 @@ from PIL import Image
 from fer.core.files import escape_formula
 from fer.core.labels import EMOTIONS, FOLDS
 from fer.data.ingest.detect import Reader
-from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder
+from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder, SkippedItem
 from fer.data.media.images import FaceCrop
-from fer.data.media.issues import SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import PixelText, Record
 from fer.runtime.errors import escape_unprintable

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from fer.data.media import folders
-from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 from fer.runtime.errors import InputError

@@ -8,10 +8,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import PixelText, ReaderItem, Record
+from fer.data.readers.record import PixelText, ReaderItem, Record, skip_unknown_label
 from fer.runtime.errors import InputError
 
 LAYOUT = "fer2013.csv, icml_face_data.csv, or train.csv and test.csv with a column `pixels`"
@@ -108,8 +107,7 @@ def _make_record(id: str, row: Mapping[str, str], emotion_of: Mapping[str, str],
     emotion = None
     if "emotion" in row:
         if row["emotion"] not in emotion_of:
-            codes = ", ".join(f"{code} {name}" for code, name in emotion_of.items())
-            return SkippedItem(id, "unknown label", f"{row['emotion'][:20]!r}; allowed {codes}")
+            return skip_unknown_label(id, row["emotion"], emotion_of)
         emotion = emotion_of[row["emotion"]]
     if "usage" in row:
         if row["usage"] not in FER2013_FOLDS:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import SkippedItem
 from fer.data.readers.record import Record
 
 LICENSE_TERMS = (

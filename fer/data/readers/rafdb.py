@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, skip_unknown_label
 from fer.runtime.errors import InputError
 
 LAYOUT = (
@@ -93,8 +92,7 @@ def _read_part(part: Folder, table: File) -> Iterator[ReaderItem]:
         elif emotions is RAFDB_EMOTIONS and fold not in ("train", "test"):
             yield SkippedItem(line_id, "unknown fold", f"{name[:40]}; allowed train_… and test_…")
         elif labels[0] not in emotions:
-            allowed = ", ".join(f"{code} {emotion}" for code, emotion in emotions.items())
-            yield SkippedItem(line_id, "unknown label", f"{labels[0][:20]!r}; allowed {allowed}")
+            yield skip_unknown_label(line_id, labels[0], emotions)
         elif image is None:
             file_name = f"{stem[:40]}{stem_suffix}.{suffix[:10]}"
             yield SkippedItem(line_id, "missing picture", f"{file_name} is not in {folder.id}")

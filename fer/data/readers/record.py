@@ -14,14 +14,13 @@ A reader reports the owner's labels and folds. `fer.data.curation.splits` decide
 Readers decode no images, so reading twice (to count, then to ingest) is cheap.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from fer.data.media.folders import File
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder, Note, SkippedItem, walk_media
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +50,21 @@ class Record:
 
 
 ReaderItem = Record | SkippedItem | Note
+
+
+def read_files(
+    folder: Folder | None, make_item: Callable[[File], ReaderItem], suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> Iterator[ReaderItem]:
+    """Yield the item that `make_item` returns for each file below a folder, and what `walk_media` skips and notes."""
+    for item in walk_media(folder, suffixes=suffixes):
+        yield make_item(item) if isinstance(item, File) else item
+
+
+def is_unsafe_path(path: str) -> bool:
+    """Tell whether a path in a list leads out of the folder of images, on some machine."""
+    return path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/")
+
+
+def skip_unknown_label(id: str, label: str, meanings: Mapping[str, str]) -> SkippedItem:
+    allowed = ", ".join(f"{code} {meaning}" for code, meaning in meanings.items())
+    return SkippedItem(id, "unknown label", f"{label[:20]!r}; allowed {allowed}")

@@ -11,22 +11,14 @@ from pathlib import PurePosixPath
 
 from fer.core.labels import EMOTIONS, parse_emotion
 from fer.data.media import folders
-from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "train/, test/ or valid/ with <name>_<emotion>.jpg, of one dataset or in a folder for each dataset"
 LICENSE_TERMS = "the terms of the datasets that its images come from; redistribution not allowed"
-SEPCVDL_EMOTIONS = {
-    "0": "happy",
-    "1": "surprise",
-    "2": "sad",
-    "3": "angry",
-    "4": "disgust",
-    "5": "fear",
-    "6": "neutral",
-}
+_EMOTIONS = ("happy", "surprise", "sad", "angry", "disgust", "fear", "neutral")
+SEPCVDL_EMOTIONS = {str(code): emotion for code, emotion in enumerate(_EMOTIONS)}
 
 _FOLDS = ("test", "train", "valid")
 _MAX_DATASETS = 30  # more folders are not datasets: LFW has 5,749

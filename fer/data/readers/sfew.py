@@ -11,8 +11,7 @@ from itertools import islice
 from typing import Literal
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers.class_folders import find_folder_emotion, skip_unknown_emotion
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
@@ -69,5 +68,4 @@ def _make_record(image: File, fold: str | None, face_mode: Literal["whole", "one
 def _find_aligned_folder(root: Folder, part: str) -> Folder | None:
     """Return the folder of face crops; the owners corrected that of the validation part (`_new`)."""
     names = (f"{part}_Aligned_Faces_new", f"{part}_Aligned_Faces")
-    nested_names = (f"{part}/{name}" for name in names)
-    return next(filter(None, map(root.folder, (*nested_names, *names))), None)
+    return root.folder(*(f"{part}/{name}" for name in names), *names)
