@@ -89,29 +89,22 @@ def read_pseudo_labels(
     Raises:
         InputError: The truth or an array in the folder has another number of rows than the table.
     """
-    accepted, reviewed, probs = (
-        read_array(folder / f"{name}.npy", mmap=True) for name in ("accepted", "reviewed", "probs")
-    )
-    n = len(table)
-    shapes = {
-        "accepted": (accepted.shape, (n,)),
-        "reviewed": (reviewed.shape, (n,)),
-        "probs": (probs.shape, (n, len(emotions))),
-    }
-    for name, (shape, expected) in shapes.items():
-        if shape != expected:
+    arrays = {name: read_array(folder / f"{name}.npy", mmap=True) for name in ("accepted", "reviewed", "probs")}
+    for name, array in arrays.items():
+        shape = (len(table), len(emotions)) if name == "probs" else (len(table),)
+        if array.shape != shape:
             raise InputError(
-                f"{folder / name}.npy: has shape {shape}, but {expected} is needed for this table; run `dvc repro`"
+                f"{folder / name}.npy: has shape {array.shape}, but {shape} is needed for this table; run `dvc repro`"
             )
     if len(truth) != len(table):
         raise InputError(f"the truth has {len(truth)} rows, but the table has {len(table)}; run `dvc repro`")
-    pool = np.flatnonzero((table["fold"] == "unlabelled") & ~reviewed)
+    pool = np.flatnonzero((table["fold"] == "unlabelled") & ~arrays["reviewed"])
     summary = read_json(folder / "summary.json")
     other_emotions = sorted(set(truth) - {"", *emotions})
     return RoundPseudoLabels(
         rows=pool,
-        probs=probs[pool],
-        accepted=accepted[pool],
+        probs=arrays["probs"][pool],
+        accepted=arrays["accepted"][pool],
         truth=encode_labels(truth.iloc[pool], [*emotions, *other_emotions]),
         thresholds=summary["thresholds"],
         review_counts={key: summary[key] for key in ("reviewed", "set_aside")},
