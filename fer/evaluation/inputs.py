@@ -114,9 +114,6 @@ def read_pseudo_labels(
 def read_learning_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) -> pd.DataFrame:
     """Return the learning curves in `folder` / round / network, with the columns round, network and
     `LEARNING_CURVE_COLUMNS`.
-
-    Raises:
-        InputError: A curve or one of its columns is missing.
     """
     parts = []
     for round_ in rounds:

@@ -73,9 +73,6 @@ def calibrate_ensemble(
     """Return each network at the temperature fitted on the `valid` faces, and their mean weighted by `weights`.
 
     The probabilities of `valid` faces are cross-fitted, so metrics on them are unbiased. No other labels are read.
-
-    Raises:
-        InputError: No face is `valid`.
     """
     if not valid.any():
         raise InputError(

@@ -49,11 +49,7 @@ def get_reader_name(reader: Reader) -> str:
 
 
 def find_reader(name: str) -> Reader:
-    """Return the reader in the file `fer/data/readers/<name>.py`.
-
-    Raises:
-        InputError: No reader has this name.
-    """
+    """Return the reader in the file `fer/data/readers/<name>.py`."""
     if name not in _READERS:
         raise InputError(
             f"params.yaml: ingest.readers names the reader {name!r}, but the readers are {', '.join(_READERS)}"

@@ -107,11 +107,7 @@ def crop_face(image: ImageArray, box: FaceBox, size: int, align: bool) -> FaceCr
 
 
 def find_eyes(face: GreyImage) -> EyePositions | None:
-    """Return the centres of the eyes in pixels of the face, the left of the image first; None if they are not found.
-
-    Raises:
-        InputError: OpenCV has no cascades.
-    """
+    """Return the centres of the eyes in pixels of the face, the left of the image first; None if they are not found."""
     height, width = face.shape
     method = cv2.INTER_AREA if min(face.shape) > EYE_SEARCH_PX else cv2.INTER_CUBIC
     upper_part = cv2.resize(face, (EYE_SEARCH_PX, EYE_SEARCH_PX), interpolation=method)[
@@ -136,11 +132,7 @@ def find_eyes(face: GreyImage) -> EyePositions | None:
 
 
 def align_face(face: FaceCrop) -> FaceCrop | None:
-    """Return the face turned about its centre until the eyes are level, edge repeated; None if no eyes are found.
-
-    Raises:
-        InputError: OpenCV has no cascades.
-    """
+    """Return the face turned about its centre until the eyes are level, edge repeated; None if no eyes are found."""
     eyes = find_eyes(face)
     size = len(face)
     return _cut_square(face, (size / 2, size / 2), float(size), size, _compute_tilt(eyes)) if eyes else None

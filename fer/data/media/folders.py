@@ -130,11 +130,7 @@ class Folder:
         return outer and (outer.folder(name) or outer)
 
     def file(self, *paths: str) -> File | None:
-        """Return the file at the first of `paths` below this folder at which there is one.
-
-        Raises:
-            InputError: A part of the path is a link.
-        """
+        """Return the file at the first of `paths` below this folder at which there is one."""
         for path in paths:
             parent, _, name = path.rpartition("/")
             if (folder := self.folder(parent)) and isinstance(entry := folder._entry(name), File):
@@ -241,11 +237,7 @@ def read_image_bytes(file: File) -> bytes:
 
 @contextmanager
 def local_path(file: File) -> Iterator[Path]:
-    """Yield the path of a video; one in an archive is copied to a temporary file, since OpenCV reads only files.
-
-    Raises:
-        UndecodableError: The archive is damaged at this file.
-    """
+    """Yield the path of a video; one in an archive is copied to a temporary file, since OpenCV reads only files."""
     if file.archive is None:
         yield file.path
         return

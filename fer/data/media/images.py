@@ -43,11 +43,7 @@ def decode_face(image: Path | bytes, size: int) -> FaceCrop:
 
 
 def decode_image(image: Path | bytes | Image.Image) -> ImageArray:
-    """Return the whole image, upright; otherwise like `decode_face`.
-
-    Raises:
-        UndecodableError: The image is empty, damaged, too large, or in none of `IMAGE_FORMATS`.
-    """
+    """Return the whole image, upright; otherwise like `decode_face`."""
     with _open_image(image) as pil_image:
         upright = ImageOps.exif_transpose(pil_image)
         is_grey = upright.mode not in ("RGB", "CMYK", "YCbCr", "P", "RGBA")
@@ -56,11 +52,7 @@ def decode_image(image: Path | bytes | Image.Image) -> ImageArray:
 
 
 def read_image_size(image: Path | bytes) -> tuple[int, int]:
-    """Return the width and height of the upright image from its header alone.
-
-    Raises:
-        UndecodableError: The header is empty or damaged, or the image is too large or in none of `IMAGE_FORMATS`.
-    """
+    """Return the width and height of the upright image from its header alone."""
     with _open_image(image) as pil_image:
         is_sideways = pil_image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return pil_image.size[::-1] if is_sideways else pil_image.size
@@ -94,12 +86,11 @@ def resize_face(face: GreyImage, size: int) -> FaceCrop:
 def _open_image(image: Path | bytes | Image.Image) -> Iterator[Image.Image]:
     """Yield the image, not yet decoded; any error while it is used becomes an `UndecodableError`."""
     with ExitStack() as open_files, warnings.catch_warnings(action="ignore"):
-        source = image if isinstance(image, Image.Image) else _open_bytes(image)
+        source = image if isinstance(image, Image.Image) else open_files.enter_context(_open_bytes(image))
         try:
             if isinstance(source, Image.Image):
                 pil_image = source
             else:
-                open_files.callback(source.close)
                 pil_image = open_files.enter_context(Image.open(source, formats=IMAGE_FORMATS))
             if pil_image.width * pil_image.height > MAX_IMAGE_PIXELS:
                 raise UndecodableError(

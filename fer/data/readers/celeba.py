@@ -24,7 +24,14 @@ def matches(root: Folder) -> bool:
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     table = root.file(*_IDENTITY_FILES)
-    people, invalid_lines = _read_identities(table) if table else ({}, [])
+    people: dict[str, str] = {}
+    invalid_lines = []
+    for number, line in folders.read_lines(table) if table else ():
+        image, *person = line.split()
+        if len(person) == 1 and image not in people:
+            people[image] = person[0]
+        else:
+            invalid_lines.append(number)
     n_unknown = 0
     for item in folders.walk_media(root.folder(*_IMAGE_FOLDERS)):
         if isinstance(item, File):
@@ -37,16 +44,3 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         yield Note(f"{table.id}: {count} lines are invalid or repeat an image; the first is line {first}")
     if table and n_unknown:
         yield Note(f"{n_unknown} images are not in {table.id}, so the person is unknown")
-
-
-def _read_identities(table: File) -> tuple[dict[str, str], list[int]]:
-    """Return the person on each image, and the numbers of the lines that are invalid or repeat an image."""
-    people: dict[str, str] = {}
-    invalid_lines = []
-    for number, line in folders.read_lines(table):
-        image, *person = line.split()
-        if len(person) == 1 and image not in people:
-            people[image] = person[0]
-        else:
-            invalid_lines.append(number)
-    return people, invalid_lines

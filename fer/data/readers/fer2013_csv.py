@@ -54,9 +54,6 @@ def read_fer2013_records(file: File, emotions: Sequence[str]) -> Iterator[Record
 
     Args:
         emotions: The emotions in the order of their codes.
-
-    Raises:
-        InputError: Line 1 does not name the columns.
     """
     emotion_of = {str(code): emotion for code, emotion in enumerate(emotions)}
     fold = "test" if file.name == "test.csv" else "train"  # for labelled faces without usage
@@ -89,13 +86,13 @@ def read_csv_rows(file: File, required_columns: Sequence[str]) -> Iterator[tuple
 
 def _find_editions(root: Folder) -> list[list[File]]:
     """Return the files of each edition that is present."""
-    editions = ([file for name in names if (file := root.file(name)) and _holds_faces(file)] for names in _EDITIONS)
+
+    def holds_faces(file: File) -> bool:
+        # Many datasets have a train.csv and a test.csv, so these must also have the column.
+        return file.name not in _REQUIRED_COLUMNS or "pixels" in _read_columns(file)
+
+    editions = ([file for name in names if (file := root.file(name)) and holds_faces(file)] for names in _EDITIONS)
     return [edition for edition in editions if edition]
-
-
-def _holds_faces(file: File) -> bool:
-    # Many datasets have a train.csv and a test.csv, so these must also have the column.
-    return file.name not in _REQUIRED_COLUMNS or "pixels" in _read_columns(file)
 
 
 def _read_columns(file: File) -> list[str]:

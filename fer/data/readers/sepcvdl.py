@@ -32,7 +32,8 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     datasets = _find_datasets(root)
     for dataset in datasets:
         for fold in _FOLDS:
-            rows = [row for table in dataset.files() if _is_list(table, fold) for row in _read_rows(table)]
+            tables = [file for file in dataset.files() if file.suffix == ".csv" and file.name.startswith(f"{fold}_")]
+            rows = [row for table in tables for row in _read_rows(table)]
             if bad_rows := [row for row in rows if len(row) != 2]:
                 example = ",".join(bad_rows[0])[:80]
                 part = f"{dataset.name}/{fold}"
@@ -71,14 +72,9 @@ def _is_dataset(folder: Folder) -> bool:
     for part in map(folder.folder, _FOLDS):
         entries = part.entries() if part else iter(())
         images = (entry for entry in entries if isinstance(entry, File) and entry.suffix in IMAGE_SUFFIXES)
-        first_images = list(islice(images, 10))
-        if first_images and all(map(_parse_emotion, first_images)):
+        if (first_images := list(islice(images, 10))) and all(map(_parse_emotion, first_images)):
             return True
     return False
-
-
-def _is_list(file: File, fold: str) -> bool:
-    return file.suffix == ".csv" and file.name.startswith(f"{fold}_")
 
 
 def _read_rows(table: File) -> Iterator[list[str]]:

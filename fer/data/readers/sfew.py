@@ -41,7 +41,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         for item in folders.walk_media(crops):
             if isinstance(item, File):
                 crop_stems.add(item.stem)
-                yield _make_record(item, fold, "whole")
+                yield make_film_record(item, fold, _NUMBERS_PATTERN.sub("", item.stem), "whole")
             else:
                 yield item
         for item in folders.walk_media(root.folder(part)):
@@ -54,15 +54,17 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
             elif item.stem in crop_stems:
                 yield SkippedItem(item.id, "frame of a cut-out face", f"the face is in {crops}", is_defect=False)
             else:
-                yield _make_record(item, fold, "one")
+                yield make_film_record(item, fold, _NUMBERS_PATTERN.sub("", item.stem), "one")
 
 
-def _make_record(image: File, fold: str | None, face_mode: Literal["whole", "one"]) -> Record | SkippedItem:
-    emotion = find_folder_emotion(image)
+def make_film_record(
+    file: File, fold: str | None, group: str, face_mode: Literal["whole", "one"]
+) -> Record | SkippedItem:
+    """Return the face, labelled by its folder; a `fold` of None is the test part, whose faces may have no label."""
+    emotion = find_folder_emotion(file)
     if fold and not emotion:
-        return skip_unknown_emotion(image)
-    film = _NUMBERS_PATTERN.sub("", image.stem)
-    return Record(image.id, image, emotion, fold or (emotion and "test"), group=film, face_mode=face_mode)
+        return skip_unknown_emotion(file)
+    return Record(file.id, file, emotion, fold or (emotion and "test"), group=group, face_mode=face_mode)
 
 
 def _find_aligned_folder(root: Folder, part: str) -> Folder | None:

@@ -40,11 +40,7 @@ class ReviewDecisions:
 
 
 def read_reviews(path: Path) -> Reviews:
-    """Return the reviews in a file that `write_reviews` wrote and people may have edited.
-
-    Raises:
-        InputError: An emotion is unknown, or a face has two different ones.
-    """
+    """Return the reviews in a file that `write_reviews` wrote and people may have edited."""
     rows = read_spreadsheet(path, REVIEW_COLUMNS)
     answers = [(f"row {number}", (row["source"], row["id"]), row["emotion"]) for number, row in rows]
     return parse_reviews(path, answers)
