@@ -15,15 +15,18 @@ from fer.runtime.errors import InputError
 
 @runtime_checkable
 class Reader(Protocol):
-    """The interface of a module in `fer/data/readers`; see `fer.data.readers.record`."""
+    """A module of `fer/data/readers`, for one layout in which a dataset is distributed.
+
+    For a dataset of which altered copies circulate, `PIXELS` is the mean and standard deviation of the original.
+    """
 
     __name__: str
-    LAYOUT: str
-    LICENSE_TERMS: str
+    LAYOUT: str  # in words, for `fer add --help`
+    LICENSE_TERMS: str  # the owner's, in one sentence, for `fer add`
 
-    def matches(self, root: Folder) -> bool: ...
+    def matches(self, root: Folder) -> bool: ...  # checks names and reads little
 
-    def read(self, root: Folder, settings: Ingest) -> Iterator[ReaderItem]: ...
+    def read(self, root: Folder, settings: Ingest) -> Iterator[ReaderItem]: ...  # in the same order on every machine
 
 
 def _import_readers() -> dict[str, Reader]:

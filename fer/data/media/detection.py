@@ -110,9 +110,8 @@ def find_eyes(face: GreyImage) -> EyePositions | None:
     """Return the centres of the eyes in pixels of the face, the left of the image first; None if they are not found."""
     height, width = face.shape
     method = cv2.INTER_AREA if min(face.shape) > EYE_SEARCH_PX else cv2.INTER_CUBIC
-    upper_part = cv2.resize(face, (EYE_SEARCH_PX, EYE_SEARCH_PX), interpolation=method)[
-        : int(EYE_SEARCH_HEIGHT * EYE_SEARCH_PX)
-    ]
+    resized = cv2.resize(face, (EYE_SEARCH_PX, EYE_SEARCH_PX), interpolation=method)
+    upper_part = resized[: int(EYE_SEARCH_HEIGHT * EYE_SEARCH_PX)]
     min_side, max_side = int(0.14 * EYE_SEARCH_PX), int(0.42 * EYE_SEARCH_PX)
     cascade = _load_cascade("eye", get_ident())
     boxes, scores = cascade.detectMultiScale2(

@@ -39,12 +39,6 @@ RAFCE_EMOTIONS = {str(code): pair for code, pair in enumerate(_RAFCE_PAIRS)}
 
 _LIST = "EmoLabel/list_patition_label.txt"  # the owners' spelling
 _RAFCE_LIST = "RAFCE_emolabel.txt"
-_IMAGES: tuple[tuple[str, str, Literal["whole", "one"]], ...] = (
-    ("Image/aligned", "_aligned", "whole"),
-    ("aligned", "_aligned", "whole"),
-    ("Image/original", "", "one"),
-    ("original", "", "one"),
-)
 
 
 def matches(root: Folder) -> bool:
@@ -66,7 +60,12 @@ def _iter_lists(root: Folder) -> Iterator[tuple[Folder, File]]:
 def _read_part(part: Folder, table: File) -> Iterator[ReaderItem]:
     rows = [(number, line.split()) for number, line in folders.read_lines(table)]
     emotions = _choose_emotions(part, table, {values[-1] for _, values in rows})
-    folder, stem_suffix, face_mode = _find_image_folder(part)
+    aligned_folder = part.folder("Image/aligned", "aligned")
+    folder = aligned_folder or part.folder("Image/original", "original")
+    if folder is None:
+        raise InputError(f"{part}: no Image/aligned; unpack the owners' aligned.zip there, or remove {part.name}")
+    stem_suffix = "_aligned" if aligned_folder else ""
+    face_mode: Literal["whole", "one"] = "whole" if aligned_folder else "one"
     images: dict[str, File] = {}  # by name: aligned.zip is often unpacked to aligned/aligned
     for item in folders.walk_media(folder):
         if not isinstance(item, File):
@@ -112,11 +111,3 @@ def _choose_emotions(part: Folder, table: File, labels: set[str]) -> dict[str, s
     # A compound list read with the codes of the basic emotions would give wrong labels, in whatever folder it is.
     only_compound = RAFDB_COMPOUND_EMOTIONS.keys() - RAFDB_EMOTIONS.keys()
     return RAFDB_COMPOUND_EMOTIONS if part.name.casefold() == "compound" or only_compound <= labels else RAFDB_EMOTIONS
-
-
-def _find_image_folder(part: Folder) -> tuple[Folder, str, Literal["whole", "one"]]:
-    """Return the image folder, the end of the images' stems and their face mode."""
-    for name, stem_suffix, face_mode in _IMAGES:
-        if folder := part.folder(name):
-            return folder, stem_suffix, face_mode
-    raise InputError(f"{part}: no Image/aligned; unpack the owners' aligned.zip there, or remove {part.name}")

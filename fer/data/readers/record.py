@@ -1,17 +1,7 @@
-"""The interface of the readers: one module for each layout in which a dataset is distributed.
+"""What readers yield: faces with the owner's labels and folds, skipped items and notes.
 
-A reader defines:
-
-    LAYOUT: str                                    describes the layout, for `fer add --help`
-    LICENSE_TERMS: str                             states the owner's terms in one sentence, for `fer add`
-    PIXELS: tuple[float, float]                    mean and standard deviation of the original pixels; optional,
-                                                   for datasets of which altered copies circulate
-    matches(root: Folder) -> bool                  tells whether a folder has the layout; checks names, reads little
-    read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]
-                                                   yields every face in an order that does not depend on the machine
-
-A reader reports the owner's labels and folds. `fer.data.curation.splits` decides which folds are used.
-Readers decode no images, so reading twice (to count, then to ingest) is cheap.
+`fer.data.curation.splits` decides which folds are used. Readers decode no images, so reading twice (to count, then to
+ingest) is cheap.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping

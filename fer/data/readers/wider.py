@@ -74,18 +74,16 @@ def _make_record(image: File, id: str, values: list[str]) -> Record | SkippedIte
     return Record(id, image, group=image.id, box=(x, y, width, height))
 
 
-def _read_entries(table: File) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the line id, the name and the following lines of each image; lines before the first have the name ""."""
-    start, name, lines = 1, "", list[str]()
+def _read_entries(table: File) -> list[tuple[str, str, list[str]]]:
+    """Return the line id, the name and the following lines of each image; lines before the first have the name ""."""
+    entries: list[tuple[str, str, list[str]]] = []
     for number, line in folders.read_lines(table):
-        if PurePosixPath(line).suffix.lower() in IMAGE_SUFFIXES:
-            if name or lines:
-                yield f"{table.id}:{start}", name, lines
-            start, name, lines = number, line, []
-        else:
-            lines.append(line)
-    if name or lines:
-        yield f"{table.id}:{start}", name, lines
+        is_name = PurePosixPath(line).suffix.lower() in IMAGE_SUFFIXES
+        if is_name or not entries:
+            entries.append((f"{table.id}:{number}", line if is_name else "", []))
+        if not is_name:
+            entries[-1][2].append(line)
+    return entries
 
 
 def _find_image_folder(root: Folder, part: str) -> Folder | None:
