@@ -27,8 +27,8 @@ def main() -> None:
 
     metrics = evaluate.evaluate_rounds(predictions, faces, emotions, bins)
     report = read_json(args.report)
-    estimates = audit.read_estimates(args.pseudo_labels, params.rounds.retrain)
-    audits = audit.complete_audits(evaluate.audit_rounds(pseudo_labels, emotions), estimates, table, report, emotions)
+    audits = evaluate.audit_rounds(pseudo_labels, emotions)
+    audits = audit.complete_audits(audits, pseudo_labels, table, report, emotions)
     pool = table[table["fold"] == "unlabelled"]
     for labels in pseudo_labels.values():
         pool = table.iloc[labels.rows]  # The pool is the same in all rounds. It has no reviewed faces.
@@ -53,9 +53,8 @@ def main() -> None:
     plots.plot_learning_curves(args.out / "curves.png", curves)
     plots.plot_confusion(args.out / "confusion.png", confusion, emotions)
     plots.plot_reliability(args.out / "reliability.png", reliability)
-    plots.plot_coverage(
-        args.out / "coverage.png", coverage, {round_: labels.thresholds for round_, labels in pseudo_labels.items()}
-    )
+    thresholds = {round_: labels.summary["thresholds"] for round_, labels in pseudo_labels.items()}
+    plots.plot_coverage(args.out / "coverage.png", coverage, thresholds)
     audit_plot.plot_audit(args.out / "pseudo_labels.png", audits)
     for warning in warnings:
         print(f"warning: {warning}")

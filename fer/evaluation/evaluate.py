@@ -70,7 +70,7 @@ def audit_rounds(pseudo_labels: Mapping[int, RoundPseudoLabels], emotions: Seque
         for emotion_audit in audit.get("per_emotion", {}).values() if accepted else ():
             emotion_audit["share_of_accepted"] = emotion_audit["accepted"] / accepted
         counts = {"unlabelled": audit.pop("n"), "truth_known": int((labels.truth >= 0).sum()), "accepted": accepted}
-        audits[round_] = counts | audit | labels.review_counts
+        audits[round_] = counts | audit | {key: labels.summary[key] for key in ("reviewed", "set_aside")}
     return audits
 
 
@@ -121,10 +121,8 @@ def sanity_warnings(
     for fold, mask in (("valid", ~faces.test), ("test", faces.test)):
         counts = np.bincount(faces.labels[mask], minlength=len(emotions))
         if absent := [emotion for emotion, count in zip(emotions, counts, strict=True) if mask.any() and not count]:
-            names = ", ".join(absent)
-            warnings.append(
-                f"no {fold} face is labelled {names}, so their metrics are missing; add a source with such faces"
-            )
+            effect = "so their metrics are missing; add a source with such faces"
+            warnings.append(f"no {fold} face is labelled {', '.join(absent)}, {effect}")
     question = "are there near-duplicate images, or images of the same person, in training and test?"
     for round_, prediction in predictions.items():
         correct = prediction.calibrated.ensemble_probs.argmax(axis=1) == faces.labels

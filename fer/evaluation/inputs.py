@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,7 @@ class RoundPseudoLabels:
     probs: Float[np.ndarray, "n classes"]
     accepted: Bool[np.ndarray, " n"]
     truth: Int[np.ndarray, " n"]  # -1 where unknown
-    thresholds: Mapping[str, float]  # by emotion
-    review_counts: dict[str, int]  # reviewed faces, and those of them that were set aside
+    summary: Mapping[str, Any]  # of the stage `pseudo_label`: thresholds, estimate, shift and counts of reviews
 
 
 def select_held_out(table: pd.DataFrame, emotions: Sequence[str]) -> HeldOutFaces:
@@ -99,15 +99,13 @@ def read_pseudo_labels(
     if len(truth) != len(table):
         raise InputError(f"the truth has {len(truth)} rows, but the table has {len(table)}; run `dvc repro`")
     pool = np.flatnonzero((table["fold"] == "unlabelled") & ~arrays["reviewed"])
-    summary = read_json(folder / "summary.json")
     other_emotions = sorted(set(truth) - {"", *emotions})
     return RoundPseudoLabels(
         rows=pool,
         probs=arrays["probs"][pool],
         accepted=arrays["accepted"][pool],
         truth=encode_labels(truth.iloc[pool], [*emotions, *other_emotions]),
-        thresholds=summary["thresholds"],
-        review_counts={key: summary[key] for key in ("reviewed", "set_aside")},
+        summary=read_json(folder / "summary.json"),
     )
 
 
