@@ -59,11 +59,7 @@ def read_image_size(image: Path | bytes) -> tuple[int, int]:
 
 
 def parse_pixels(text: str, side: int) -> UInt8[np.ndarray, "side side"]:
-    """Return the grey square written as `side` x `side` whole numbers from 0 to 255, separated by blanks.
-
-    Raises:
-        UndecodableError: A value is not such a number, or their count differs.
-    """
+    """Return the grey square written as `side` x `side` whole numbers from 0 to 255, separated by blanks."""
     with warnings.catch_warnings(action="error"):
         try:
             values = np.fromstring(text, dtype=np.int64, sep=" ")
@@ -86,11 +82,12 @@ def resize_face(face: GreyImage, size: int) -> FaceCrop:
 def _open_image(image: Path | bytes | Image.Image) -> Iterator[Image.Image]:
     """Yield the image, not yet decoded; any error while it is used becomes an `UndecodableError`."""
     with ExitStack() as open_files, warnings.catch_warnings(action="ignore"):
-        source = image if isinstance(image, Image.Image) else open_files.enter_context(_open_bytes(image))
+        source = image if isinstance(image, Image.Image) else _open_bytes(image)
         try:
             if isinstance(source, Image.Image):
                 pil_image = source
             else:
+                open_files.callback(source.close)
                 pil_image = open_files.enter_context(Image.open(source, formats=IMAGE_FORMATS))
             if pil_image.width * pil_image.height > MAX_IMAGE_PIXELS:
                 raise UndecodableError(

@@ -72,11 +72,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
 
 
 def infer_emotion(intensities: Mapping[int, int]) -> str | None:
-    """Return the emotion of a frame if exactly one rule matches, and neutral if all intensities are 0.
-
-    Args:
-        intensities: The intensity of each of `DISFA_ACTION_UNITS`.
-    """
+    """Return the emotion of a frame if exactly one rule matches its units, and neutral if all intensities are 0."""
     if not any(intensities.values()):
         return "neutral"
     active = {unit for unit, intensity in intensities.items() if intensity >= _ACTIVE_INTENSITY}

@@ -50,11 +50,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
 
 
 def read_fer2013_records(file: File, emotions: Sequence[str]) -> Iterator[Record | SkippedItem]:
-    """Yield each row as a face.
-
-    Args:
-        emotions: The emotions in the order of their codes.
-    """
+    """Yield each row as a face; `emotions` are in the order of their codes."""
     emotion_of = {str(code): emotion for code, emotion in enumerate(emotions)}
     fold = "test" if file.name == "test.csv" else "train"  # for labelled faces without usage
     for id, row in read_csv_rows(file, _REQUIRED_COLUMNS.get(file.name, ("emotion", "pixels", "usage"))):

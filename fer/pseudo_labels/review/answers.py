@@ -61,9 +61,6 @@ def parse_reviews(
 
     Args:
         answers: The place in the file, the face and a word for the emotion, of each answer.
-
-    Raises:
-        InputError: A word means none of `emotions` and not "unusable", or a face has two different answers.
     """
     place_and_emotion: dict[FaceKey, tuple[str, str]] = {}
     for place, face, word in answers:

@@ -101,12 +101,8 @@ def _top_emotions(probs: Float[np.ndarray, " classes"], emotions: Sequence[str])
 
 def _label_studio_task(question: dict[str, Any], round_: int) -> dict[str, Any]:
     """Return a task with the label as a prediction, in Label Studio's JSON format (labelstud.io/guide/predictions)."""
-    choice = {
-        "from_name": LABEL_STUDIO_CHOICE,
-        "to_name": "image",
-        "type": "choices",
-        "value": {"choices": [question["emotion"]]},
-    }
+    value = {"choices": [question["emotion"]]}
+    choice = {"from_name": LABEL_STUDIO_CHOICE, "to_name": "image", "type": "choices", "value": value}
     return {
         "data": {
             "image": question["picture"],
