@@ -6,7 +6,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Protocol, cast, runtime_checkable
 
-from fer.data import readers as package
+import fer.data.readers
 from fer.data.media.folders import Folder
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem
@@ -30,7 +30,9 @@ class Reader(Protocol):
 
 
 def _import_readers() -> dict[str, Reader]:
-    modules = {name: import_module(f"fer.data.readers.{name}") for _, name, _ in iter_modules(package.__path__)}
+    modules = {
+        name: import_module(f"fer.data.readers.{name}") for _, name, _ in iter_modules(fer.data.readers.__path__)
+    }
     return {name: cast(Reader, module) for name, module in modules.items() if hasattr(module, "LAYOUT")}
 
 
