@@ -1,8 +1,5 @@
 """Labelled training faces -> augmented copies that balance rare emotions, and the table row of each original."""
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -12,14 +9,11 @@ from fer.core.store import open_faces
 from fer.params import load_params
 from fer.runtime.stage import run_stage
 from fer.training.augmentation import select_rows_to_copy, transform_faces
+from pipeline import parse_paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=Path, required=True)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parse_paths(__doc__, "faces", "table", "out")
     params = load_params()
 
     faces, table = open_faces(args.faces), read_table(args.table)

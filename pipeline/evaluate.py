@@ -1,8 +1,5 @@
 """Predictions, pseudo-labels, learning curves, table and hidden truth -> metrics, plots and pseudo-label history."""
 
-import argparse
-from pathlib import Path
-
 from fer.core.files import read_json, write_csv, write_json
 from fer.core.labels import read_table, read_truth
 from fer.evaluation import audit, evaluate, history, inputs
@@ -10,13 +7,11 @@ from fer.params import load_params
 from fer.predictions.ensembles import read_stored_logits
 from fer.reporting.plots import audit_plot, plots
 from fer.runtime.stage import run_stage
+from pipeline import parse_paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("table", "truth", "report", "predictions", "pseudo-labels", "models", "history", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args()
+    args = parse_paths(__doc__, "table", "truth", "report", "predictions", "pseudo-labels", "models", "history", "out")
     params = load_params()
     weights, emotions, bins = params.ensemble, params.emotions, params.evaluate.bins
 
@@ -32,8 +27,8 @@ def main() -> None:
 
     metrics = evaluate.evaluate_rounds(predictions, faces, emotions, bins)
     report = read_json(args.report)
-    estimates = audit.read_estimates(args.pseudo_labels, params.rounds.retrain)
-    audits = audit.complete_audits(evaluate.audit_rounds(pseudo_labels, emotions), estimates, table, report, emotions)
+    audits = evaluate.audit_rounds(pseudo_labels, emotions)
+    audits = audit.complete_audits(audits, pseudo_labels, table, report, emotions)
     pool = table[table["fold"] == "unlabelled"]
     for labels in pseudo_labels.values():
         pool = table.iloc[labels.rows]  # The pool is the same in all rounds. It has no reviewed faces.
@@ -58,9 +53,8 @@ def main() -> None:
     plots.plot_learning_curves(args.out / "curves.png", curves)
     plots.plot_confusion(args.out / "confusion.png", confusion, emotions)
     plots.plot_reliability(args.out / "reliability.png", reliability)
-    plots.plot_coverage(
-        args.out / "coverage.png", coverage, {round_: labels.thresholds for round_, labels in pseudo_labels.items()}
-    )
+    thresholds = {round_: labels.summary["thresholds"] for round_, labels in pseudo_labels.items()}
+    plots.plot_coverage(args.out / "coverage.png", coverage, thresholds)
     audit_plot.plot_audit(args.out / "pseudo_labels.png", audits)
     for warning in warnings:
         print(f"warning: {warning}")

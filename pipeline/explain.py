@@ -1,8 +1,5 @@
 """Package, faces, table, predictions and pseudo-labels -> images of saliency and of pseudo-labelled faces."""
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
 from fer.core.files import atomic_write_folder, read_array, write_json
@@ -22,13 +19,11 @@ from fer.reporting.explanation.gallery import (
 from fer.runtime.stage import run_stage
 from fer.serving.package import bundle
 from fer.serving.package.bundle import strongest_member
+from pipeline import parse_paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("faces", "table", "package", "predictions", "pseudo-labels", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args()
+    args = parse_paths(__doc__, "faces", "table", "package", "predictions", "pseudo-labels", "out")
     rounds = load_params().rounds.retrain
 
     table, faces = read_table(args.table), open_faces(args.faces)

@@ -1,8 +1,5 @@
 """Faces, table and source reports -> one sheet per source and a preview of augmentation."""
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -14,17 +11,13 @@ from fer.reporting.plots.plots import plot_montage
 from fer.reporting.sheets.source_sheet import write_source_sheet
 from fer.runtime.stage import run_stage
 from fer.training.augmentation import transform_faces
+from pipeline import parse_paths
 
 PREVIEW_COPIES = 8  # of each face in the preview
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sources", type=Path, required=True, help="folder with the output of ingest for each source")
-    parser.add_argument("--faces", type=Path, required=True)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parse_paths(__doc__, "sources", "faces", "table", "out")
     params = load_params()
 
     faces, table = open_faces(args.faces), read_table(args.table)

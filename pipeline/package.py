@@ -1,8 +1,5 @@
 """Trained networks, predictions, table, report and pseudo-labels -> the package that `fer predict` loads."""
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
 from fer.core.files import atomic_write_folder, read_json
@@ -15,13 +12,11 @@ from fer.pseudo_labels.selection import thresholds
 from fer.runtime.stage import run_stage
 from fer.serving.package import bundle
 from fer.serving.package.card import render_card
+from pipeline import parse_paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("table", "report", "models", "predictions", "pseudo-labels", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args()
+    args = parse_paths(__doc__, "table", "report", "models", "predictions", "pseudo-labels", "out")
     params = load_params()
 
     members = {name: weight for name, weight in params.ensemble.items() if weight}

@@ -1,19 +1,15 @@
 """Metrics, plots, explanations, parameters and the hashes in dvc.lock -> one HTML page."""
 
-import argparse
 from dataclasses import fields
-from pathlib import Path
 
 from fer.core.files import atomic_write_folder
 from fer.reporting.page.report import ReportInputs, render_report
 from fer.runtime.stage import run_stage
+from pipeline import parse_paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in (*(field.name for field in fields(ReportInputs)), "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = vars(parser.parse_args())
+    args = vars(parse_paths(__doc__, *(field.name for field in fields(ReportInputs)), "out"))
     out = args.pop("out")
     text = render_report(ReportInputs(**args))
     with atomic_write_folder(out) as folder:

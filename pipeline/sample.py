@@ -1,17 +1,13 @@
 """Seed and sample sizes -> drawn faces in the layouts of three datasets."""
 
-import argparse
-from pathlib import Path
-
 from fer.data.synthetic import sample
 from fer.params import load_params
 from fer.runtime.stage import run_stage
+from pipeline import parse_paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="parent of the three folders")
-    args = parser.parse_args()
+    args = parse_paths(__doc__, "out")
     params = load_params()
 
     sizes = params.sample

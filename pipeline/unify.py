@@ -1,8 +1,5 @@
 """Faces and labels of all sources -> one array of faces, one table, the hidden truth and a report."""
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
 
 from fer.core.files import atomic_write, read_json, write_csv, write_json
@@ -10,13 +7,11 @@ from fer.core.store import concatenate_faces
 from fer.data.curation.unify import summarize_source_report, unify
 from fer.params import load_params
 from fer.runtime.stage import run_stage
+from pipeline import parse_paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sources", type=Path, required=True, help="folder with the output of ingest for each source")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parse_paths(__doc__, "sources", "out")
     params = load_params()
 
     tables, reports = [], {}

@@ -287,10 +287,9 @@ def table_keys(page: str, heading: str) -> list[str]:
     return re.findall(r"^\| `(\w+)` \|", table.partition("\n## ")[0], re.MULTILINE)
 
 
-def test_the_table_of_layouts_has_every_reader_in_order() -> None:
-    assert table_keys("docs/own_data.md", "## Which form") == [
-        get_reader_name(reader) for reader in (*READERS, *EXPLICIT_READERS)
-    ]
+def test_the_table_of_layouts_has_every_reader() -> None:
+    names = map(get_reader_name, (*READERS, *EXPLICIT_READERS))
+    assert sorted(table_keys("docs/own_data.md", "## Which form")) == sorted(names)
 
 
 def test_the_table_of_policies_has_every_policy() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import fer
 from fer.data import list_readers, read_source
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import SkippedItem
 from fer.data.readers.params import Ingest
 from fer.models import build_model, list_models
 from fer.params import load_params

@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Folder, Note, SkippedItem
 from fer.data.readers.record import ReaderItem, Record
 
 FUZZ_SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -1,33 +1,26 @@
 """Extend the audit of pseudo-labels by the estimated precision, the shift, the class balance and duplicates."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fer.core.files import read_json
 from fer.core.labels import encode_labels
+from fer.evaluation.inputs import RoundPseudoLabels
 from fer.predictions.confidence import class_prior
 
 TRAIN_DUPLICATE_REASON = "same picture as a train face"  # of the stage `unify`
 
 
-def read_estimates(folder: Path, rounds: Sequence[int]) -> dict[int, Any]:
-    """Return "estimate" and "shift" by round, from the summaries in `folder` / round."""
-    summaries = {round_: read_json(folder / str(round_) / "summary.json") for round_ in rounds}
-    return {round_: {key: summary[key] for key in ("estimate", "shift")} for round_, summary in summaries.items()}
-
-
 def complete_audits(
     audits: Mapping[int, Any],
-    estimates: Mapping[int, Any],
+    pseudo_labels: Mapping[int, RoundPseudoLabels],
     table: pd.DataFrame,
     report: Mapping[str, Any],
     emotions: Sequence[str],
 ) -> dict[int, Any]:
-    """Return the audits of `audit_rounds` with the estimates of `read_estimates` and further entries, by round.
+    """Return the audits of `audit_rounds` with the estimate and the shift of each round and further entries.
 
     These are each emotion's share of the training labels without and with the accepted faces, and the number of
     unlabelled faces that `unify` excluded as duplicates of training faces, from its `report`.
@@ -37,7 +30,7 @@ def complete_audits(
     n_duplicates = report["excluded"].get(TRAIN_DUPLICATE_REASON, 0)
     completed = {}
     for round_, audit in audits.items():
-        estimate, shift = estimates[round_]["estimate"], estimates[round_]["shift"]
+        estimate, shift = (pseudo_labels[round_].summary[key] for key in ("estimate", "shift"))
         per_emotion = audit.get("per_emotion", {emotion: {} for emotion in emotions})
         accepted = np.array([per_emotion[emotion].get("accepted", 0) for emotion in emotions])
         extended_prior = (labelled_prior * len(labelled) + accepted) / (len(labelled) + accepted.sum())

@@ -17,7 +17,6 @@ from fer.evaluation.inputs import HeldOutFaces, RoundPredictions, RoundPseudoLab
 from fer.predictions import metrics
 
 COVERAGE_COLUMNS = ("round", "threshold", "coverage", "accepted", "precision", "low", "high")
-SUMMARY_KEYS = ("accuracy", "macro_f1", "ece")
 LEAK_P_VALUE = 1e-4  # below it, a test accuracy above the validation accuracy is reported
 MIN_TEST_FACES = 30  # below it, a test accuracy of 100 % is not reported
 
@@ -32,44 +31,33 @@ def evaluate_rounds(
     """
     folds = {"valid": ~faces.test, "test": faces.test}
 
-    def evaluate_folds(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
-        def evaluate(mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
-            return metrics.compute_metrics(probs[mask], faces.labels[mask], emotions, bins)
-
-        return {
-            **{fold: evaluate(mask) for fold, mask in folds.items()},
-            "test_without_twins": evaluate(faces.test & ~faces.twin_in_train),
-            "test_by_source": {
-                source: evaluate(faces.test & (faces.sources == source))
-                for source in dict.fromkeys(faces.sources[faces.test])
-            },
-        }
-
-    def single_crop_accuracy(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
-        correct = probs.argmax(axis=1) == faces.labels
-        return {"single_crop": {fold: correct[mask].mean() for fold, mask in folds.items() if mask.any()}}
-
-    def error_before_calibration(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
-        errors = {
-            fold: metrics.expected_calibration_error(probs[mask], faces.labels[mask], bins)
-            for fold, mask in folds.items()
-            if mask.any()
-        }
-        return {"ece_before_calibration": errors}
+    def evaluate(probs: Float[np.ndarray, "n classes"], mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
+        return metrics.compute_metrics(probs[mask], faces.labels[mask], emotions, bins)
 
     metrics_by_round: dict[int, Any] = {}
     for round_, prediction in predictions.items():
-        calibrated, single_crop = prediction.calibrated, prediction.single_crop
-        by_network = {
-            name: {"temperature": calibrated.temperatures[name]} | evaluate_folds(probs)
-            for name, probs in calibrated.probs.items()
-        } | {ENSEMBLE: evaluate_folds(calibrated.ensemble_probs)}
-        for name, probs in prediction.uncalibrated.items():
-            by_network[name] |= error_before_calibration(probs)
-        if single_crop:
-            for name, probs in (single_crop.probs | {ENSEMBLE: single_crop.ensemble_probs}).items():
-                by_network[name] |= single_crop_accuracy(probs)
-        metrics_by_round[round_] = by_network
+        metrics_by_round[round_] = by_network = {}
+        for name, probs in prediction.calibrated.all_probs.items():
+            by_network[name] = {
+                **({} if name == ENSEMBLE else {"temperature": prediction.calibrated.temperatures[name]}),
+                **{fold: evaluate(probs, mask) for fold, mask in folds.items()},
+                "test_without_twins": evaluate(probs, faces.test & ~faces.twin_in_train),
+                "test_by_source": {
+                    source: evaluate(probs, faces.test & (faces.sources == source))
+                    for source in dict.fromkeys(faces.sources[faces.test])
+                },
+                "ece_before_calibration": {
+                    fold: metrics.expected_calibration_error(
+                        prediction.uncalibrated[name][mask], faces.labels[mask], bins
+                    )
+                    for fold, mask in folds.items()
+                    if mask.any()
+                },
+            }
+            if prediction.single_crop:
+                correct = prediction.single_crop.all_probs[name].argmax(axis=1) == faces.labels
+                accuracy = {fold: correct[mask].mean() for fold, mask in folds.items() if mask.any()}
+                by_network[name]["single_crop"] = accuracy
     return metrics_by_round
 
 
@@ -82,7 +70,7 @@ def audit_rounds(pseudo_labels: Mapping[int, RoundPseudoLabels], emotions: Seque
         for emotion_audit in audit.get("per_emotion", {}).values() if accepted else ():
             emotion_audit["share_of_accepted"] = emotion_audit["accepted"] / accepted
         counts = {"unlabelled": audit.pop("n"), "truth_known": int((labels.truth >= 0).sum()), "accepted": accepted}
-        audits[round_] = counts | audit | labels.review_counts
+        audits[round_] = counts | audit | {key: labels.summary[key] for key in ("reviewed", "set_aside")}
     return audits
 
 
@@ -106,26 +94,22 @@ def summary_metrics(
 
     The arguments are the results of `evaluate_rounds`, `audit_rounds` or `complete_audits`, and `compare_rounds`.
     """
-
-    def select_keys(values: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
-        return {key: values[original] for key, original in keys.items() if original in values}
-
-    audit_keys = {
-        "pseudo_labels": "accepted",
-        "pseudo_label_coverage": "coverage",
-        "pseudo_label_precision": "precision",
-        "pseudo_label_precision_estimated": "estimated_precision",
-    }
-    summary = {}
+    summary: dict[int, dict[str, Any]] = {}
     for round_, networks in metrics_by_round.items():
-        folds = networks[ENSEMBLE]
-        gain = select_keys(comparisons.get(round_, {}), {key: key for key in ("difference", "low", "high")})
-        summary[round_] = (
-            select_keys(folds["test"], {f"test_{key}": key for key in SUMMARY_KEYS})
-            | select_keys(folds["valid"], {f"valid_{key}": key for key in ("accuracy", "macro_f1")})
-            | select_keys(audits.get(round_, {}), audit_keys)
-            | ({"gain_over_round_0": gain} if gain else {})
-        )
+        test, valid, audit = networks[ENSEMBLE]["test"], networks[ENSEMBLE]["valid"], audits.get(round_, {})
+        gain = {
+            key: value for key, value in comparisons.get(round_, {}).items() if key in ("difference", "low", "high")
+        }
+        values = {
+            **{f"test_{key}": test.get(key) for key in ("accuracy", "macro_f1", "ece")},
+            **{f"valid_{key}": valid.get(key) for key in ("accuracy", "macro_f1")},
+            "pseudo_labels": audit.get("accepted"),
+            "pseudo_label_coverage": audit.get("coverage"),
+            "pseudo_label_precision": audit.get("precision"),
+            "pseudo_label_precision_estimated": audit.get("estimated_precision"),
+            "gain_over_round_0": gain or None,
+        }
+        summary[round_] = {key: value for key, value in values.items() if value is not None}
     return summary
 
 
@@ -137,10 +121,8 @@ def sanity_warnings(
     for fold, mask in (("valid", ~faces.test), ("test", faces.test)):
         counts = np.bincount(faces.labels[mask], minlength=len(emotions))
         if absent := [emotion for emotion, count in zip(emotions, counts, strict=True) if mask.any() and not count]:
-            names = ", ".join(absent)
-            warnings.append(
-                f"no {fold} face is labelled {names}, so their metrics are missing; add a source with such faces"
-            )
+            effect = "so their metrics are missing; add a source with such faces"
+            warnings.append(f"no {fold} face is labelled {', '.join(absent)}, {effect}")
     question = "are there near-duplicate images, or images of the same person, in training and test?"
     for round_, prediction in predictions.items():
         correct = prediction.calibrated.ensemble_probs.argmax(axis=1) == faces.labels

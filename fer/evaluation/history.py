@@ -28,14 +28,9 @@ class History:
         return flipped
 
     @property
-    def still_accepted(self) -> Bool[np.ndarray, "rounds n"]:
-        """Whether a face is accepted in this round and the round before, perhaps as another emotion."""
-        return self.accepted & _previous_round(self.accepted)
-
-    @property
-    def dropped(self) -> Bool[np.ndarray, "rounds n"]:
-        """Whether a face was accepted in the round before but not in this one."""
-        return ~self.accepted & _previous_round(self.accepted)
+    def was_accepted(self) -> Bool[np.ndarray, "rounds n"]:
+        """Whether a face was accepted in the round before, perhaps as another emotion."""
+        return _previous_round(self.accepted)
 
 
 def build_history(pseudo_labels: Mapping[int, RoundPseudoLabels], n: int) -> History:
@@ -67,7 +62,7 @@ def history_table(history: History, pool: pd.DataFrame, emotions: Sequence[str])
         first_round=pd.Series(first, dtype="Int64").where(first < never),
         last_round=pd.Series(last, dtype="Int64").where(first < never),
         flips=history.flipped.sum(axis=0),
-        drops=history.dropped.sum(axis=0),
+        drops=(history.was_accepted & ~history.accepted).sum(axis=0),
     )
 
 
@@ -80,9 +75,9 @@ def count_changes(history: History) -> dict[int, dict[str, int]]:
     is_known, correct = history.truth >= 0, history.emotion == history.truth
     flipped = history.flipped
     masks = {
-        "new": history.accepted & ~history.still_accepted,
-        "kept": history.still_accepted,
-        "dropped": history.dropped,
+        "new": history.accepted & ~history.was_accepted,
+        "kept": history.accepted & history.was_accepted,
+        "dropped": history.was_accepted & ~history.accepted,
         "flipped": flipped,
         "flipped_known": flipped & is_known,
         "wrong_to_right": flipped & correct,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,7 @@ class RoundPseudoLabels:
     probs: Float[np.ndarray, "n classes"]
     accepted: Bool[np.ndarray, " n"]
     truth: Int[np.ndarray, " n"]  # -1 where unknown
-    thresholds: Mapping[str, float]  # by emotion
-    review_counts: dict[str, int]  # reviewed faces, and those of them that were set aside
+    summary: Mapping[str, Any]  # of the stage `pseudo_label`: thresholds, estimate, shift and counts of reviews
 
 
 def select_held_out(table: pd.DataFrame, emotions: Sequence[str]) -> HeldOutFaces:
@@ -89,41 +89,29 @@ def read_pseudo_labels(
     Raises:
         InputError: The truth or an array in the folder has another number of rows than the table.
     """
-    accepted, reviewed, probs = (
-        read_array(folder / f"{name}.npy", mmap=True) for name in ("accepted", "reviewed", "probs")
-    )
-    n = len(table)
-    shapes = {
-        "accepted": (accepted.shape, (n,)),
-        "reviewed": (reviewed.shape, (n,)),
-        "probs": (probs.shape, (n, len(emotions))),
-    }
-    for name, (shape, expected) in shapes.items():
-        if shape != expected:
+    arrays = {name: read_array(folder / f"{name}.npy", mmap=True) for name in ("accepted", "reviewed", "probs")}
+    for name, array in arrays.items():
+        shape = (len(table), len(emotions)) if name == "probs" else (len(table),)
+        if array.shape != shape:
             raise InputError(
-                f"{folder / name}.npy: has shape {shape}, but {expected} is needed for this table; run `dvc repro`"
+                f"{folder / name}.npy: has shape {array.shape}, but {shape} is needed for this table; run `dvc repro`"
             )
     if len(truth) != len(table):
         raise InputError(f"the truth has {len(truth)} rows, but the table has {len(table)}; run `dvc repro`")
-    pool = np.flatnonzero((table["fold"] == "unlabelled") & ~reviewed)
-    summary = read_json(folder / "summary.json")
+    pool = np.flatnonzero((table["fold"] == "unlabelled") & ~arrays["reviewed"])
     other_emotions = sorted(set(truth) - {"", *emotions})
     return RoundPseudoLabels(
         rows=pool,
-        probs=probs[pool],
-        accepted=accepted[pool],
+        probs=arrays["probs"][pool],
+        accepted=arrays["accepted"][pool],
         truth=encode_labels(truth.iloc[pool], [*emotions, *other_emotions]),
-        thresholds=summary["thresholds"],
-        review_counts={key: summary[key] for key in ("reviewed", "set_aside")},
+        summary=read_json(folder / "summary.json"),
     )
 
 
 def read_learning_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) -> pd.DataFrame:
     """Return the learning curves in `folder` / round / network, with the columns round, network and
     `LEARNING_CURVE_COLUMNS`.
-
-    Raises:
-        InputError: A curve or one of its columns is missing.
     """
     parts = []
     for round_ in rounds:

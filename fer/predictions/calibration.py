@@ -25,9 +25,6 @@ def fit_temperature(logits: Float[np.ndarray, "n views classes"], labels: Int[np
 
     One pseudo-observation with a uniform target is added, similar to Platt (1999) for two classes. Without it, the
     optimum of a fold without errors, such as one of a single emotion, would be a temperature of 0.
-
-    Raises:
-        InputError: A logit is not finite.
     """
     if not len(logits):
         return 1.0

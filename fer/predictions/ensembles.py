@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fer.core.files import read_array, read_json
+from fer.core.labels import ENSEMBLE
 from fer.predictions.calibration import compute_probs, cross_fit_probs, fit_temperature
 from fer.runtime.errors import InputError
 
@@ -28,6 +29,11 @@ class CalibratedEnsemble:
     probs: dict[str, Float[np.ndarray, "n classes"]]
     ensemble_probs: Float[np.ndarray, "n classes"]
     temperatures: dict[str, float]
+
+    @property
+    def all_probs(self) -> dict[str, Float[np.ndarray, "n classes"]]:
+        """The probabilities of each network and of the ensemble."""
+        return self.probs | {ENSEMBLE: self.ensemble_probs}
 
 
 def read_stored_logits(
@@ -67,9 +73,6 @@ def calibrate_ensemble(
     """Return each network at the temperature fitted on the `valid` faces, and their mean weighted by `weights`.
 
     The probabilities of `valid` faces are cross-fitted, so metrics on them are unbiased. No other labels are read.
-
-    Raises:
-        InputError: No face is `valid`.
     """
     if not valid.any():
         raise InputError(

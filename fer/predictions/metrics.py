@@ -55,15 +55,15 @@ def per_emotion_metrics(
     counts: Int[np.ndarray, "classes classes"], emotions: Sequence[str]
 ) -> dict[str, dict[str, float | int]]:
     """Return precision, recall, F1 and support (the number of labels) of each emotion, from a confusion matrix."""
-    per_emotion: dict[str, dict[str, float | int]] = {}
+    per_emotion = {}
     for code, emotion in enumerate(emotions):
         correct, predicted, support = int(counts[code, code]), int(counts[:, code].sum()), int(counts[code].sum())
-        per_emotion[emotion] = (
-            ({"precision": correct / predicted} if predicted else {})
-            | ({"recall": correct / support} if support else {})
-            | ({"f1": 2 * correct / (predicted + support)} if predicted + support else {})
-            | {"support": support}
+        ratios = (
+            ("precision", correct, predicted),
+            ("recall", correct, support),
+            ("f1", 2 * correct, predicted + support),
         )
+        per_emotion[emotion] = {name: part / total for name, part, total in ratios if total} | {"support": support}
     return per_emotion
 
 
@@ -75,13 +75,10 @@ def reliability_bins(probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarr
     confidence = probs.max(axis=1).astype(np.float64)
     bin_index = np.ceil(confidence * bins).clip(1, bins)
     faces = pd.DataFrame({"bin": bin_index, "confidence": confidence, "correct": probs.argmax(axis=1) == labels})
-    table = (
-        faces.groupby("bin")
-        .agg(confidence=("confidence", "mean"), accuracy=("correct", "mean"), n=("correct", "size"))
-        .reset_index()
-    )
-    edges = pd.DataFrame({"low": (table["bin"] - 1) / bins, "high": table["bin"] / bins})
-    return pd.concat([edges, table.drop(columns="bin")], axis=1)
+    groups = faces.groupby("bin")
+    table = groups.agg(confidence=("confidence", "mean"), accuracy=("correct", "mean"), n=("correct", "size"))
+    edges = pd.DataFrame({"low": (table.index - 1) / bins, "high": table.index / bins})
+    return pd.concat([edges, table.reset_index(drop=True)], axis=1)
 
 
 def expected_calibration_error(
@@ -132,14 +129,13 @@ def summarize_gain(comparison: Mapping[str, float | int]) -> str:
     if not comparison["n"]:
         return "No verdict: there are no test faces to compare the rounds on."
     difference, low, high = (f"{100 * comparison[key]:+.1f}" for key in ("difference", "low", "high"))
+    effect = "made no clear difference"
     if comparison["low"] > 0:
-        verdict = "The pseudo-labels helped"
+        effect = "helped"
     elif comparison["high"] < 0:
-        verdict = "The pseudo-labels hurt"
-    else:
-        verdict = "The pseudo-labels made no clear difference"
+        effect = "hurt"
     return (
-        f"{verdict}: test accuracy changed by {difference} points (95 % interval {low} to {high}; "
+        f"The pseudo-labels {effect}: test accuracy changed by {difference} points (95 % interval {low} to {high}; "
         f"{comparison['gained']} faces gained, {comparison['lost']} lost of {comparison['n']}; "
         f"McNemar's p = {comparison['p_value']:.2g})."
     )
@@ -158,18 +154,14 @@ def audit_pseudo_labels(
     predicted = probs.argmax(axis=1)
 
     def audit(mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
-        n, n_accepted = int(mask.sum()), int((mask & accepted).sum())
         correct = (predicted == truth)[mask & accepted & (truth >= 0)]
-        n_correct, n_known = int(correct.sum()), len(correct)
-        return (
-            {"n": n, "accepted": n_accepted, "known": n_known}
-            | ({"coverage": n_accepted / n} if n else {})
-            | (
-                {"precision": n_correct / n_known, "precision_interval": wilson_interval(n_correct, n_known)}
-                if n_known
-                else {}
-            )
-        )
+        result: dict[str, Any] = {"n": int(mask.sum()), "accepted": int((mask & accepted).sum()), "known": len(correct)}
+        if result["n"]:
+            result["coverage"] = result["accepted"] / result["n"]
+        if len(correct):
+            result["precision"] = float(correct.mean())
+            result["precision_interval"] = wilson_interval(int(correct.sum()), len(correct))
+        return result
 
     if not len(probs):
         return {"n": 0}

@@ -57,8 +57,9 @@ def estimate_precision(
 
 def _combine_estimates(estimates: Sequence[dict[str, Any]], weight: Float[np.ndarray, " strata"]) -> dict[str, Any]:
     precision = np.array([estimate["estimated_precision"] for estimate in estimates])
-    intervals = [estimate["estimated_precision_interval"] for estimate in estimates]
-    low, high = (np.array([interval[end] for interval in intervals]) for end in ("low", "high"))
+    low, high = (
+        np.array([estimate["estimated_precision_interval"][end] for estimate in estimates]) for end in ("low", "high")
+    )
     centre = min(float(weight @ precision), 1.0)
     down, up = (float(np.linalg.norm(weight * width)) for width in (precision - low, high - precision))
     return {

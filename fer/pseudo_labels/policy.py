@@ -14,6 +14,8 @@ from fer.predictions.confidence import class_prior, max_confidence
 
 UNREACHABLE_THRESHOLD = 1.1  # above every confidence
 
+Thresholds = Sequence[float] | Float[np.ndarray, " classes"]
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -47,7 +49,7 @@ class Policy(Section, ABC):
     """
 
     @abstractmethod
-    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Thresholds:
         """Return the confidence that a face needs to be accepted as each emotion; above 1 accepts none."""
 
     def weights(self, evidence: Evidence) -> Float[np.ndarray, " n"]:

@@ -57,7 +57,7 @@ def select(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> Selec
 
 def thresholds(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
     """Return the confidence that a face needs to be accepted as each emotion; above 1 accepts none."""
-    return policy.thresholds(evidence, emotions).round(DECIMALS)
+    return np.array(policy.thresholds(evidence, emotions)).round(DECIMALS)
 
 
 def decision_table(selection: Selection, table: pd.DataFrame, emotions: Sequence[str]) -> pd.DataFrame:

@@ -71,11 +71,7 @@ def count_cores() -> int:
 
 
 def requested_workers() -> int | None:
-    """Return the value of `FER_NPROC`, or None if it is not set.
-
-    Raises:
-        InputError: The value is not a number of at least 1.
-    """
+    """Return the value of `FER_NPROC`, or None if it is not set."""
     value = os.environ.get("FER_NPROC", "")
     if value and not (value.isdecimal() and int(value)):
         raise InputError(f"FER_NPROC is {value!r}; set it to a number of processes, at least 1")

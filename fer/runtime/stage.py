@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,7 @@ def run_stage(main: Callable[[], object]) -> None:
 
 
 def fail_if_inputs_changed(main: Callable[[], object]) -> None:
-    """Call `main`.
-
-    Raises:
-        InputError: Parameters, loaded code or data changed while `main` ran.
-    """
+    """Call `main`; raise an InputError if parameters, loaded code or data changed while it ran."""
     params, code, data = _read_stage_params(), _hash_code(), _stat_inputs()
     main()
     changed = [name for name, value in params.items() if _read_stage_params().get(name) != value]
@@ -96,11 +92,11 @@ def _stat_inputs() -> dict[str, list[tuple[str, int, int]]]:
     outputs = [Path(value) for value, option in options.items() if option in OUTPUT_OPTIONS]
     paths = (Path(value) for value, option in options.items() if option not in OUTPUT_OPTIONS)
     return {
-        str(path): sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _list_files(path))
+        str(path): sorted(
+            (str(file), file.stat().st_size, file.stat().st_mtime_ns)
+            for file in (path.rglob("*") if path.is_dir() else [path])
+            if file.is_file()
+        )
         for path in paths
         if path.exists() and not any(output.is_relative_to(path) for output in outputs)
     }
-
-
-def _list_files(path: Path) -> Iterator[Path]:
-    yield from (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

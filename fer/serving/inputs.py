@@ -12,9 +12,17 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from fer.data.media import archives, folders
-from fer.data.media.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, File, Folder, local_path, read_image_bytes
+from fer.data.media.folders import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    File,
+    Folder,
+    Note,
+    SkippedItem,
+    local_path,
+    read_image_bytes,
+)
 from fer.data.media.images import UndecodableError
-from fer.data.media.issues import Note, SkippedItem
 from fer.data.media.video import Frame, read_camera, read_frames
 from fer.runtime.errors import InputError
 

@@ -1,8 +1,5 @@
 """The audit has the class balance, the estimate, the shift and the excluded duplicates."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,12 +21,10 @@ def make_audit(predicted: list[int], shift: dict[str, bool]) -> dict:
     """Return the audit of a round that accepted every face."""
     probs = np.eye(7, dtype=np.float32)[predicted]
     accepted = np.ones(len(probs), dtype=bool)
-    unknown, thresholds = np.full(len(probs), -1), dict.fromkeys(SEVEN, 0.5)
-    labels = RoundPseudoLabels(
-        np.arange(len(probs)), probs, accepted, unknown, thresholds, {"reviewed": 0, "set_aside": 0}
-    )
+    summary = {"reviewed": 0, "set_aside": 0, "estimate": ESTIMATE, "shift": shift}
+    labels = RoundPseudoLabels(np.arange(len(probs)), probs, accepted, np.full(len(probs), -1), summary)
     audits = evaluate.audit_rounds({1: labels}, SEVEN)
-    return audit.complete_audits(audits, {1: {"estimate": ESTIMATE, "shift": shift}}, TABLE, REPORT, SEVEN)[1]
+    return audit.complete_audits(audits, {1: labels}, TABLE, REPORT, SEVEN)[1]
 
 
 def test_the_class_balance_is_measured_without_and_with_pseudo_labels() -> None:
@@ -54,11 +49,6 @@ def test_without_a_pool_the_balance_is_unchanged_and_there_is_no_shift() -> None
         assert values["share_of_labelled"] == values["share_with_pseudo_labels"]
 
 
-def test_the_estimates_of_the_rounds_are_read(tmp_path: Path) -> None:
-    for round_ in (1, 2):
-        (tmp_path / str(round_)).mkdir()
-        summary = {"thresholds": {}, "estimate": {"estimated_from": round_}, "shift": {}}
-        (tmp_path / str(round_) / "summary.json").write_text(json.dumps(summary))
-    assert audit.read_estimates(tmp_path, [1, 2]) == {
-        round_: {"estimate": {"estimated_from": round_}, "shift": {}} for round_ in (1, 2)
-    }
+def test_the_estimate_and_the_shift_are_those_of_the_stage_before() -> None:
+    result = make_audit([3], {"shifted": True})
+    assert (result["estimated_from"], result["shift"]) == (0, {"shifted": True})

@@ -257,9 +257,8 @@ def make_pseudo_labels(n: int, threshold: float, is_known: bool = True) -> Round
     probs = random.dirichlet(np.full(7, 0.3), n).astype(np.float32)
     probs[: n // 2] = np.eye(7)[truth[: n // 2]] * 0.9 + probs[: n // 2] * 0.1
     truth = truth if is_known else np.full(n, -1)
-    thresholds = dict.fromkeys(EMOTIONS, threshold)
-    accepted, review_counts = probs.max(axis=1) >= threshold, {"reviewed": 0, "set_aside": 0}
-    return RoundPseudoLabels(np.arange(n), probs, accepted, truth, thresholds, review_counts)
+    summary = {"thresholds": dict.fromkeys(EMOTIONS, threshold), "reviewed": 0, "set_aside": 0}
+    return RoundPseudoLabels(np.arange(n), probs, probs.max(axis=1) >= threshold, truth, summary)
 
 
 def test_the_audit_measures_accepted_and_correct_pseudo_labels() -> None:
@@ -331,7 +330,7 @@ def test_only_unlabelled_faces_are_audited(pseudo_label_folder: tuple[Path, pd.D
     results = inputs.read_pseudo_labels(folder, table, truth, EMOTIONS)
     assert len(results.probs) == len(results.accepted) == (table["fold"] == "unlabelled").sum()
     assert set(results.truth) == {EMOTIONS.index("sad")}
-    assert results.thresholds == dict.fromkeys(EMOTIONS, 0.5)
+    assert results.summary["thresholds"] == dict.fromkeys(EMOTIONS, 0.5)
 
 
 def test_reviewed_faces_are_counted_and_not_audited(pseudo_label_folder: tuple[Path, pd.DataFrame]) -> None:

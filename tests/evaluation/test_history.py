@@ -118,8 +118,7 @@ def test_a_history_collects_the_decisions_of_each_round(n: int) -> None:
             probs=rng.dirichlet(np.ones(3), n).astype(np.float32).reshape(n, 3),
             accepted=rng.random(n) < 0.5,
             truth=np.full(n, 2),
-            thresholds=dict.fromkeys(EMOTIONS, 0.5),
-            review_counts={"reviewed": 0, "set_aside": 0},
+            summary={},
         )
         for round_ in (1, 2)
     }

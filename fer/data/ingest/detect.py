@@ -1,10 +1,12 @@
-"""Detection of a source's layout: the readers, in the order in which they are tried."""
+"""Detection of a source's layout by the readers, which are the modules of `fer/data/readers` with a `LAYOUT`."""
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Protocol, cast, runtime_checkable
 
+import fer.data.readers
 from fer.data.media.folders import Folder
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem
@@ -13,54 +15,35 @@ from fer.runtime.errors import InputError
 
 @runtime_checkable
 class Reader(Protocol):
-    """The interface of a module in `fer/data/readers`; see `fer.data.readers.record`."""
+    """A module of `fer/data/readers`, for one layout in which a dataset is distributed.
+
+    For a dataset of which altered copies circulate, `PIXELS` is the mean and standard deviation of the original.
+    """
 
     __name__: str
-    LAYOUT: str
-    LICENSE_TERMS: str
+    LAYOUT: str  # in words, for `fer add --help`
+    LICENSE_TERMS: str  # the owner's, in one sentence, for `fer add`
 
-    def matches(self, root: Folder) -> bool: ...
+    def matches(self, root: Folder) -> bool: ...  # checks names and reads little
 
-    def read(self, root: Folder, settings: Ingest) -> Iterator[ReaderItem]: ...
-
-
-def _import_readers(*names: str) -> tuple[Reader, ...]:
-    return tuple(cast(Reader, import_module(f"fer.data.readers.{name}")) for name in names)
+    def read(self, root: Folder, settings: Ingest) -> Iterator[ReaderItem]: ...  # in the same order on every machine
 
 
-# Each recognises its own layout by file names that no other layout has.
-_SPECIFIC_READERS = _import_readers(
-    "rafdb",
-    "rafdb_kaggle",
-    "ferplus_csv",
-    "ferplus_png",
-    "ckextended",
-    "fer2013_csv",
-    "fer2013_folder",
-    "ckplus",
-    "ck48",
-    "affectnet_csv",
-    "affectnet_npy",
-    "affectnet_yolo",
-    "expw",
-    "disfa",
-    "afew",
-    "sfew",
-    "jaffe",
-    "kdef",
-    "sepcvdl",
-    "celeba",
-    "fairface",
-    "ffhq",
-    "lfw",
-    "utkface",
-    "wider",
-)
-_WHOLE_SOURCE_READERS = _import_readers("photos", "tree")  # they read every file of a source, in any folder
+def _import_readers() -> dict[str, Reader]:
+    modules = {
+        name: import_module(f"fer.data.readers.{name}") for _, name, _ in iter_modules(fer.data.readers.__path__)
+    }
+    return {name: cast(Reader, module) for name, module in modules.items() if hasattr(module, "LAYOUT")}
+
+
+_READERS = _import_readers()
+_WHOLE_SOURCE_READERS = (_READERS["photos"], _READERS["tree"])  # they read every file of a source, in any folder
 # These match nearly any folder, so they are tried last, and only if no specific reader matches.
-GENERAL_READERS = (*_import_readers("class_folders"), *_WHOLE_SOURCE_READERS)
-READERS = (*_SPECIFIC_READERS, *GENERAL_READERS)
-EXPLICIT_READERS = _import_readers("affectnet_folders")  # used only if ingest.readers names them
+GENERAL_READERS = (_READERS["class_folders"], *_WHOLE_SOURCE_READERS)
+EXPLICIT_READERS = (_READERS["affectnet_folders"],)  # used only if ingest.readers names them
+# Each specific reader recognises its own layout by file names that no other layout has.
+_NOT_SPECIFIC = (*GENERAL_READERS, *EXPLICIT_READERS)
+READERS = (*(reader for reader in _READERS.values() if reader not in _NOT_SPECIFIC), *GENERAL_READERS)
 
 _OVERLAPPING_READERS = {"fer2013_csv": ("ferplus_csv", "ckextended")}  # it also matches the layouts of these
 _MAX_WRAPPER_FOLDERS = 30  # a folder with more, such as LFW with 5,749, does not wrap a layout
@@ -71,17 +54,12 @@ def get_reader_name(reader: Reader) -> str:
 
 
 def find_reader(name: str) -> Reader:
-    """Return the reader in the file `fer/data/readers/<name>.py`.
-
-    Raises:
-        InputError: No reader has this name.
-    """
-    readers = {get_reader_name(reader): reader for reader in (*READERS, *EXPLICIT_READERS)}
-    if name not in readers:
+    """Return the reader in the file `fer/data/readers/<name>.py`."""
+    if name not in _READERS:
         raise InputError(
-            f"params.yaml: ingest.readers names the reader {name!r}, but the readers are {', '.join(sorted(readers))}"
+            f"params.yaml: ingest.readers names the reader {name!r}, but the readers are {', '.join(_READERS)}"
         )
-    return readers[name]
+    return _READERS[name]
 
 
 def detect_layout(root: Path, readers: Sequence[Reader] = READERS) -> tuple[Reader, Folder]:
@@ -101,8 +79,13 @@ def detect_layout(root: Path, readers: Sequence[Reader] = READERS) -> tuple[Read
         if reader in GENERAL_READERS and matches:
             break
         for folder in (source,) if reader in _WHOLE_SOURCE_READERS else candidates:
-            if not _is_covered(reader, folder, matches) and reader.matches(folder):
+            if not _is_covered(folder, matches, get_reader_name(reader)) and reader.matches(folder):
                 matches.append((reader, folder))
+    matches = [
+        (reader, folder)
+        for reader, folder in matches
+        if not _is_covered(folder, matches, *_OVERLAPPING_READERS.get(get_reader_name(reader), ()))
+    ]
     match matches:
         case [(reader, folder)]:
             return reader, folder.as_root()
@@ -119,10 +102,8 @@ def detect_layout(root: Path, readers: Sequence[Reader] = READERS) -> tuple[Read
             )
 
 
-def _is_covered(reader: Reader, folder: Folder, matches: Sequence[tuple[Reader, Folder]]) -> bool:
-    """Return whether a match at or above `folder` is of this reader, or of one whose layout it would match too."""
-    name = get_reader_name(reader)
-    names = (name, *_OVERLAPPING_READERS.get(name, ()))
+def _is_covered(folder: Folder, matches: Sequence[tuple[Reader, Folder]], *names: str) -> bool:
+    """Return whether a match at or above `folder` is of one of the readers called `names`."""
     return any(get_reader_name(match) in names and folder.path.is_relative_to(top.path) for match, top in matches)
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from fer.data.media.detection import FaceBox, FaceDetector, align_face, crop_face, frame_tight_box, make_detector
-from fer.data.media.folders import VIDEO_SUFFIXES, File, local_path, read_image_bytes
+from fer.data.media.folders import VIDEO_SUFFIXES, File, SkippedItem, local_path, read_image_bytes
 from fer.data.media.images import (
     FaceCrop,
     ImageArray,
@@ -17,7 +17,6 @@ from fer.data.media.images import (
     parse_pixels,
     resize_face,
 )
-from fer.data.media.issues import SkippedItem
 from fer.data.media.video import frames_differ, read_frames
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import PixelText, Record

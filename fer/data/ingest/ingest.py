@@ -22,8 +22,7 @@ from fer.data.ingest.report import (
     find_pixel_anomalies,
     group_by_emotion,
 )
-from fer.data.media.folders import Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 from fer.runtime.errors import InputError

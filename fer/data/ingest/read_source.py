@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from fer.data.ingest.add_source import link_or_copy
 from fer.data.ingest.detect import EXPLICIT_READERS, READERS, detect_layout, find_reader, get_reader_name
 from fer.data.ingest.extraction import extract_faces
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.runtime.errors import InputError
 
@@ -54,9 +54,8 @@ def read_source(
             root = Path(folder)
         layout, place = detect_layout(root, [find_reader(reader)] if reader else READERS)
         items = (item for item in layout.read(place, settings) if not isinstance(item, Note))
-        for extraction in extract_faces(
-            items, settings, threads=True
-        ):  # a script without a main guard starts no process
+        # Threads, as a script without a main guard starts no process.
+        for extraction in extract_faces(items, settings, threads=True):
             for result in extraction.results:
                 if not isinstance(result, SkippedItem):
                     yield SourceFace(result.pixels, result.record.emotion, result.record.fold)

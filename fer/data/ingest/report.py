@@ -3,20 +3,19 @@
 import csv
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO, Any, TextIO, cast
+from typing import Any, TextIO
 
 import numpy as np
-from PIL import Image
 
 from fer.core.files import escape_formula
 from fer.core.labels import EMOTIONS, FOLDS
 from fer.data.ingest.detect import Reader
-from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder
-from fer.data.media.images import FaceCrop
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder, SkippedItem, read_image_bytes
+from fer.data.media.images import FaceCrop, UndecodableError, read_image_size
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import PixelText, Record
 from fer.runtime.errors import escape_unprintable
@@ -96,20 +95,23 @@ def find_pixel_anomalies(pixels: Mapping[str, PixelStatistics], expected: tuple[
 
     `pixels` has the statistics of each fold, `expected` the mean and standard deviation of the owner's images if known.
     """
+
+    def describe(folds: Sequence[str]) -> str:
+        return "; ".join(f"{fold} mean {pixels[fold].mean:.1f}, std {pixels[fold].std:.1f}" for fold in folds)
+
     folds = [fold for fold in FOLDS if fold in pixels]
     notes = []
     if expected and (altered := [fold for fold in folds if _differs_from_expected(pixels[fold], *expected)]):
-        statistics = "; ".join(f"{fold} {_format_statistics(pixels[fold])}" for fold in altered)
         notes.append(
-            f"pixel statistics ({statistics}) differ from the owner's (mean {expected[0]}, std {expected[1]}); "
+            f"pixel statistics ({describe(altered)}) differ from the owner's (mean {expected[0]}, std {expected[1]}); "
             "the copy may have been altered"
         )
     if deviating := [
         fold for fold in folds[1:] if _differs_from_expected(pixels[fold], pixels[folds[0]].mean, pixels[folds[0]].std)
     ]:
-        statistics = "; ".join(f"{fold} {_format_statistics(pixels[fold])}" for fold in (folds[0], *deviating))
         notes.append(
-            f"pixel statistics differ between folds ({statistics}); they may have been preprocessed differently"
+            f"pixel statistics differ between folds ({describe([folds[0], *deviating])}); "
+            "they may have been preprocessed differently"
         )
     return notes
 
@@ -120,10 +122,6 @@ def _differs_from_expected(pixels: PixelStatistics, mean: float, std: float) -> 
     return abs(pixels.mean - mean) > tolerance or abs(pixels.std - std) > tolerance
 
 
-def _format_statistics(pixels: PixelStatistics) -> str:
-    return f"mean {pixels.mean:.1f}, std {pixels.std:.1f}"
-
-
 def format_native_sizes(reader: Reader, root: Folder, settings: Ingest) -> str:
     """Return the range of the original sizes of the first images, in words."""
     sizes = set()
@@ -132,11 +130,8 @@ def format_native_sizes(reader: Reader, root: Folder, settings: Ingest) -> str:
         if isinstance(record.image, PixelText):
             sizes.add((record.image.side, record.image.side))
         elif isinstance(record.image, File) and record.image.suffix not in VIDEO_SUFFIXES:
-            try:
-                with record.image.open() as file, Image.open(cast(IO[bytes], file)) as image:
-                    sizes.add(image.size)
-            except Exception:  # the report already counts damaged images
-                continue
+            with suppress(UndecodableError):  # the report already counts damaged images
+                sizes.add(read_image_size(read_image_bytes(record.image)))
     if not sizes:
         return "sizes unknown"
     (min_width, min_height), (max_width, max_height) = min(sizes), max(sizes)

@@ -12,7 +12,6 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -78,46 +77,22 @@ def open_archive(path: Path) -> "Archive":
         InputError: The archive is damaged, or its format is not the one of its suffix.
     """
     try:
-        archive: Archive
         if path.suffix.lower() == ".zip":
-            archive = _Zip(zipfile.ZipFile(path))
-        else:
-            archive = _Tar(path.open("rb") if path.suffix.lower() == ".tar" else _decompress_tar(path))
-        with ExitStack() as on_error:
-            on_error.callback(archive.close)
-            archive.build_tree()
-            on_error.pop_all()
-        return archive
+            return Archive(zipfile.ZipFile(path))
+        return Archive(path.open("rb") if path.suffix.lower() == ".tar" else _decompress_tar(path))
     except DAMAGE_ERRORS as error:
         cause = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable archive ({cause}); download it again") from error
 
 
-class Archive(ABC):
+class Archive:
     """An open archive; `tree` maps names to members, and names of folders to dicts of the same kind."""
-
-    tree: dict[str, ArchiveNode]
 
     def __init__(self, file: zipfile.ZipFile | IO[bytes]):
         self._file = file
-
-    @abstractmethod
-    def open(self, member: ArchiveMember) -> io.BufferedIOBase: ...
-
-    @abstractmethod
-    def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
-        """Yield the path and the member of every file."""
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __del__(self) -> None:
-        self.close()  # when `open_archive` evicts it from its cache
-
-    def build_tree(self) -> None:
-        self.tree = {}
+        self.tree: dict[str, ArchiveNode] = {}
         duplicate_number = count(1)
-        for name, node in self.iter_members():
+        for name, node in _list_zip(file) if isinstance(file, zipfile.ZipFile) else _list_tar(file):
             parts = PurePosixPath(name.replace("\\", "/")).parts
             if not parts:
                 continue
@@ -138,51 +113,42 @@ class Archive(ABC):
             else:
                 folder[parts[-1]] = node
 
-
-class _Zip(Archive):
-    _file: zipfile.ZipFile
-
-    def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
-        members = ((info.filename, self._check_member(info)) for info in self._file.infolist())
-        return ((name, member) for name, member in members if not name.endswith("/"))
-
     def open(self, member: ArchiveMember) -> io.BufferedIOBase:
-        return cast(io.BufferedIOBase, self._file.open(cast(zipfile.ZipInfo, member)))
+        if isinstance(member, ByteSpan):
+            return io.BufferedReader(_FileSlice(cast(IO[bytes], self._file), member))
+        return cast(io.BufferedIOBase, cast(zipfile.ZipFile, self._file).open(member))
 
-    @staticmethod
-    def _check_member(info: zipfile.ZipInfo) -> ArchiveMember | RefusedMember:
+    def __del__(self) -> None:
+        self._file.close()  # when reading its index fails, or `open_archive` evicts it from its cache
+
+
+def _list_zip(file: zipfile.ZipFile) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
+    for info in file.infolist():
+        member: ArchiveMember | RefusedMember = info
         if stat.S_ISLNK(info.external_attr >> 16):
-            return RefusedMember("link", LINK_DETAIL)
-        if info.flag_bits & 1:
-            return RefusedMember("password", "unpack the archive with its owner's password")
-        if info.compress_type not in _ALLOWED_COMPRESSION:
-            return RefusedMember("unusual packing", "repack the zip with Deflate compression")
-        if info.file_size > _BOMB_BYTES and info.file_size > _BOMB_RATIO * info.compress_size:
-            return RefusedMember("decompression bomb", f"{info.compress_size:,} bytes unpack to {info.file_size:,}")
-        if info.header_offset < 0:
-            return RefusedMember("damaged archive", "its index points before the first byte; download it again")
-        return info
+            member = RefusedMember("link", LINK_DETAIL)
+        elif info.flag_bits & 1:
+            member = RefusedMember("password", "unpack the archive with its owner's password")
+        elif info.compress_type not in _ALLOWED_COMPRESSION:
+            member = RefusedMember("unusual packing", "repack the zip with Deflate compression")
+        elif info.file_size > _BOMB_BYTES and info.file_size > _BOMB_RATIO * info.compress_size:
+            member = RefusedMember("decompression bomb", f"{info.compress_size:,} bytes unpack to {info.file_size:,}")
+        elif info.header_offset < 0:
+            member = RefusedMember("damaged archive", "its index points before the first byte; download it again")
+        if not info.filename.endswith("/"):
+            yield info.filename, member
 
 
-class _Tar(Archive):
-    _file: IO[bytes]
-
-    def iter_members(self) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
-        with tarfile.open(fileobj=self._file, mode="r:") as tar:
-            for info in tar:
-                tar.members = []  # type: ignore[attr-defined]  # else tarfile keeps a kilobyte for each member
-                if info.isdir():
-                    continue
-                if info.issym() or info.islnk():
-                    member: ArchiveMember | RefusedMember = RefusedMember("link", LINK_DETAIL)
-                elif not info.isreg() or info.issparse():
-                    member = RefusedMember("special file", "only plain files are read")
-                else:
-                    member = ByteSpan(info.offset_data, info.size)
-                yield info.name, member
-
-    def open(self, member: ArchiveMember) -> io.BufferedIOBase:
-        return io.BufferedReader(_FileSlice(self._file, cast(ByteSpan, member)))
+def _list_tar(file: IO[bytes]) -> Iterator[tuple[str, ArchiveMember | RefusedMember]]:
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for info in tar:
+            tar.members = []  # type: ignore[attr-defined]  # else tarfile keeps a kilobyte for each member
+            if info.issym() or info.islnk():
+                yield info.name, RefusedMember("link", LINK_DETAIL)
+            elif info.isreg() and not info.issparse():
+                yield info.name, ByteSpan(info.offset_data, info.size)
+            elif not info.isdir():
+                yield info.name, RefusedMember("special file", "only plain files are read")
 
 
 class _FileSlice(io.RawIOBase):

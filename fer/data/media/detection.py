@@ -107,16 +107,11 @@ def crop_face(image: ImageArray, box: FaceBox, size: int, align: bool) -> FaceCr
 
 
 def find_eyes(face: GreyImage) -> EyePositions | None:
-    """Return the centres of the eyes in pixels of the face, the left of the image first; None if they are not found.
-
-    Raises:
-        InputError: OpenCV has no cascades.
-    """
+    """Return the centres of the eyes in pixels of the face, the left of the image first; None if they are not found."""
     height, width = face.shape
     method = cv2.INTER_AREA if min(face.shape) > EYE_SEARCH_PX else cv2.INTER_CUBIC
-    upper_part = cv2.resize(face, (EYE_SEARCH_PX, EYE_SEARCH_PX), interpolation=method)[
-        : int(EYE_SEARCH_HEIGHT * EYE_SEARCH_PX)
-    ]
+    resized = cv2.resize(face, (EYE_SEARCH_PX, EYE_SEARCH_PX), interpolation=method)
+    upper_part = resized[: int(EYE_SEARCH_HEIGHT * EYE_SEARCH_PX)]
     min_side, max_side = int(0.14 * EYE_SEARCH_PX), int(0.42 * EYE_SEARCH_PX)
     cascade = _load_cascade("eye", get_ident())
     boxes, scores = cascade.detectMultiScale2(
@@ -136,11 +131,7 @@ def find_eyes(face: GreyImage) -> EyePositions | None:
 
 
 def align_face(face: FaceCrop) -> FaceCrop | None:
-    """Return the face turned about its centre until the eyes are level, edge repeated; None if no eyes are found.
-
-    Raises:
-        InputError: OpenCV has no cascades.
-    """
+    """Return the face turned about its centre until the eyes are level, edge repeated; None if no eyes are found."""
     eyes = find_eyes(face)
     size = len(face)
     return _cut_square(face, (size / 2, size / 2), float(size), size, _compute_tilt(eyes)) if eyes else None

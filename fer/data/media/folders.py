@@ -19,7 +19,6 @@ from pathlib import Path, PurePosixPath
 from fer.data.media import archives
 from fer.data.media.archives import LINK_DETAIL, ArchiveMember, ArchiveNode, RefusedMember, is_archive
 from fer.data.media.images import MAX_IMAGE_BYTES, UndecodableError
-from fer.data.media.issues import Note, SkippedItem
 from fer.runtime.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -28,6 +27,23 @@ MAX_LINE_BYTES = 100_000  # a line of fer2013.csv has up to 9,300, and `csv` ref
 
 _SYSTEM_FILES = ("__macosx", "thumbs.db", "desktop.ini")
 _BAD_NAME_DETAIL = "not UTF-8, or with a carriage return, which would end a row of a table; rename the file"
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedItem:
+    """An image that is not used."""
+
+    id: str
+    reason: str  # the same words for the same kind of problem: reports count them
+    detail: str  # the value found and the values allowed
+    is_defect: bool = True  # False: a sound image that gives no face, such as a photo of a landscape
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark on the source for its report."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,36 +106,36 @@ class Folder:
         """Return the files directly in this folder, without archives, sorted by name."""
         return [entry for entry in self.entries() if isinstance(entry, File)]
 
-    def folder(self, name: str) -> "Folder | None":
-        """Return the folder at the path `name` below this one, or the archive of that name if there is no folder.
+    def folder(self, *paths: str) -> "Folder | None":
+        """Return the folder, or else the archive, at the first of `paths` below this one at which there is one.
 
         Raises:
             InputError: A part of the path is a link.
         """
-        folder = self
-        for part in PurePosixPath(name).parts:
-            names = (part, *(part + suffix for suffix in archives.ARCHIVE_SUFFIXES))
-            inner = next((entry for entry in map(folder._entry, names) if isinstance(entry, Folder)), None)
-            if inner is None:
-                return None
-            folder = inner
-        return folder
+        for path in paths:
+            folder = self
+            for part in PurePosixPath(path).parts:
+                names = (part, *(part + suffix for suffix in archives.ARCHIVE_SUFFIXES))
+                inner = next((entry for entry in map(folder._entry, names) if isinstance(entry, Folder)), None)
+                if inner is None:
+                    break
+                folder = inner
+            else:
+                return folder
+        return None
 
     def inner_folder(self, name: str) -> "Folder | None":
         """Return the folder or archive at the path `name`; if it holds one of the same name, the inner one."""
         outer = self.folder(name)
         return outer and (outer.folder(name) or outer)
 
-    def file(self, name: str) -> File | None:
-        """Return the file at the path `name` below this folder.
-
-        Raises:
-            InputError: A part of the path is a link.
-        """
-        parent, _, file_name = name.rpartition("/")
-        folder = self.folder(parent)
-        entry = folder._entry(file_name) if folder else None
-        return entry if isinstance(entry, File) else None
+    def file(self, *paths: str) -> File | None:
+        """Return the file at the first of `paths` below this folder at which there is one."""
+        for path in paths:
+            parent, _, name = path.rpartition("/")
+            if (folder := self.folder(parent)) and isinstance(entry := folder._entry(name), File):
+                return entry
+        return None
 
     def entries(self) -> Iterator["File | Folder | SkippedItem"]:
         """Yield the entries directly in this folder, sorted by name; a link is a skipped item, whatever its target."""
@@ -143,8 +159,7 @@ class Folder:
         return self._disk_entry(name, False, path.is_dir()) if path.exists() else None
 
     def _disk_entry(self, name: str, is_link: bool, is_folder: bool) -> "File | Folder | SkippedItem":
-        path, id = self.path / name, f"{self.id}/{name}".removeprefix("/")
-        printable_id = os.fsencode(id).decode("utf-8", "backslashreplace").replace("\r", "\\r")
+        path, id, printable_id = self._locate(name)
         if is_link:
             return SkippedItem(printable_id, "linked folder" if path.is_dir() else "link", LINK_DETAIL)
         if is_folder:
@@ -158,8 +173,7 @@ class Folder:
         return File(id, path)
 
     def _archive_entry(self, name: str, node: ArchiveNode) -> "File | Folder | SkippedItem":
-        path, id = self.path / name, f"{self.id}/{name}".removeprefix("/")
-        printable_id = id.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\r", "\\r")
+        path, id, printable_id = self._locate(name)
         match node:
             case dict():
                 return Folder(path, id, self.archive, node)
@@ -169,6 +183,12 @@ class Folder:
                 return SkippedItem(printable_id, "file name", _BAD_NAME_DETAIL)
             case _:
                 return File(id, path, self.archive, node)
+
+    def _locate(self, name: str) -> tuple[Path, str, str]:
+        """Return the path of an entry, its id, and its id in printable characters."""
+        id = f"{self.id}/{name}".removeprefix("/")
+        printable_id = id.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\r", "\\r")
+        return self.path / name, id, printable_id
 
     def __str__(self) -> str:
         return str(self.path)
@@ -217,11 +237,7 @@ def read_image_bytes(file: File) -> bytes:
 
 @contextmanager
 def local_path(file: File) -> Iterator[Path]:
-    """Yield the path of a video; one in an archive is copied to a temporary file, since OpenCV reads only files.
-
-    Raises:
-        UndecodableError: The archive is damaged at this file.
-    """
+    """Yield the path of a video; one in an archive is copied to a temporary file, since OpenCV reads only files."""
     if file.archive is None:
         yield file.path
         return
@@ -239,31 +255,25 @@ def read_lines(file: File) -> Iterator[tuple[int, str]]:
         InputError: The file is UTF-16, its lines are too long or end in \\r alone, or its archive is damaged.
     """
     fix = "save it as text with line ends \\n or \\r\\n"
-    number = 0
-    with file.open() as content:
-        while line := _read_line(file, content):
-            number += 1
-            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise InputError(f"{file}: is UTF-16; save it as UTF-8")
-            if len(line) == MAX_LINE_BYTES:
-                raise InputError(f"{file}: line {number} is longer than {MAX_LINE_BYTES:,} bytes; {fix}")
-            text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
-            if "\r" in text:
-                raise InputError(f"{file}: line {number} has a carriage return inside; {fix}")
-            if text:
-                yield number, text
+    try:
+        with file.open() as content:
+            for number, line in enumerate(iter(lambda: content.readline(MAX_LINE_BYTES), b""), 1):
+                if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    raise InputError(f"{file}: is UTF-16; save it as UTF-8")
+                if len(line) == MAX_LINE_BYTES:
+                    raise InputError(f"{file}: line {number} is longer than {MAX_LINE_BYTES:,} bytes; {fix}")
+                text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
+                if "\r" in text:
+                    raise InputError(f"{file}: line {number} has a carriage return inside; {fix}")
+                if text:
+                    yield number, text
+    except archives.DAMAGE_ERRORS as error:
+        raise InputError(f"{file}: the archive is damaged at this file ({error}); download it again") from error
 
 
 def split_csv_line(line: str) -> list[str]:
     """Return the values of a line of CSV, without leading and trailing blanks."""
     return [value.strip() for value in next(csv.reader([line], skipinitialspace=True))]
-
-
-def _read_line(file: File, content: io.BufferedIOBase) -> bytes:
-    try:
-        return content.readline(MAX_LINE_BYTES)
-    except archives.DAMAGE_ERRORS as error:
-        raise InputError(f"{file}: the archive is damaged at this file ({error}); download it again") from error
 
 
 @contextmanager

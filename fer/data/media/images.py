@@ -43,11 +43,7 @@ def decode_face(image: Path | bytes, size: int) -> FaceCrop:
 
 
 def decode_image(image: Path | bytes | Image.Image) -> ImageArray:
-    """Return the whole image, upright; otherwise like `decode_face`.
-
-    Raises:
-        UndecodableError: The image is empty, damaged, too large, or in none of `IMAGE_FORMATS`.
-    """
+    """Return the whole image, upright; otherwise like `decode_face`."""
     with _open_image(image) as pil_image:
         upright = ImageOps.exif_transpose(pil_image)
         is_grey = upright.mode not in ("RGB", "CMYK", "YCbCr", "P", "RGBA")
@@ -56,22 +52,14 @@ def decode_image(image: Path | bytes | Image.Image) -> ImageArray:
 
 
 def read_image_size(image: Path | bytes) -> tuple[int, int]:
-    """Return the width and height of the upright image from its header alone.
-
-    Raises:
-        UndecodableError: The header is empty or damaged, or the image is too large or in none of `IMAGE_FORMATS`.
-    """
+    """Return the width and height of the upright image from its header alone."""
     with _open_image(image) as pil_image:
         is_sideways = pil_image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return pil_image.size[::-1] if is_sideways else pil_image.size
 
 
 def parse_pixels(text: str, side: int) -> UInt8[np.ndarray, "side side"]:
-    """Return the grey square written as `side` x `side` whole numbers from 0 to 255, separated by blanks.
-
-    Raises:
-        UndecodableError: A value is not such a number, or their count differs.
-    """
+    """Return the grey square written as `side` x `side` whole numbers from 0 to 255, separated by blanks."""
     with warnings.catch_warnings(action="error"):
         try:
             values = np.fromstring(text, dtype=np.int64, sep=" ")

@@ -9,10 +9,10 @@ from typing import Literal
 
 from fer.data.media import folders
 from fer.data.media.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, File, Folder
-from fer.data.readers.class_folders import find_folder_emotion, skip_unknown_emotion
 from fer.data.readers.params import Ingest
 from fer.data.readers.photos import are_photos
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem
+from fer.data.readers.sfew import make_film_record
 
 LAYOUT = "Train_AFEW/, Val_AFEW/ or Test_AFEW/ with <emotion>/<clip>.avi, or with frames in <emotion>/<clip>/"
 LICENSE_TERMS = "for non-commercial research, by agreement with the owner; redistribution not allowed"
@@ -32,15 +32,11 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         files = (item for item in folders.walk_media(part, suffixes=suffixes) if isinstance(item, File))
         face_mode: Literal["whole", "one"] = "one" if has_videos or are_photos(files) else "whole"
         for item in folders.walk_media(part, suffixes=suffixes):
-            if not isinstance(item, File):
+            if isinstance(item, File):
+                clip = item.id if has_videos else item.id.removesuffix(f"/{item.name}")
+                yield make_film_record(item, fold, clip, face_mode)
+            else:
                 yield item
-                continue
-            emotion = find_folder_emotion(item)
-            if fold and not emotion:
-                yield skip_unknown_emotion(item)
-                continue
-            clip = item.id.removesuffix(f"/{item.name}") if not has_videos else item.id
-            yield Record(item.id, item, emotion, fold or (emotion and "test"), group=clip, face_mode=face_mode)
 
 
 def _iter_parts(root: Folder) -> Iterator[tuple[Folder, str | None]]:

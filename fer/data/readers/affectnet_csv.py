@@ -9,24 +9,15 @@ from collections.abc import Iterator
 from itertools import chain
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, is_unsafe_path, read_files, skip_unknown_label
 from fer.runtime.errors import InputError
 
 LAYOUT = "Manually_Annotated_file_lists/training.csv and validation.csv with Manually_Annotated_Images/"
 LICENSE_TERMS = "for non-commercial research, by agreement with the owner; redistribution not allowed"
-AFFECTNET_EMOTIONS = {
-    "0": "neutral",
-    "1": "happy",
-    "2": "sad",
-    "3": "surprise",
-    "4": "fear",
-    "5": "disgust",
-    "6": "angry",
-    "7": "contempt",
-}
+_EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
+AFFECTNET_EMOTIONS = {str(code): emotion for code, emotion in enumerate(_EMOTIONS)}
 AFFECTNET_NO_EMOTION = {"8": "none of the eight", "9": "uncertain", "10": "no face"}
 
 _MANUAL, _AUTOMATIC = "Manually_Annotated", "Automatically_Annotated"
@@ -65,19 +56,17 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
                 contradictory_paths.add(path)
                 codes = f"{labels[path][1][:20]!r} and {code[:20]!r}"
                 yield SkippedItem(line_id, "contradictory labels", f"{path[:80]}: {codes}")
-    for item in folders.walk_media(images):
-        if not isinstance(item, File):
-            yield item
-            continue
-        path = item.id.removeprefix(f"{images.id}/")
+
+    def make_record(image: File) -> Record | SkippedItem:
+        path = image.id.removeprefix(f"{images.id}/")
         if path not in labels:
-            yield SkippedItem(item.id, "without label", f"not in {kind}_file_lists")
-            continue
+            return SkippedItem(image.id, "without label", f"not in {kind}_file_lists")
         fold, code = labels.pop(path)
         if path in contradictory_paths:
-            yield SkippedItem(item.id, "contradictory labels", "the lists give it several labels")
-        else:
-            yield make_affectnet_record(item, code, fold, by_rule=kind == _AUTOMATIC)
+            return SkippedItem(image.id, "contradictory labels", "the lists give it several labels")
+        return make_affectnet_record(image, code, fold, by_rule=kind == _AUTOMATIC)
+
+    yield from read_files(images, make_record)
     for path, (_, code) in labels.items():
         id = f"{images.id}/{path[:80]}"
         yield (
@@ -92,9 +81,7 @@ def make_affectnet_record(file: File, code: str, fold: str, by_rule: bool = Fals
     if code in AFFECTNET_NO_EMOTION:
         return _skip_without_emotion(file.id, code)
     if code not in AFFECTNET_EMOTIONS:
-        meanings = AFFECTNET_EMOTIONS | AFFECTNET_NO_EMOTION
-        allowed = ", ".join(f"{number} {meaning}" for number, meaning in meanings.items())
-        return SkippedItem(file.id, "unknown label", f"{code[:20]!r}; allowed {allowed}")
+        return skip_unknown_label(file.id, code, AFFECTNET_EMOTIONS | AFFECTNET_NO_EMOTION)
     return Record(file.id, file, AFFECTNET_EMOTIONS[code], fold, by_rule=by_rule)
 
 
@@ -123,11 +110,7 @@ def _read_rows(table: File) -> Iterator[tuple[str, str, str] | SkippedItem]:
         line_id, values = f"{table.id}:{number}", folders.split_csv_line(line)
         if len(values) != len(columns):
             yield SkippedItem(line_id, "number of columns", f"{len(values)}; allowed {len(columns)}")
-        elif _is_unsafe_path(values[path]):
+        elif is_unsafe_path(values[path]):
             yield SkippedItem(line_id, "unsafe path", f"{values[path][:80]!r}; allowed a path below the image folder")
         else:
             yield line_id, values[path], values[code]
-
-
-def _is_unsafe_path(path: str) -> bool:
-    return path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/")

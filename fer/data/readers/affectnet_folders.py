@@ -20,11 +20,9 @@ _FOLDS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 
 
 def matches(root: Folder) -> bool:
-    for part in map(root.folder, _FOLDS):
-        numbers = {folder.name for folder in part.folders()} if part else set()
-        if "0" in numbers and numbers <= AFFECTNET_EMOTIONS.keys() | AFFECTNET_NO_EMOTION.keys():  # RAF-DB's begin at 1
-            return True
-    return False
+    parts = ({folder.name for folder in part.folders()} for part in map(root.folder, _FOLDS) if part)
+    numbers = AFFECTNET_EMOTIONS.keys() | AFFECTNET_NO_EMOTION.keys()
+    return any("0" in names and names <= numbers for names in parts)  # RAF-DB's numbers begin at 1
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:

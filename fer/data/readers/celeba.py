@@ -7,8 +7,7 @@ The images are aligned but show 178 x 218 pixels around a face, so the largest f
 from collections.abc import Iterator
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import File, Folder, Note
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
@@ -20,14 +19,21 @@ _IDENTITY_FILES = ("identity_CelebA.txt", "Anno/identity_CelebA.txt")
 
 
 def matches(root: Folder) -> bool:
-    return _find_image_folder(root) is not None
+    return root.folder(*_IMAGE_FOLDERS) is not None
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    table = next(filter(None, map(root.file, _IDENTITY_FILES)), None)
-    people, invalid_lines = _read_identities(table) if table else ({}, [])
+    table = root.file(*_IDENTITY_FILES)
+    people: dict[str, str] = {}
+    invalid_lines = []
+    for number, line in folders.read_lines(table) if table else ():
+        image, *person = line.split()
+        if len(person) == 1 and image not in people:
+            people[image] = person[0]
+        else:
+            invalid_lines.append(number)
     n_unknown = 0
-    for item in folders.walk_media(_find_image_folder(root)):
+    for item in folders.walk_media(root.folder(*_IMAGE_FOLDERS)):
         if isinstance(item, File):
             n_unknown += item.name not in people
             yield Record(item.id, item, group=people.get(item.name, ""), face_mode="one")
@@ -38,20 +44,3 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         yield Note(f"{table.id}: {count} lines are invalid or repeat an image; the first is line {first}")
     if table and n_unknown:
         yield Note(f"{n_unknown} images are not in {table.id}, so the person is unknown")
-
-
-def _read_identities(table: File) -> tuple[dict[str, str], list[int]]:
-    """Return the person on each image, and the numbers of the lines that are invalid or repeat an image."""
-    people: dict[str, str] = {}
-    invalid_lines = []
-    for number, line in folders.read_lines(table):
-        image, *person = line.split()
-        if len(person) == 1 and image not in people:
-            people[image] = person[0]
-        else:
-            invalid_lines.append(number)
-    return people, invalid_lines
-
-
-def _find_image_folder(root: Folder) -> Folder | None:
-    return next(filter(None, map(root.folder, _IMAGE_FOLDERS)), None)

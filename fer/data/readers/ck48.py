@@ -6,13 +6,12 @@ gives the subject, which is the group, so the frames never fall into different f
 
 from collections.abc import Iterator
 
-from fer.core.labels import EMOTIONS, parse_emotion
-from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.core.labels import parse_emotion
+from fer.data.media.folders import File, Folder, SkippedItem
 from fer.data.readers import ckplus
+from fer.data.readers.class_folders import find_folder_emotion, skip_unknown_emotion
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = "a folder for each emotion with images named like S010_004_00000017.png"
 LICENSE_TERMS = ckplus.LICENSE_TERMS
@@ -26,16 +25,12 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    for item in folders.walk_media(root):
-        yield _make_record(item) if isinstance(item, File) else item
+    return read_files(root, _make_record)
 
 
 def _make_record(file: File) -> Record | SkippedItem:
     name = ckplus.CKPLUS_NAME_PATTERN.fullmatch(file.stem)
     if name is None:
         return SkippedItem(file.id, "file name", "allowed are names like S010_004_00000017.png")
-    folder = file.parts[-2] if len(file.parts) > 1 else ""
-    emotion = parse_emotion(folder)
-    if emotion is None:
-        return SkippedItem(file.id, "unknown emotion", f"folder {folder!r}; allowed {', '.join(EMOTIONS)}")
-    return Record(file.id, file, emotion, group=name[1])
+    emotion = find_folder_emotion(file)
+    return Record(file.id, file, emotion, group=name[1]) if emotion else skip_unknown_emotion(file)

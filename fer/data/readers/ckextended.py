@@ -9,8 +9,7 @@ from itertools import islice
 
 from fer.core.labels import EMOTIONS
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import File, Folder, Note
 from fer.data.readers import fer2013_csv
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem

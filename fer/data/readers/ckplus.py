@@ -9,13 +9,11 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from itertools import islice
-from math import nan
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, skip_unknown_label
 from fer.runtime.errors import InputError
 
 LAYOUT = "cohn-kanade-images/S005/001/S005_001_00000011.png with Emotion/S005/001/S005_001_00000011_emotion.txt"
@@ -29,20 +27,19 @@ _IMAGE_FOLDERS = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade
 _LABEL_FOLDERS = ("Emotion", "Emotion_labels/Emotion")
 
 _EMOTIONS = ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")
-_EMOTION_OF = {float(code): emotion for code, emotion in enumerate(_EMOTIONS)}  # files have 3.0000000e+00
+_EMOTION_OF = {str(code): emotion for code, emotion in enumerate(_EMOTIONS)}
 
 
 def matches(root: Folder) -> bool:
-    return _find_folder(root, _IMAGE_FOLDERS) is not None
+    return root.folder(*_IMAGE_FOLDERS) is not None
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    label_folder = _find_folder(root, _LABEL_FOLDERS)
+    label_folder = root.folder(*_LABEL_FOLDERS)
     if label_folder is None:
         raise InputError(f"{root}: no folder Emotion; put the owners' Emotion_labels.zip there")
     labels = yield from _group_by_sequence(label_folder, _LABEL_NAME_PATTERN, (".txt",))
-    image_folder = _find_folder(root, _IMAGE_FOLDERS)
-    images = yield from _group_by_sequence(image_folder, CKPLUS_NAME_PATTERN, folders.IMAGE_SUFFIXES)
+    images = yield from _group_by_sequence(root.folder(*_IMAGE_FOLDERS), CKPLUS_NAME_PATTERN, folders.IMAGE_SUFFIXES)
     for sequence, frames in images.items():
         emotion = yield from _read_emotion(labels.pop(sequence, {}), last=max(frames))
         yield from _make_records(
@@ -64,11 +61,10 @@ def _read_emotion(labels: Mapping[int, File], last: int) -> Generator[SkippedIte
         if frame != last:
             detail = f"{frame}; the last is {last}; restore the owners' folders"
             yield SkippedItem(label.id, "not the last frame", detail)
-        elif emotion := _EMOTION_OF.get(_parse_number(text)):
+        elif emotion := _EMOTION_OF.get(_parse_code(text)):
             return emotion
         else:
-            codes = ", ".join(f"{code} {name}" for code, name in enumerate(_EMOTIONS))
-            yield SkippedItem(label.id, "unknown label", f"{text[:20]!r}; allowed {codes}")
+            yield skip_unknown_label(label.id, text, _EMOTION_OF)
     return None
 
 
@@ -100,12 +96,9 @@ def _group_by_sequence(
     return sequences
 
 
-def _find_folder(root: Folder, names: Sequence[str]) -> Folder | None:
-    return next((folder for name in names if (folder := root.folder(name))), None)
-
-
-def _parse_number(text: str) -> float:
+def _parse_code(text: str) -> str:
+    """Return "3" for "3.0000000e+00", as the owners' files have it; any other text is no code."""
     try:
-        return float(text)
+        return str(float(text)).removesuffix(".0")
     except ValueError:
-        return nan
+        return ""

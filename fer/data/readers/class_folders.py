@@ -10,24 +10,16 @@ from typing import Literal
 
 from fer.core.labels import EMOTIONS, parse_emotion
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.photos import are_photos
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = "folders named after two or more emotions (anger, angry, …), at the top or in train/, val/ and test/"
 LICENSE_TERMS = "the terms of the original authors of the images; a copy's own terms do not override them"
 
-_FOLDS = {
-    "train": "train",
-    "training": "train",
-    "val": "valid",
-    "valid": "valid",
-    "validation": "valid",
-    "test": "test",
-    "testing": "test",
-}
+_FOLD_NAMES = {"train": ("train", "training"), "valid": ("val", "valid", "validation"), "test": ("test", "testing")}
+_FOLDS = {name: fold for fold, names in _FOLD_NAMES.items() for name in names}
 
 
 def matches(root: Folder) -> bool:
@@ -39,14 +31,13 @@ def matches(root: Folder) -> bool:
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     files = (item for item in folders.walk_media(root) if isinstance(item, File))
     face_mode: Literal["whole", "one"] = "one" if are_photos(files) else "whole"
-    for item in folders.walk_media(root):
-        if not isinstance(item, File):
-            yield item
-        elif emotion := find_folder_emotion(item):
-            fold = next(filter(None, map(_parse_fold, reversed(item.parts[:-1]))), None)
-            yield Record(item.id, item, emotion, fold, face_mode=face_mode)
-        else:
-            yield skip_unknown_emotion(item)
+
+    def make_record(image: File) -> Record | SkippedItem:
+        fold = next(filter(None, map(_parse_fold, reversed(image.parts[:-1]))), None)
+        emotion = find_folder_emotion(image)
+        return Record(image.id, image, emotion, fold, face_mode=face_mode) if emotion else skip_unknown_emotion(image)
+
+    return read_files(root, make_record)
 
 
 def find_folder_emotion(file: File) -> str | None:

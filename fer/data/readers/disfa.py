@@ -8,12 +8,11 @@ surprise. These labels are for training only. The case of the owners' file names
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from itertools import groupby
 
 from fer.data.media import folders
-from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import VIDEO_SUFFIXES, File, Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 from fer.runtime.errors import InputError
@@ -45,20 +44,19 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    videos: dict[tuple[str, str], File] = {}
+    videos: defaultdict[str, dict[str, File]] = defaultdict(dict)  # subject -> camera -> video
     for folder in _iter_camera_folders(root):
         for item in folders.walk_media(folder, suffixes=VIDEO_SUFFIXES):
             if not isinstance(item, File):
                 yield item
             elif name := _NAME_PATTERN.fullmatch(item.stem):
                 camera, subject = name[1].casefold(), name[2].upper()
-                first = videos.setdefault((subject, camera), item)
-                if first is not item:
+                if (first := videos[subject].setdefault(camera, item)) is not item:
                     yield SkippedItem(item.id, "named twice", f"{first.id} shows the same person and camera")
             else:
                 yield SkippedItem(item.id, "file name", "allowed names like LeftVideoSN001_comp.avi")
     labels = _find_label_folder(root) if settings.disfa_rules else None
-    for subject, keys in groupby(sorted(videos), key=lambda key: key[0]):
+    for subject in sorted(videos):
         frames = None
         if labels:
             units = _find_unit_files(labels, subject)
@@ -66,20 +64,15 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
                 yield Note(f"{subject} stays unlabelled: {subject}_au{missing[0]}.txt is missing in {labels.name}")
             else:
                 frames = _infer_frame_emotions(units)
-        for key in keys:
-            video = videos[key]
-            fold = "train" if frames else None
+        fold = "train" if frames else None
+        for _, video in sorted(videos[subject].items()):
             yield Record(
                 video.id, video, fold=fold, group=subject, by_rule=bool(frames), face_mode="one", frame_emotions=frames
             )
 
 
 def infer_emotion(intensities: Mapping[int, int]) -> str | None:
-    """Return the emotion of a frame if exactly one rule matches, and neutral if all intensities are 0.
-
-    Args:
-        intensities: The intensity of each of `DISFA_ACTION_UNITS`.
-    """
+    """Return the emotion of a frame if exactly one rule matches its units, and neutral if all intensities are 0."""
     if not any(intensities.values()):
         return "neutral"
     active = {unit for unit, intensity in intensities.items() if intensity >= _ACTIVE_INTENSITY}
@@ -95,11 +88,11 @@ def _infer_frame_emotions(units: Mapping[int, File]) -> dict[int, str]:
     """Return frame number from 0 -> emotion, for the frames that all files code and a rule labels."""
     intensities = {unit: _read_intensities(file) for unit, file in units.items()}
     coded_frames = set.intersection(*map(set, intensities.values()))
-    frame_emotions = {}
-    for frame in sorted(coded_frames):
-        if emotion := infer_emotion({unit: by_frame[frame] for unit, by_frame in intensities.items()}):
-            frame_emotions[frame - 1] = emotion
-    return frame_emotions
+    return {
+        frame - 1: emotion
+        for frame in sorted(coded_frames)
+        if (emotion := infer_emotion({unit: by_frame[frame] for unit, by_frame in intensities.items()}))
+    }
 
 
 def _read_intensities(file: File) -> dict[int, int]:

@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, skip_unknown_label
 from fer.runtime.errors import InputError
 
 LAYOUT = "label/label.lst with image/origin/"
@@ -44,8 +43,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         if "/" in name or "\\" in name:
             yield SkippedItem(line_id, "unsafe path", f"{name[:80]!r}; allowed the name of a file in {_IMAGES}")
         elif code not in EXPW_EMOTIONS:
-            allowed = ", ".join(f"{code} {emotion}" for code, emotion in EXPW_EMOTIONS.items())
-            yield SkippedItem(line_id, "unknown label", f"{code[:20]!r}; allowed {allowed}")
+            yield skip_unknown_label(line_id, code, EXPW_EMOTIONS)
         elif box is None:
             detail = f"{' '.join(edges)[:80]!r}; allowed top, left, right, bottom in pixels"
             yield SkippedItem(line_id, "face box", detail)

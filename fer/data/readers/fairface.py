@@ -6,11 +6,9 @@ one with the smaller margin is read. The tables give no emotions or persons and 
 
 from collections.abc import Iterator
 
-from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import Folder, Note
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = "fairface_label_train.csv with train/1.jpg and val/, or with fairface-img-margin025-trainval/"
 LICENSE_TERMS = "CC BY 4.0: any use is allowed, with attribution"
@@ -31,5 +29,4 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     for duplicate in margins[0 if parts else 1 :]:
         yield Note(f"{duplicate.id} is not read: it has the same faces as {image_folders[0].id}")
     for folder in image_folders:
-        for item in folders.walk_media(folder):
-            yield Record(item.id, item, face_mode="one") if isinstance(item, File) else item
+        yield from read_files(folder, lambda image: Record(image.id, image, face_mode="one"))

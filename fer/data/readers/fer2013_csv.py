@@ -8,10 +8,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import PixelText, ReaderItem, Record
+from fer.data.readers.record import PixelText, ReaderItem, Record, skip_unknown_label
 from fer.runtime.errors import InputError
 
 LAYOUT = "fer2013.csv, icml_face_data.csv, or train.csv and test.csv with a column `pixels`"
@@ -51,14 +50,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
 
 
 def read_fer2013_records(file: File, emotions: Sequence[str]) -> Iterator[Record | SkippedItem]:
-    """Yield each row as a face.
-
-    Args:
-        emotions: The emotions in the order of their codes.
-
-    Raises:
-        InputError: Line 1 does not name the columns.
-    """
+    """Yield each row as a face; `emotions` are in the order of their codes."""
     emotion_of = {str(code): emotion for code, emotion in enumerate(emotions)}
     fold = "test" if file.name == "test.csv" else "train"  # for labelled faces without usage
     for id, row in read_csv_rows(file, _REQUIRED_COLUMNS.get(file.name, ("emotion", "pixels", "usage"))):
@@ -90,13 +82,13 @@ def read_csv_rows(file: File, required_columns: Sequence[str]) -> Iterator[tuple
 
 def _find_editions(root: Folder) -> list[list[File]]:
     """Return the files of each edition that is present."""
-    editions = ([file for name in names if (file := root.file(name)) and _holds_faces(file)] for names in _EDITIONS)
+
+    def holds_faces(file: File) -> bool:
+        # Many datasets have a train.csv and a test.csv, so these must also have the column.
+        return file.name not in _REQUIRED_COLUMNS or "pixels" in _read_columns(file)
+
+    editions = ([file for name in names if (file := root.file(name)) and holds_faces(file)] for names in _EDITIONS)
     return [edition for edition in editions if edition]
-
-
-def _holds_faces(file: File) -> bool:
-    # Many datasets have a train.csv and a test.csv, so these must also have the column.
-    return file.name not in _REQUIRED_COLUMNS or "pixels" in _read_columns(file)
 
 
 def _read_columns(file: File) -> list[str]:
@@ -108,8 +100,7 @@ def _make_record(id: str, row: Mapping[str, str], emotion_of: Mapping[str, str],
     emotion = None
     if "emotion" in row:
         if row["emotion"] not in emotion_of:
-            codes = ", ".join(f"{code} {name}" for code, name in emotion_of.items())
-            return SkippedItem(id, "unknown label", f"{row['emotion'][:20]!r}; allowed {codes}")
+            return skip_unknown_label(id, row["emotion"], emotion_of)
         emotion = emotion_of[row["emotion"]]
     if "usage" in row:
         if row["usage"] not in FER2013_FOLDS:

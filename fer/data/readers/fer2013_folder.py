@@ -8,13 +8,12 @@ includes the folder.
 import re
 from collections.abc import Iterator
 
-from fer.core.labels import EMOTIONS, parse_emotion
-from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.core.labels import parse_emotion
+from fer.data.media.folders import File, Folder, SkippedItem
 from fer.data.readers import fer2013_csv
+from fer.data.readers.class_folders import find_folder_emotion, skip_unknown_emotion
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = "train/ and test/ with <emotion>/<Usage>_<number>.jpg, usage Training, PublicTest or PrivateTest"
 LICENSE_TERMS = fer2013_csv.LICENSE_TERMS
@@ -36,17 +35,15 @@ def matches(root: Folder) -> bool:
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     for part in _PARTS:
-        for item in folders.walk_media(root.folder(part)):
-            yield _make_record(item) if isinstance(item, File) else item
+        yield from read_files(root.folder(part), _make_record)
 
 
 def _make_record(file: File) -> Record | SkippedItem:
     if _AUGMENTED_NAME_PATTERN.fullmatch(file.name):
         return SkippedItem(file.id, "augmented copy", "original file names have one number")
-    folder = file.parts[-2]
-    emotion, name = parse_emotion(folder), _NAME_PATTERN.fullmatch(file.name)
+    emotion, name = find_folder_emotion(file), _NAME_PATTERN.fullmatch(file.name)
     if emotion is None:
-        return SkippedItem(file.id, "unknown emotion", f"folder {folder}; allowed {', '.join(EMOTIONS)}")
+        return skip_unknown_emotion(file)
     if name is None:
         detail = f"allowed {', '.join(fer2013_csv.FER2013_FOLDS)}, then _<number>.jpg"
         return SkippedItem(file.id, "unknown usage", detail)

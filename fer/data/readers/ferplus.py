@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import SkippedItem
 from fer.data.readers.record import Record
 
 LICENSE_TERMS = (
@@ -23,11 +23,7 @@ _CELL_COUNTS = {str(count): count for count in range(_N_ANNOTATORS + 1)}
 
 
 def apply_votes(record: Record, cells: Sequence[str], rule: VoteRule) -> Record | SkippedItem:
-    """Return the face with its votes and the emotion that `rule` derives from them, or a skipped item.
-
-    Args:
-        cells: The numbers of votes, as text, in the order of `VOTE_CATEGORIES`.
-    """
+    """Return the face with its votes (`cells`, in the order of `VOTE_CATEGORIES`) and the emotion derived by `rule`."""
     votes = [_CELL_COUNTS.get(cell, _N_ANNOTATORS + 1) for cell in cells]
     if sum(votes) > _N_ANNOTATORS:
         detail = f"{' '.join(cells)[:40]}; allowed whole numbers, {_N_ANNOTATORS} in total"
@@ -42,7 +38,7 @@ def apply_votes(record: Record, cells: Sequence[str], rule: VoteRule) -> Record 
 
 
 def aggregate_votes(votes: Sequence[int], rule: VoteRule) -> str | None:
-    """Return the emotion with the most votes, or None if `rule` requires more of them.
+    """Return the emotion with the most `votes`, in the order of `VOTE_CATEGORIES`, or None if `rule` requires more.
 
     - majority: it has more than half of the votes.
     - probability: the emotions with no fewer votes than "unknown" and "not_face" are at most three, and have together
@@ -50,9 +46,6 @@ def aggregate_votes(votes: Sequence[int], rule: VoteRule) -> str | None:
     - argmax: it has a vote.
 
     Except for argmax, a category with a single vote does not count.
-
-    Args:
-        votes: The numbers of votes in the order of `VOTE_CATEGORIES`.
     """
     top = votes.index(max(votes[:_N_EMOTIONS]))
     counts = [count if count > 1 else 0 for count in votes]

@@ -8,8 +8,7 @@ agree too, since a file reordered within each usage would pass the first check.
 from collections.abc import Iterator
 from itertools import zip_longest
 
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Folder, Note, SkippedItem
 from fer.data.readers import fer2013_csv, ferplus
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
@@ -27,11 +26,11 @@ _MIN_COMPARED_FACES = 1000  # enough to rule out chance
 
 
 def matches(root: Folder) -> bool:
-    return root.file(_VOTES_FILE) is not None and _find_faces_file(root) is not None
+    return root.file(_VOTES_FILE) is not None and root.file(*_FACES_FILES) is not None
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    faces, votes = _find_faces_file(root), root.file(_VOTES_FILE)
+    faces, votes = root.file(*_FACES_FILES), root.file(_VOTES_FILE)
     if faces is None or votes is None:
         raise InputError(f"{root}: lacks {_VOTES_FILE} beside one of {', '.join(_FACES_FILES)}; put both there")
     fix = f"both files must have the owners' rows in the owners' order; restore {faces.name}"
@@ -65,7 +64,3 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         agreement = f"{n_equal} of {n_compared} faces"
         raise InputError(f"{votes}: agrees with the emotions of {faces.name} on only {agreement}; {fix}")
     yield Note(f"labels: votes in {votes.name}, ingest.ferplus={settings.ferplus}; faces: {faces.name}")
-
-
-def _find_faces_file(root: Folder) -> File | None:
-    return next((file for name in _FACES_FILES if (file := root.file(name))), None)

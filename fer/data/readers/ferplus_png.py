@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers import fer2013_csv, ferplus
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record

@@ -6,11 +6,9 @@ hair and shoulders, so the largest face is detected.
 
 from collections.abc import Iterator
 
-from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import Folder, Note
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = "thumbnails128x128/00000/00000.png, or images1024x1024/00000/00000.png"
 LICENSE_TERMS = "CC BY-NC-SA 4.0 for the dataset; each image has its own licence, named in the owner's metadata"
@@ -26,5 +24,4 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     images, *duplicates = filter(None, map(root.folder, _IMAGE_FOLDERS))
     for duplicate in duplicates:
         yield Note(f"{duplicate.id} is not read: it has the same faces as {images.id}")
-    for item in folders.walk_media(images):
-        yield Record(item.id, item, face_mode="one") if isinstance(item, File) else item
+    yield from read_files(images, lambda image: Record(image.id, image, face_mode="one"))

@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterator
 
 from fer.core.labels import parse_emotion
-from fer.data.media import folders as media_folders
-from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = "KA.AN1.39.tiff: subject, expression (AN DI FE HA NE SA SU), number"
 LICENSE_TERMS = "for non-commercial research, by agreement with the owner; redistribution not allowed"
@@ -28,10 +26,10 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    for item in media_folders.walk_media(root):
-        if not isinstance(item, File):
-            yield item
-        elif name := _NAME_PATTERN.match(item.name):
-            yield Record(item.id, item, parse_emotion(name[2]), group=name[1].upper(), face_mode="one")
-        else:
-            yield SkippedItem(item.id, "file name", "allowed names like KA.AN1.39.tiff: subject, expression, number")
+    return read_files(root, _make_record)
+
+
+def _make_record(image: File) -> Record | SkippedItem:
+    if name := _NAME_PATTERN.match(image.name):
+        return Record(image.id, image, parse_emotion(name[2]), group=name[1].upper(), face_mode="one")
+    return SkippedItem(image.id, "file name", "allowed names like KA.AN1.39.tiff: subject, expression, number")

@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterator
 
 from fer.core.labels import parse_emotion
-from fer.data.media import folders
-from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = "AF01/AF01ANS.JPG: session, sex, number, expression (AF AN DI HA NE SA SU), angle (FL HL S HR FR)"
 LICENSE_TERMS = "for non-commercial research, by agreement with the owner; redistribution not allowed"
@@ -37,8 +35,7 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    for item in folders.walk_media(root):
-        yield _make_record(item, settings) if isinstance(item, File) else item
+    return read_files(root, lambda image: _make_record(image, settings))
 
 
 def _make_record(image: File, settings: Ingest) -> Record | SkippedItem:

@@ -7,11 +7,9 @@ show 250 x 250 pixels around a face, so the largest face is detected. Copies oft
 import re
 from collections.abc import Iterator
 
-from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = "lfw/, lfw_funneled/ or lfw-deepfunneled/ with <Name>/<Name>_0001.jpg"
 LICENSE_TERMS = "no licence: images of news agencies, used for research by custom; redistribution not allowed"
@@ -30,15 +28,14 @@ def matches(root: Folder) -> bool:
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     people = _find_people_folder(root)
-    for item in folders.walk_media(people):
-        if not isinstance(item, File):
-            yield item
-            continue
-        person, *rest_of_path = item.id.removeprefix(f"{people.id}/").split("/")
+
+    def make_record(image: File) -> Record | SkippedItem:
+        person, *rest_of_path = image.id.removeprefix(f"{people.id}/").split("/")
         if rest_of_path:
-            yield Record(item.id, item, group=person, face_mode="one")
-        else:
-            yield SkippedItem(item.id, "file name", "allowed <Name>/<Name>_0001.jpg, in the folder of a person")
+            return Record(image.id, image, group=person, face_mode="one")
+        return SkippedItem(image.id, "file name", "allowed <Name>/<Name>_0001.jpg, in the folder of a person")
+
+    return read_files(people, make_record)
 
 
 def _find_people_folder(root: Folder) -> Folder:

@@ -15,7 +15,7 @@ from fer.data.media import folders
 from fer.data.media.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, File, Folder
 from fer.data.media.images import IMAGE_FORMATS
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 _SAMPLE_IMAGES = 40  # images whose size is read
 _MAX_CROP_PX = 256  # longest side of a face crop
@@ -40,11 +40,11 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    for item in folders.walk_media(root, suffixes=(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
-        if isinstance(item, File):
-            yield Record(item.id, item, group=item.id if item.suffix in VIDEO_SUFFIXES else "", face_mode="all")
-        else:
-            yield item
+    return read_files(root, _make_record, suffixes=(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+
+
+def _make_record(file: File) -> Record:
+    return Record(file.id, file, group=file.id if file.suffix in VIDEO_SUFFIXES else "", face_mode="all")
 
 
 def are_photos(files: Iterable[File]) -> bool:

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, skip_unknown_label
 from fer.runtime.errors import InputError
 
 LAYOUT = (
@@ -40,12 +39,6 @@ RAFCE_EMOTIONS = {str(code): pair for code, pair in enumerate(_RAFCE_PAIRS)}
 
 _LIST = "EmoLabel/list_patition_label.txt"  # the owners' spelling
 _RAFCE_LIST = "RAFCE_emolabel.txt"
-_IMAGES: tuple[tuple[str, str, Literal["whole", "one"]], ...] = (
-    ("Image/aligned", "_aligned", "whole"),
-    ("aligned", "_aligned", "whole"),
-    ("Image/original", "", "one"),
-    ("original", "", "one"),
-)
 
 
 def matches(root: Folder) -> bool:
@@ -67,7 +60,12 @@ def _iter_lists(root: Folder) -> Iterator[tuple[Folder, File]]:
 def _read_part(part: Folder, table: File) -> Iterator[ReaderItem]:
     rows = [(number, line.split()) for number, line in folders.read_lines(table)]
     emotions = _choose_emotions(part, table, {values[-1] for _, values in rows})
-    folder, stem_suffix, face_mode = _find_image_folder(part)
+    aligned_folder = part.folder("Image/aligned", "aligned")
+    folder = aligned_folder or part.folder("Image/original", "original")
+    if folder is None:
+        raise InputError(f"{part}: no Image/aligned; unpack the owners' aligned.zip there, or remove {part.name}")
+    stem_suffix = "_aligned" if aligned_folder else ""
+    face_mode: Literal["whole", "one"] = "whole" if aligned_folder else "one"
     images: dict[str, File] = {}  # by name: aligned.zip is often unpacked to aligned/aligned
     for item in folders.walk_media(folder):
         if not isinstance(item, File):
@@ -93,8 +91,7 @@ def _read_part(part: Folder, table: File) -> Iterator[ReaderItem]:
         elif emotions is RAFDB_EMOTIONS and fold not in ("train", "test"):
             yield SkippedItem(line_id, "unknown fold", f"{name[:40]}; allowed train_… and test_…")
         elif labels[0] not in emotions:
-            allowed = ", ".join(f"{code} {emotion}" for code, emotion in emotions.items())
-            yield SkippedItem(line_id, "unknown label", f"{labels[0][:20]!r}; allowed {allowed}")
+            yield skip_unknown_label(line_id, labels[0], emotions)
         elif image is None:
             file_name = f"{stem[:40]}{stem_suffix}.{suffix[:10]}"
             yield SkippedItem(line_id, "missing picture", f"{file_name} is not in {folder.id}")
@@ -114,11 +111,3 @@ def _choose_emotions(part: Folder, table: File, labels: set[str]) -> dict[str, s
     # A compound list read with the codes of the basic emotions would give wrong labels, in whatever folder it is.
     only_compound = RAFDB_COMPOUND_EMOTIONS.keys() - RAFDB_EMOTIONS.keys()
     return RAFDB_COMPOUND_EMOTIONS if part.name.casefold() == "compound" or only_compound <= labels else RAFDB_EMOTIONS
-
-
-def _find_image_folder(part: Folder) -> tuple[Folder, str, Literal["whole", "one"]]:
-    """Return the image folder, the end of the images' stems and their face mode."""
-    for name, stem_suffix, face_mode in _IMAGES:
-        if folder := part.folder(name):
-            return folder, stem_suffix, face_mode
-    raise InputError(f"{part}: no Image/aligned; unpack the owners' aligned.zip there, or remove {part.name}")

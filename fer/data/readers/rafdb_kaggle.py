@@ -6,8 +6,7 @@ The folder is the label. If `train_labels.csv` and `test_labels.csv` exist, they
 from collections.abc import Iterator
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers import rafdb
 from fer.data.readers.params import Ingest
 from fer.data.readers.rafdb import RAFDB_EMOTIONS

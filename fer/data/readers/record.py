@@ -1,27 +1,16 @@
-"""The interface of the readers: one module for each layout in which a dataset is distributed.
+"""What readers yield: faces with the owner's labels and folds, skipped items and notes.
 
-A reader defines:
-
-    LAYOUT: str                                    describes the layout, for `fer add --help`
-    LICENSE_TERMS: str                             states the owner's terms in one sentence, for `fer add`
-    PIXELS: tuple[float, float]                    mean and standard deviation of the original pixels; optional,
-                                                   for datasets of which altered copies circulate
-    matches(root: Folder) -> bool                  tells whether a folder has the layout; checks names, reads little
-    read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]
-                                                   yields every face in an order that does not depend on the machine
-
-A reader reports the owner's labels and folds. `fer.data.curation.splits` decides which folds are used.
-Readers decode no images, so reading twice (to count, then to ingest) is cheap.
+`fer.data.curation.splits` decides which folds are used. Readers decode no images, so reading twice (to count, then to
+ingest) is cheap.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from fer.data.media.folders import File
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder, Note, SkippedItem, walk_media
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +40,21 @@ class Record:
 
 
 ReaderItem = Record | SkippedItem | Note
+
+
+def read_files(
+    folder: Folder | None, make_item: Callable[[File], ReaderItem], suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> Iterator[ReaderItem]:
+    """Yield the item that `make_item` returns for each file below a folder, and what `walk_media` skips and notes."""
+    for item in walk_media(folder, suffixes=suffixes):
+        yield make_item(item) if isinstance(item, File) else item
+
+
+def is_unsafe_path(path: str) -> bool:
+    """Tell whether a path in a list leads out of the folder of images, on some machine."""
+    return path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/")
+
+
+def skip_unknown_label(id: str, label: str, meanings: Mapping[str, str]) -> SkippedItem:
+    allowed = ", ".join(f"{code} {meaning}" for code, meaning in meanings.items())
+    return SkippedItem(id, "unknown label", f"{label[:20]!r}; allowed {allowed}")

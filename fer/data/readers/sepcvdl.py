@@ -11,22 +11,14 @@ from pathlib import PurePosixPath
 
 from fer.core.labels import EMOTIONS, parse_emotion
 from fer.data.media import folders
-from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder, Note, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
 
 LAYOUT = "train/, test/ or valid/ with <name>_<emotion>.jpg, of one dataset or in a folder for each dataset"
 LICENSE_TERMS = "the terms of the datasets that its images come from; redistribution not allowed"
-SEPCVDL_EMOTIONS = {
-    "0": "happy",
-    "1": "surprise",
-    "2": "sad",
-    "3": "angry",
-    "4": "disgust",
-    "5": "fear",
-    "6": "neutral",
-}
+_EMOTIONS = ("happy", "surprise", "sad", "angry", "disgust", "fear", "neutral")
+SEPCVDL_EMOTIONS = {str(code): emotion for code, emotion in enumerate(_EMOTIONS)}
 
 _FOLDS = ("test", "train", "valid")
 _MAX_DATASETS = 30  # more folders are not datasets: LFW has 5,749
@@ -40,7 +32,8 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
     datasets = _find_datasets(root)
     for dataset in datasets:
         for fold in _FOLDS:
-            rows = [row for table in dataset.files() if _is_list(table, fold) for row in _read_rows(table)]
+            tables = [file for file in dataset.files() if file.suffix == ".csv" and file.name.startswith(f"{fold}_")]
+            rows = [row for table in tables for row in _read_rows(table)]
             if bad_rows := [row for row in rows if len(row) != 2]:
                 example = ",".join(bad_rows[0])[:80]
                 part = f"{dataset.name}/{fold}"
@@ -79,14 +72,9 @@ def _is_dataset(folder: Folder) -> bool:
     for part in map(folder.folder, _FOLDS):
         entries = part.entries() if part else iter(())
         images = (entry for entry in entries if isinstance(entry, File) and entry.suffix in IMAGE_SUFFIXES)
-        first_images = list(islice(images, 10))
-        if first_images and all(map(_parse_emotion, first_images)):
+        if (first_images := list(islice(images, 10))) and all(map(_parse_emotion, first_images)):
             return True
     return False
-
-
-def _is_list(file: File, fold: str) -> bool:
-    return file.suffix == ".csv" and file.name.startswith(f"{fold}_")
 
 
 def _read_rows(table: File) -> Iterator[list[str]]:

@@ -11,8 +11,7 @@ from itertools import islice
 from typing import Literal
 
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers.class_folders import find_folder_emotion, skip_unknown_emotion
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record
@@ -42,7 +41,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         for item in folders.walk_media(crops):
             if isinstance(item, File):
                 crop_stems.add(item.stem)
-                yield _make_record(item, fold, "whole")
+                yield make_film_record(item, fold, _NUMBERS_PATTERN.sub("", item.stem), "whole")
             else:
                 yield item
         for item in folders.walk_media(root.folder(part)):
@@ -55,19 +54,20 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
             elif item.stem in crop_stems:
                 yield SkippedItem(item.id, "frame of a cut-out face", f"the face is in {crops}", is_defect=False)
             else:
-                yield _make_record(item, fold, "one")
+                yield make_film_record(item, fold, _NUMBERS_PATTERN.sub("", item.stem), "one")
 
 
-def _make_record(image: File, fold: str | None, face_mode: Literal["whole", "one"]) -> Record | SkippedItem:
-    emotion = find_folder_emotion(image)
+def make_film_record(
+    file: File, fold: str | None, group: str, face_mode: Literal["whole", "one"]
+) -> Record | SkippedItem:
+    """Return the face, labelled by its folder; a `fold` of None is the test part, whose faces may have no label."""
+    emotion = find_folder_emotion(file)
     if fold and not emotion:
-        return skip_unknown_emotion(image)
-    film = _NUMBERS_PATTERN.sub("", image.stem)
-    return Record(image.id, image, emotion, fold or (emotion and "test"), group=film, face_mode=face_mode)
+        return skip_unknown_emotion(file)
+    return Record(file.id, file, emotion, fold or (emotion and "test"), group=group, face_mode=face_mode)
 
 
 def _find_aligned_folder(root: Folder, part: str) -> Folder | None:
     """Return the folder of face crops; the owners corrected that of the validation part (`_new`)."""
     names = (f"{part}_Aligned_Faces_new", f"{part}_Aligned_Faces")
-    nested_names = (f"{part}/{name}" for name in names)
-    return next(filter(None, map(root.folder, (*nested_names, *names))), None)
+    return root.folder(*(f"{part}/{name}" for name in names), *names)

@@ -9,8 +9,7 @@ from pathlib import PurePosixPath
 
 from fer.core.labels import EMOTIONS, parse_emotion
 from fer.data.media import folders
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import File, Folder, Note
 from fer.data.readers import photos
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record

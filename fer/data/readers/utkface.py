@@ -8,10 +8,9 @@ detected.
 import re
 from collections.abc import Iterator
 
-from fer.data.media import folders
 from fer.data.media.folders import File, Folder
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, read_files
 
 LAYOUT = (
     "26_0_2_20170104023102422.jpg or ….jpg.chip.jpg: age, gender, race, time; at the top or in folders such as part1/"
@@ -26,8 +25,8 @@ def matches(root: Folder) -> bool:
 
 
 def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
-    for item in folders.walk_media(root):
-        if isinstance(item, File):
-            yield Record(item.id, item, face_mode="whole" if item.name.endswith(".chip.jpg") else "one")
-        else:
-            yield item
+    return read_files(root, _make_record)
+
+
+def _make_record(image: File) -> Record:
+    return Record(image.id, image, face_mode="whole" if image.name.endswith(".chip.jpg") else "one")

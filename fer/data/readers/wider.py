@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from fer.data.media import folders
-from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import IMAGE_SUFFIXES, File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
-from fer.data.readers.record import ReaderItem, Record
+from fer.data.readers.record import ReaderItem, Record, is_unsafe_path
 
 LAYOUT = "WIDER_train/images/<event>/*.jpg with wider_face_split/wider_face_train_bbx_gt.txt; also val and test"
 LICENSE_TERMS = "CC BY-NC-ND 4.0: non-commercial use only; redistribution of face crops not allowed"
@@ -33,7 +32,8 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
         if images is None:
             continue
         entries: dict[str, tuple[str, list[str]]] = {}  # image name -> line id, lines
-        table = _find_list(root, part)
+        lists = root.inner_folder("wider_face_split")
+        table = lists and lists.file(f"wider_face_{part}_bbx_gt.txt")
         for line_id, name, lines in _read_entries(table) if table else ():
             if name in entries:
                 yield SkippedItem(line_id, "named twice", f"{name[:80]}, also at {entries[name][0]}")
@@ -47,8 +47,7 @@ def read(root: Folder, settings: Ingest) -> Iterator[ReaderItem]:
             else:
                 yield Record(item.id, item, group=item.id, face_mode="all")
         for name, (line_id, _) in entries.items():
-            is_unsafe = name.startswith("/") or ".." in name.split("/") or "\\" in name or ":" in name
-            reason = "unsafe path" if is_unsafe else "missing picture"
+            reason = "unsafe path" if is_unsafe_path(name) else "missing picture"
             yield SkippedItem(line_id, reason, f"{name[:80]!r} is not in {images.id}")
 
 
@@ -75,25 +74,18 @@ def _make_record(image: File, id: str, values: list[str]) -> Record | SkippedIte
     return Record(id, image, group=image.id, box=(x, y, width, height))
 
 
-def _read_entries(table: File) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the line id, the name and the following lines of each image; lines before the first have the name ""."""
-    start, name, lines = 1, "", list[str]()
+def _read_entries(table: File) -> list[tuple[str, str, list[str]]]:
+    """Return the line id, the name and the following lines of each image; lines before the first have the name ""."""
+    entries: list[tuple[str, str, list[str]]] = []
     for number, line in folders.read_lines(table):
-        if PurePosixPath(line).suffix.lower() in IMAGE_SUFFIXES:
-            if name or lines:
-                yield f"{table.id}:{start}", name, lines
-            start, name, lines = number, line, []
-        else:
-            lines.append(line)
-    if name or lines:
-        yield f"{table.id}:{start}", name, lines
+        is_name = PurePosixPath(line).suffix.lower() in IMAGE_SUFFIXES
+        if is_name or not entries:
+            entries.append((f"{table.id}:{number}", line if is_name else "", []))
+        if not is_name:
+            entries[-1][2].append(line)
+    return entries
 
 
 def _find_image_folder(root: Folder, part: str) -> Folder | None:
     folder = root.inner_folder(f"WIDER_{part}")
     return folder and folder.folder("images")
-
-
-def _find_list(root: Folder, part: str) -> File | None:
-    folder = root.inner_folder("wider_face_split")
-    return folder.file(f"wider_face_{part}_bbx_gt.txt") if folder else None

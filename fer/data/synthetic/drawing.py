@@ -14,15 +14,8 @@ _ANGLES = np.linspace(0, 2 * np.pi, 25)
 UNIT_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 UNIT_X = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 19))  # positions across an eye or a mouth, denser in the corners
 UNIT_ARCH = 1 - UNIT_X * UNIT_X
-_PARABOLA_STEPS = np.linspace(0, 1, 9)
-_PARABOLA = np.stack(
-    [
-        (1 - _PARABOLA_STEPS) * (1 - 2 * _PARABOLA_STEPS),
-        4 * _PARABOLA_STEPS * (1 - _PARABOLA_STEPS),
-        _PARABOLA_STEPS * (2 * _PARABOLA_STEPS - 1),
-    ],
-    axis=1,
-)
+_T = np.linspace(0, 1, 9)
+_PARABOLA = np.stack([(1 - _T) * (1 - 2 * _T), 4 * _T * (1 - _T), _T * (2 * _T - 1)], axis=1)
 
 
 class Pen:
@@ -90,9 +83,6 @@ def hsv_to_rgb(hue: float, saturation: float, value: float) -> Colour:
 @cache
 def _make_spline_basis(n_controls: int) -> Float[np.ndarray, "n controls"]:
     t = np.arange(6)[:, None] / 6
-    weights = (
-        np.concatenate([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6
-    )
-    return np.concatenate(
-        [np.roll(np.pad(weights, ((0, 0), (0, n_controls - 4))), k, axis=1) for k in range(n_controls)]
-    )
+    sixfold = np.concatenate([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1)
+    weights = np.pad(sixfold / 6, ((0, 0), (0, n_controls - 4)))
+    return np.concatenate([np.roll(weights, k, axis=1) for k in range(n_controls)])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from fer.data.synthetic.drawing import (
     DARK,
@@ -24,25 +24,10 @@ from fer.data.synthetic.drawing import (
     make_closed_spline,
 )
 
-SKIN_TONES = (
-    (255, 226, 203),
-    (247, 206, 172),
-    (232, 184, 142),
-    (208, 152, 106),
-    (172, 116, 76),
-    (128, 82, 54),
-    (108, 70, 50),
-)
-HAIR_COLOURS = (
-    (32, 28, 32),
-    (58, 40, 34),
-    (98, 64, 42),
-    (138, 134, 136),
-    (150, 80, 44),
-    (186, 138, 78),
-    (228, 196, 132),
-    (216, 212, 208),
-)
+_SKIN = ("ffe2cb", "f7ceac", "e8b88e", "d0986a", "ac744c", "805236", "6c4632")
+_HAIR = ("201c20", "3a2822", "62402a", "8a8688", "96502c", "ba8a4e", "e4c484", "d8d4d0")
+SKIN_TONES = [ImageColor.getrgb(f"#{code}") for code in _SKIN]
+HAIR_COLOURS = [ImageColor.getrgb(f"#{code}") for code in _HAIR]
 
 
 @dataclass(frozen=True)
@@ -153,9 +138,8 @@ def draw_front_hair(pen: Pen, person: Person, length: float, rng: np.random.Gene
     if style == "hat":
         pen.fill(make_band(t * 1.06, y - 0.2, y), blend_colours(colour, DARK, 0.25))
     else:
-        pen.fill(
-            make_band(t * 0.6 + 0.2 * tilt, -1.1 + 0.15 * t**2, -1.0 + 0.1 * t**2), blend_colours(colour, WHITE, 0.15)
-        )
+        shine = make_band(t * 0.6 + 0.2 * tilt, -1.1 + 0.15 * t**2, -1.0 + 0.1 * t**2)
+        pen.fill(shine, blend_colours(colour, WHITE, 0.15))
 
 
 def draw_glasses(pen: Pen, person: Person, rng: np.random.Generator) -> None:

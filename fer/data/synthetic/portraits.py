@@ -71,12 +71,8 @@ def _draw_nose(pen: Pen, person: Person, units: ActionUnits, rng: np.random.Gene
         pen.disc((side * rx * 0.5, tip + 0.01), 0.03, 0.02, person.shade(0.6), depth=1.15)
         fold = fit_parabola((side * (rx + 0.05), tip - 0.02), (side * 0.38, tip + 0.12), (side * 0.43, 0.58))
         _draw_wrinkle(pen, person, fold, 0.7 * units[12] + 0.8 * units[10] + 0.5 * units[9] + furrow)
-        _draw_wrinkle(
-            pen,
-            person,
-            fit_parabola((side * rx, tip - 0.17), (side * (rx + 0.06), tip - 0.1), (side * (rx + 0.04), tip)),
-            units[9],
-        )
+        nostril = fit_parabola((side * rx, tip - 0.17), (side * (rx + 0.06), tip - 0.1), (side * (rx + 0.04), tip))
+        _draw_wrinkle(pen, person, nostril, units[9])
     for height in (-0.1, 0.0, 0.1):
         _draw_wrinkle(pen, person, fit_parabola((-0.11, height), (0, height + 0.05), (0.11, height)), units[9])
 
@@ -137,18 +133,12 @@ def _draw_eyes(pen: Pen, person: Person, units: ActionUnits, rng: np.random.Gene
 def _draw_brows(pen: Pen, person: Person, units: ActionUnits, rng: np.random.Generator) -> None:
     width, rise, arch, share, furrow = rng.uniform((0.07, 0.26, 0, 0.4, -0.3), (0.13, 0.34, 0.05, 0.9, 0.1))
     level, colour = person.eye_level - rise, blend_colours(person.hair, DARK, share)
+    inner_x, outer_x = person.eye_offset - 0.24 - 0.06 * units[4], person.eye_offset + 0.27
+    inner_y = level - 0.21 * units[1] + 0.18 * units[4] + 0.05 * units[9]
+    middle_y = level - arch - 0.1 * units[1] - 0.15 * units[2] + 0.09 * units[4] + 0.04 * units[9]
+    outer_y = level + 0.03 + 0.05 * units[1] - 0.2 * units[2] - 0.04 * units[4]
     for side in (-1, 1):
-        spine = fit_parabola(
-            (
-                side * (person.eye_offset - 0.24 - 0.06 * units[4]),
-                level - 0.21 * units[1] + 0.18 * units[4] + 0.05 * units[9],
-            ),
-            (
-                side * person.eye_offset,
-                level - arch - 0.1 * units[1] - 0.15 * units[2] + 0.09 * units[4] + 0.04 * units[9],
-            ),
-            (side * (person.eye_offset + 0.27), level + 0.03 + 0.05 * units[1] - 0.2 * units[2] - 0.04 * units[4]),
-        )
+        spine = fit_parabola((side * inner_x, inner_y), (side * person.eye_offset, middle_y), (side * outer_x, outer_y))
         ry = width / 2 * (1 - 0.7 * np.linspace(0, 1, len(spine)) ** 2)
         pen.fill(make_band(spine[:, 0], spine[:, 1] - ry, spine[:, 1] + ry), colour)
         _draw_wrinkle(pen, person, np.array([(side * 0.06, level - 0.02), (side * 0.07, level + 0.16)]), units[4] - 0.2)

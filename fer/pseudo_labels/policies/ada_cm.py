@@ -2,25 +2,20 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from jaxtyping import Float
-
 from fer.core.schema import Fraction
-from fer.pseudo_labels.policy import Evidence, Policy
+from fer.pseudo_labels.policy import Evidence, Policy, Thresholds
 
 
 class Options(Policy):
     factor: Fraction
 
-    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Thresholds:
         """Return `factor` times the mean confidence of the correct validation faces; 1 for an emotion without any.
 
         The paper takes training faces, in every epoch.
         """
         correct = evidence.valid & (evidence.predicted == evidence.labels)
-        return np.array(
-            [
-                self.factor * evidence.confidence[mask].mean() if mask.any() else 1.0
-                for mask in evidence.by_emotion(correct)
-            ]
-        )
+        return [
+            self.factor * float(evidence.confidence[mask].mean()) if mask.any() else 1.0
+            for mask in evidence.by_emotion(correct)
+        ]

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from fer.core.schema import Fraction
-from fer.pseudo_labels.policy import Evidence, Policy
+from fer.pseudo_labels.policy import Evidence, Policy, Thresholds
 
 
 class Options(Policy):
     threshold: Fraction
 
-    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Thresholds:
         """Return `threshold` · b / (2 − b), where b is an emotion's count relative to the largest (equations 5 to 12).
 
         Only predictions above the threshold are counted. While most faces are below it, their number is the largest.

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
-from fer.pseudo_labels.policy import Evidence, Policy
+from fer.pseudo_labels.policy import Evidence, Policy, Thresholds
 
 
 class Options(Policy):
-    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Thresholds:
         """Return the mean confidence, lowered for emotions of little mean probability.
 
         The paper has moving averages over batches; these means are over the whole pool.

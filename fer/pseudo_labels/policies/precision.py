@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 
 from fer.core.schema import Fraction
-from fer.pseudo_labels.policy import Evidence, Policy
+from fer.pseudo_labels.policy import Evidence, Policy, Thresholds
 
 
 class Options(Policy):
@@ -16,14 +16,12 @@ class Options(Policy):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     fallback: Fraction
 
-    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Thresholds:
         correct = evidence.predicted == evidence.labels
-        return np.array(
-            [
-                self.find_threshold(evidence.confidence[mask], correct[mask])
-                for mask in evidence.by_emotion(evidence.valid)
-            ]
-        )
+        return [
+            self.find_threshold(evidence.confidence[mask], correct[mask])
+            for mask in evidence.by_emotion(evidence.valid)
+        ]
 
     def find_threshold(self, confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]) -> float:
         """Return the lowest threshold above which a lower bound of the precision reaches `target`.

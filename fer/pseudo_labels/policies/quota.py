@@ -2,22 +2,17 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from jaxtyping import Float
-
 from fer.core.schema import Fraction
 from fer.predictions.confidence import class_prior
-from fer.pseudo_labels.policy import Evidence, Policy, kth_largest
+from fer.pseudo_labels.policy import Evidence, Policy, Thresholds, kth_largest
 
 
 class Options(Policy):
     share: Fraction
 
-    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Thresholds:
         expected = self.share * evidence.pool.sum() * class_prior(evidence.labels[evidence.valid], len(emotions))
-        return np.array(
-            [
-                kth_largest(evidence.confidence[mask], round(count))
-                for mask, count in zip(evidence.by_emotion(evidence.pool), expected, strict=True)
-            ]
-        )
+        return [
+            kth_largest(evidence.confidence[mask], round(count))
+            for mask, count in zip(evidence.by_emotion(evidence.pool), expected, strict=True)
+        ]

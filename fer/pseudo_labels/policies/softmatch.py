@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from fer.pseudo_labels.policy import Evidence, Policy
+from fer.pseudo_labels.policy import Evidence, Policy, Thresholds
 
 
 class Options(Policy):
-    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Float[np.ndarray, " classes"]:
-        return np.zeros(len(emotions))
+    def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Thresholds:
+        return [0.0] * len(emotions)
 
     def weights(self, evidence: Evidence) -> Float[np.ndarray, " n"]:
         """Return exp(−(c − μ)² / 2σ²) for confidences c below the pool's mean μ, with its variance σ², and 1 above.

@@ -40,11 +40,7 @@ class ReviewDecisions:
 
 
 def read_reviews(path: Path) -> Reviews:
-    """Return the reviews in a file that `write_reviews` wrote and people may have edited.
-
-    Raises:
-        InputError: An emotion is unknown, or a face has two different ones.
-    """
+    """Return the reviews in a file that `write_reviews` wrote and people may have edited."""
     rows = read_spreadsheet(path, REVIEW_COLUMNS)
     answers = [(f"row {number}", (row["source"], row["id"]), row["emotion"]) for number, row in rows]
     return parse_reviews(path, answers)
@@ -65,9 +61,6 @@ def parse_reviews(
 
     Args:
         answers: The place in the file, the face and a word for the emotion, of each answer.
-
-    Raises:
-        InputError: A word means none of `emotions` and not "unusable", or a face has two different answers.
     """
     place_and_emotion: dict[FaceKey, tuple[str, str]] = {}
     for place, face, word in answers:
@@ -97,25 +90,23 @@ def match_reviews(reviews: Mapping[FaceKey, str], table: pd.DataFrame, emotions:
     reviewed, codes = np.zeros(len(table), dtype=bool), np.full(len(table), -1)
     row_of = find_rows(reviews, table)
     unlabelled = (table["fold"] == "unlabelled").to_numpy()
-    missing, labelled, unused_emotion = [], [], []
+    missing = "no longer in the table; their reviews are kept"
+    labelled = "labelled or excluded; their reviews have no effect"
+    unused_emotion = "of an emotion that is not in `emotions` of params.yaml; they are set aside"
+    ineffective: dict[str, list[FaceKey]] = {missing: [], labelled: [], unused_emotion: []}
     for face, emotion in reviews.items():
         row = row_of.get(face)
         if row is None:
-            missing.append(face)
+            ineffective[missing].append(face)
         elif not unlabelled[row]:
-            labelled.append(face)
+            ineffective[labelled].append(face)
         else:
             reviewed[row], codes[row] = True, code_of.get(emotion, -1)
             if emotion not in code_of:
-                unused_emotion.append(face)
-    effects = (
-        (missing, "no longer in the table; their reviews are kept"),
-        (labelled, "labelled or excluded; their reviews have no effect"),
-        (unused_emotion, "of an emotion that is not in `emotions` of params.yaml; they are set aside"),
-    )
+                ineffective[unused_emotion].append(face)
     notes = (
         f"{len(faces)} of {len(reviews)} reviewed faces, such as {format_face(faces[0])}, are {effect}"
-        for faces, effect in effects
+        for effect, faces in ineffective.items()
         if faces
     )
     return ReviewDecisions(reviewed, codes, tuple(notes))

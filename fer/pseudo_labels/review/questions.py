@@ -12,7 +12,7 @@ from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import average_probs, read_stored_logits
 from fer.predictions.uncertainty import el2n, lowest_scores, margin
 from fer.pseudo_labels.review.answers import Reviews, match_reviews
-from fer.pseudo_labels.review.sheet import SheetSection, make_doubtful_section, make_influential_section
+from fer.pseudo_labels.review.sheet import SheetSection, make_section
 from fer.runtime.errors import InputError
 
 
@@ -30,11 +30,8 @@ def choose_questions(
     """Return a section of doubtful faces and, if `predictions` exists, one of influential pseudo-labels.
 
     Args:
-        unified: The folder of the table and the faces.
-        pseudo_labels: The folder of the round's pseudo-labels.
         predictions: The folder of the predictions of the networks that were trained on these pseudo-labels.
         reviews: The faces to leave out.
-        ensemble: The weights of the networks.
         hard_labels: Whether the networks were trained on the likeliest emotion instead of probabilities.
         count: The largest number of faces in a section.
 
@@ -50,7 +47,7 @@ def choose_questions(
     if not candidates.any():
         raise InputError("every unlabelled face has been reviewed; add an unlabelled source with `fer add`")
     rows = lowest_scores(margin(probs), candidates, table, count)
-    sections = [make_doubtful_section(rows, probs, table, faces, emotions)]
+    sections = [make_section("Doubtful", rows, probs, probs, table, faces, emotions)]
     if predictions.is_dir():
         one_hot = np.eye(len(emotions), dtype=np.float32)
         targets = one_hot[probs.argmax(axis=1)] if hard_labels else probs
@@ -60,5 +57,5 @@ def choose_questions(
         )
         candidates[rows] = False
         rows = lowest_scores(-el2n(targets, weights, student_probs), candidates & accepted, table, count)
-        sections.append(make_influential_section(rows, targets, student_probs, table, faces, emotions))
+        sections.append(make_section("Influential", rows, targets, student_probs, table, faces, emotions))
     return sections

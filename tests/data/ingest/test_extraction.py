@@ -13,8 +13,7 @@ from PIL import Image
 from fer.data.ingest import extraction
 from fer.data.ingest.extraction import IMAGES_PER_CHUNK, ExtractedFace, extract_faces
 from fer.data.media.detection import FaceBox
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import File, Folder, SkippedItem
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record
 from fer.params import load_params

@@ -18,8 +18,7 @@ from fer.core.store import open_faces
 from fer.data.ingest import ingest as ingest_module
 from fer.data.ingest.ingest import ingest
 from fer.data.ingest.report import format_ingest_report
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers.record import PixelText, ReaderItem, Record
 from fer.params import load_params
 from fer.runtime.errors import InputError

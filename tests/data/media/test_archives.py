@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.data.media import archives
-from fer.data.media.folders import File, Folder, read_lines, walk_media
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import File, Folder, SkippedItem, read_lines, walk_media
 from fer.runtime.errors import InputError
 
 CONTENT = {"a/one.jpg": b"1", "a/b/two.png": b"22", "list.txt": b"x\r\ny", "three.JPG": b""}

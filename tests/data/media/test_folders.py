@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer.data.media.folders import MAX_LINE_BYTES, File, Folder, read_lines, split_csv_line, walk_media
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import (
+    MAX_LINE_BYTES,
+    File,
+    Folder,
+    Note,
+    SkippedItem,
+    read_lines,
+    split_csv_line,
+    walk_media,
+)
 from fer.runtime.errors import InputError
 
 

@@ -17,8 +17,7 @@ from trees import (
     zip_folder,
 )
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import Folder, Note
 from fer.data.readers import affectnet_csv
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record

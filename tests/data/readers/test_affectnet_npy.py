@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, summarize_items, write_file, zip_folder
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import Folder, SkippedItem
 from fer.data.readers import affectnet_npy
 from fer.data.readers.params import Ingest
 

@@ -15,9 +15,8 @@ from test_reader_laws import TREES
 
 from fer.data.ingest import detect
 from fer.data.ingest.extraction import extract_faces
-from fer.data.media.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Folder
+from fer.data.media.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Folder, Note, SkippedItem
 from fer.data.media.images import MAX_IMAGE_PIXELS
-from fer.data.media.issues import Note, SkippedItem
 from fer.data.readers import (
     affectnet_csv,
     affectnet_npy,

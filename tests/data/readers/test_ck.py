@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import FUZZ_SETTINGS, save_image, skip_reasons, summarize_items, zip_folder
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Folder, Note, SkippedItem
 from fer.data.readers import ck48, ckextended, ckplus, fer2013_csv
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import PixelText, ReaderItem, Record

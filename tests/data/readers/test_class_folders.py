@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from fer.core.labels import EMOTION_ALIASES
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers import class_folders
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record

@@ -17,8 +17,7 @@ from trees import (
     zip_folder,
 )
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import Folder, SkippedItem
 from fer.data.readers import expw
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from trees import face_labels, save_images, zip_folder
 
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers import fer2013_folder
 from fer.data.readers.record import ReaderItem, Record
 from fer.params import load_params

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, zip_folder
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Folder, Note, SkippedItem
 from fer.data.readers import fer2013_csv, ferplus, ferplus_csv, ferplus_png
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import PixelText, ReaderItem, Record

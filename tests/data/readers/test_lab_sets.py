@@ -7,8 +7,7 @@ from types import ModuleType
 import pytest
 from trees import touch
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import SkippedItem
+from fer.data.media.folders import Folder, SkippedItem
 from fer.data.readers import jaffe, kdef, sfew
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import File, Folder, Note
 from fer.data.readers import photos, tree
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trees import note_texts, touch
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Folder, Note, SkippedItem
 from fer.data.readers import celeba, fairface, ffhq, lfw, utkface, wider
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import ReaderItem, Record

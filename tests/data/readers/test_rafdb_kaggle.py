@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import FUZZ_SETTINGS, face_labels, save_image, skip_reasons, summarize_items, write_file, zip_folder
 
-from fer.data.media.folders import Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import Folder, Note
 from fer.data.readers import rafdb_kaggle
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record

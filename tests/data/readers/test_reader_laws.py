@@ -9,8 +9,7 @@ import trees
 from PIL import Image
 
 from fer.data.ingest.detect import GENERAL_READERS, READERS
-from fer.data.media.folders import IMAGE_SUFFIXES, Folder
-from fer.data.media.issues import Note
+from fer.data.media.folders import IMAGE_SUFFIXES, Folder, Note
 from fer.data.readers import (
     afew,
     celeba,

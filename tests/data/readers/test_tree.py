@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from trees import touch
 
 from fer.core.labels import EMOTIONS
-from fer.data.media.folders import File, Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import File, Folder, Note, SkippedItem
 from fer.data.readers import tree
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record

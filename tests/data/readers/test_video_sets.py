@@ -11,8 +11,7 @@ from PIL import Image
 from trees import touch
 
 from fer.core.labels import EMOTIONS
-from fer.data.media.folders import Folder
-from fer.data.media.issues import Note, SkippedItem
+from fer.data.media.folders import Folder, Note, SkippedItem
 from fer.data.readers import afew, disfa
 from fer.data.readers.params import Ingest
 from fer.data.readers.record import Record

@@ -87,23 +87,19 @@ def build(tmp_path: Path) -> BuildInputs:
         )
         evaluation = {round_: evaluate_networks(n, round_, names) for round_ in range(rounds + 1)}
         right = [np.random.default_rng(round_).random(n) < 0.5 for round_ in range(rounds + 1)]
+        estimate = {"estimated_from": 9, "estimated_precision": 0.625, "per_emotion": {name: {} for name in SEVEN}}
+        shift = {"shifted": shifted, "confidence": 0.5, "share_of_pool_above": 0.9, "share_of_valid_above": 0.3}
         pseudo_labels = {}
         for round_ in range(1, rounds + 1):
             probs, truth = random_predictions(50, round_)
             pseudo_labels[round_] = RoundPseudoLabels(
                 rows=np.arange(50), probs=probs, accepted=probs.max(axis=1) > 0.5,
-                truth=truth if truth_known else np.full(50, -1), thresholds={}, review_counts={},
+                truth=truth if truth_known else np.full(50, -1),
+                summary={"estimate": estimate, "shift": shift, "reviewed": 0, "set_aside": 0},
             )  # fmt: skip
         table = pd.DataFrame({"fold": ["train"] * 7, "emotion": list(SEVEN)})
-        estimate = {"estimated_from": 9, "estimated_precision": 0.625, "per_emotion": {name: {} for name in SEVEN}}
-        shift = {"shifted": shifted, "confidence": 0.5, "share_of_pool_above": 0.9, "share_of_valid_above": 0.3}
-        audits = audit.complete_audits(
-            evaluate.audit_rounds(pseudo_labels, SEVEN),
-            {round_: {"estimate": estimate, "shift": shift} for round_ in pseudo_labels},
-            table,
-            {"excluded": {}},
-            SEVEN,
-        )
+        audits = evaluate.audit_rounds(pseudo_labels, SEVEN)
+        audits = audit.complete_audits(audits, pseudo_labels, table, {"excluded": {}}, SEVEN)
         gains = {round_: metrics.compare_accuracy(right[0], right[round_]) for round_ in pseudo_labels}
         verdicts = {round_: gain | {"verdict": metrics.summarize_gain(gain)} for round_, gain in gains.items()}
         supplied = {
