@@ -14,6 +14,7 @@ import contextlib
 import io
 import itertools
 import json
+import math
 import os
 import statistics
 import sys
@@ -194,7 +195,7 @@ class Checks:
                     continue
                 row |= {
                     "faces_per_second": rate,
-                    "tflops": rate * NETWORKS[network] / 1e12,
+                    "tflops": rate * NETWORKS.get(network, math.nan) / 1e12,
                     "first_seconds": first_seconds,
                 }
                 target = TARGETS.get(("training", network, batch)) if way == "fused graph" else None
