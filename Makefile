@@ -1,5 +1,6 @@
 # make repro   set up the environment and run the pipeline
 # make test    run the linter, the type checker and the tests
+# make gpu     run the tests that compute and the benchmark of the GPU on a GPU (10 minutes)
 # make bench   measure speed and memory (15 minutes on two idle cores)
 # make harden  run the robustness tests (an hour on two cores) and write docs/reliability.md
 # Every target first sets up .venv; VENV=/path uses an existing environment instead.
@@ -8,8 +9,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
+COMPUTING_TESTS := tests/training tests/nn tests/models tests/predictions tests/reporting/explanation tests/serving
 
-.PHONY: repro test bench harden setup
+.PHONY: repro test gpu bench harden setup
 repro: setup
 	dvc repro
 
@@ -18,6 +20,10 @@ test: setup
 	ruff format --check .
 	mypy
 	pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+gpu: setup
+	pytest -n 4 --dist loadfile $(COMPUTING_TESTS)
+	python -m benchmarks.gpu
 
 bench: setup
 	python -m benchmarks

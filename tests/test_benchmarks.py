@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as page
-from benchmarks import augmentation, duplicates, ingest, measuring, pool, prediction, ranks, training
+from benchmarks import augmentation, duplicates, gpu, ingest, measuring, pool, prediction, ranks, training
 from pipeline import train
 
 SMALL_ARGUMENTS = {
@@ -44,6 +44,20 @@ def test_a_benchmark_writes_results_machine_and_command(
     assert all(row.keys() == RATE_COLUMNS for rows in with_ratios for row in rows)
     assert all(rows[0]["ratio"] == 1 for rows in with_ratios)
     assert (tmp_path / f"{name}.png").is_file() == bool(with_ratios)
+
+
+def test_a_dry_run_of_the_gpu_benchmark_finds_everything_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu", "--tiny", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        gpu.main()
+    assert end.value.code == 0
+    rows = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    assert {row["part"] for row in rows} == {"machine", *gpu.PARTS}
+    assert sum("ok" in row for row in rows) > 10
+    assert not any("left_out" in row or ("error" in row and "ok" not in row) for row in rows)
+    assert capsys.readouterr().out.endswith("0 findings are not ok\n")
 
 
 def test_a_ratio_is_of_rates_of_the_same_repeat() -> None:

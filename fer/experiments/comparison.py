@@ -1,9 +1,7 @@
 """Training jobs of `fer compare`: networks trained on the same faces, and the cost of each."""
 
 import hashlib
-import io
 import time
-from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,13 @@ from fer.experiments.cache import RunResult, cached_result, damaged_result_error
 from fer.experiments.standings import Cost, JobResult, calibrate_logits, measure_ensemble
 from fer.nn import weights
 from fer.nn.inference import predict_logits, to_device, view_names
+from fer.nn.recording import EAGER_CALLS
 from fer.params import Params
 from fer.runtime.errors import InputError
 from fer.training.examples import LabelledSet, read_labelled_sets
-from fer.training.loop import count_steps, init_model, train_network, train_phase
+from fer.training.loop import count_steps, init_model, train_network
 from fer.training.params import Recipe
+from fer.training.step import TrainingStep
 
 FIXED_STEPS_EPOCHS = 4  # if --steps is given: enough to choose the best epoch
 MIN_TIMED_SECONDS = 2.0
@@ -164,28 +164,31 @@ def measure_throughput(network: nn.Module, job: TrainingJob) -> float:
     if phase.transfer:
         weights.set_trainable_layers(network, phase.transfer.phases[0].layers)
 
-    def time_steps(steps: int) -> float:
+    step = TrainingStep(
+        network,
+        job.data.train,
+        None,
+        recipe=phase,
+        transforms=job.params.transforms,
+        seed=job.seed,
+        precision=job.params.precision,
+    )
+
+    def time_steps(first_step: int, end_step: int) -> float:
         start = time.perf_counter()
-        with redirect_stdout(io.StringIO()):
-            train_phase(
-                network,
-                job.data.train,
-                _take_rows(job.data.valid, np.arange(1)),  # so that validation takes no time
-                recipe=phase,
-                transforms=job.params.transforms,
-                steps=steps,
-                seed=job.seed,
-                precision=job.params.precision,
-                name=f"{job.network}, timed",
-            )
+        step.start_epoch(first_step, end_step)
+        for number in range(first_step, end_step):
+            step.take(number)
+        step.totals.tolist()  # waits for a GPU
         return time.perf_counter() - start
 
-    steps, seconds = 1, 0.0
-    time_steps(steps)  # the first batches are slower
+    n_done, n_steps, seconds = EAGER_CALLS + 1, 1, 0.0
+    time_steps(0, n_done)  # the first steps are slower: they allocate memory, and a GPU records them
     while seconds < MIN_TIMED_SECONDS:
-        steps *= 4
-        seconds = time_steps(steps)
-    return steps * phase.batch / seconds
+        n_steps *= 4
+        seconds = time_steps(n_done, n_done + n_steps)
+        n_done += n_steps
+    return n_steps * phase.batch / seconds
 
 
 def _train_and_predict(job: TrainingJob, name: str) -> tuple[Float[np.ndarray, "n views classes"], Cost]:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
@@ -20,7 +20,6 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from fer.nn.inference import default_device
@@ -69,19 +68,30 @@ def broadcast_from_main(compute: Callable[[], ValueT]) -> ValueT:
     return results[0]  # type: ignore[return-value]
 
 
-def mean_over_processes(value: Tensor) -> Tensor:
-    """Return the mean of `value` over the processes; `value` itself becomes the sum."""
+def sum_over_processes(value: Tensor) -> Tensor:
+    """Replace `value` by its sum over the processes, and return it."""
     if world_size() > 1:
         torch.distributed.all_reduce(value)
-    return value / world_size()
+    return value
 
 
-def wrap_ddp(network: nn.Module) -> nn.Module:
-    """Wrap `network` so that the processes average their gradients and start from the weights of rank 0.
+def prepare_network(network: nn.Module) -> nn.Module:
+    """Give `network` the weights of rank 0 in every process; on GPUs, batch norm sees the whole batch, not a share."""
+    if world_size() > 1:
+        for tensor in network.state_dict().values():
+            torch.distributed.broadcast(tensor, src=0)
+        if torch.distributed.get_backend() == "nccl":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)  # replaces the layers in `network`
+    return network
 
-    Batch norm normalises each process's part of a batch separately; the running statistics are those of rank 0.
-    """
-    return network if world_size() == 1 else DistributedDataParallel(network)
+
+def average_over_processes(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its mean over the processes, with one message."""
+    if world_size() > 1:
+        values = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        torch.distributed.all_reduce(values)
+        means = (values / world_size()).split([tensor.numel() for tensor in tensors])
+        torch._foreach_copy_(list(tensors), [mean.view_as(tensor) for mean, tensor in zip(means, tensors, strict=True)])
 
 
 def _launch(main: Callable[[], object]) -> None:

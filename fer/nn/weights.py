@@ -64,7 +64,7 @@ def build_model(name: str, n_classes: int, size: int, dropout: float = 0.1, inpu
 
 def normalize_faces(faces: Float[Tensor, "n size size"]) -> Float[Tensor, "n 1 size size"]:
     """Return faces in 0..1 as the input of a network: standardised, with a channel axis."""
-    return ((faces - PIXEL_MEAN) / PIXEL_STD)[:, None]
+    return ((faces - PIXEL_MEAN) / PIXEL_STD)[..., None].permute(0, 3, 1, 2)
 
 
 def set_trainable_layers(network: nn.Module, layers: str) -> None:

@@ -5,10 +5,11 @@ nearest pixel, as in the recipe of the ECE 176 report (`fill_mode="nearest"`).
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
@@ -18,78 +19,98 @@ ERASED_AREA = (0.02, 0.2)  # of the face; 0.4, as in Zhong et al. 2017 (arXiv:17
 ERASED_ASPECT_RATIO = (0.3, 3.3)  # height over width
 
 
+class TransformDraws(NamedTuple):
+    """The random numbers of the transforms, one of each for every face."""
+
+    rotation: Float[Tensor, " n"]  # radians
+    shear: Float[Tensor, " n"]
+    zoom_x: Float[Tensor, " n"]
+    zoom_y: Float[Tensor, " n"]
+    shift_x: Float[Tensor, " n"]  # grid units, of which a side has 2
+    shift_y: Float[Tensor, " n"]
+    mirror: Float[Tensor, " n"]  # -1 or 1
+    contrast: Float[Tensor, " n"]
+    brightness: Float[Tensor, " n"]
+    y_min: Float[Tensor, " n"]  # of the erased rectangle, in sides of the face
+    x_min: Float[Tensor, " n"]
+    height: Float[Tensor, " n"]
+    width: Float[Tensor, " n"]
+    is_erased: Bool[Tensor, " n"]
+
+
 def transform_faces(
     faces: UInt8[Tensor, "n size size"], transforms: Transforms, generator: torch.Generator
 ) -> Float[Tensor, "n size size"]:
     """Return the faces in 0..1, each transformed at random; `generator` is on the device of `faces`."""
+    return apply_transforms(faces, draw_transforms(len(faces), transforms, generator))
+
+
+def draw_transforms(n: int, transforms: Transforms, generator: torch.Generator) -> TransformDraws:
+    """Return the random numbers of `n` faces, on the device of `generator`."""
+
+    def uniform(low: float, high: float) -> Float[Tensor, " n"]:
+        return torch.empty(n, device=generator.device).uniform_(low, high, generator=generator)
+
+    max_rotation = math.radians(transforms.rotation_degrees)
+    max_shear = math.tan(math.radians(transforms.shear_degrees))
+    rotation, shear = uniform(-max_rotation, max_rotation), uniform(-max_shear, max_shear)
+    zoom_x, zoom_y = (uniform(1 - transforms.zoom, 1 + transforms.zoom) for _ in range(2))
+    shift_x, shift_y = (uniform(-2 * transforms.shift, 2 * transforms.shift) for _ in range(2))
+    mirror = 1 - 2 * (uniform(0.0, 1.0) < transforms.flip).float()
+    contrast = uniform(1 - transforms.contrast, 1 + transforms.contrast)
+    brightness = uniform(1 - transforms.brightness, 1 + transforms.brightness)
+    area = uniform(*ERASED_AREA)
+    ratio = uniform(math.log(ERASED_ASPECT_RATIO[0]), math.log(ERASED_ASPECT_RATIO[1])).exp()
+    height, width = (area * ratio).sqrt(), (area / ratio).sqrt()
+    y_min, x_min = uniform(0.0, 1.0) * (1 - height), uniform(0.0, 1.0) * (1 - width)
+    is_erased = uniform(0.0, 1.0) < transforms.erasing
+    return TransformDraws(
+        rotation, shear, zoom_x, zoom_y, shift_x, shift_y, mirror, contrast, brightness, y_min, x_min, height, width,
+        is_erased,
+    )  # fmt: skip
+
+
+def apply_transforms(faces: UInt8[Tensor, "n size size"], draws: TransformDraws) -> Float[Tensor, "n size size"]:
+    """Return the faces in 0..1, transformed by `draws`: a function of tensors alone, so that a GPU can fuse it."""
     pixels = faces.float() / 255
     if not len(pixels):
         return pixels
-    pixels = _apply_affine(pixels, transforms, generator)
-    pixels = _adjust_light(pixels, transforms, generator)
-    return _erase_rectangles(pixels, transforms, generator)
+    return _erase_rectangles(_adjust_light(_apply_affine(pixels, draws), draws), draws)
 
 
 def mixup(
-    faces: Float[Tensor, "n size size"], targets: Float[Tensor, "n classes"], lam: float
+    faces: Float[Tensor, "n size size"], targets: Float[Tensor, "n classes"], weights: Float[Tensor, "2"]
 ) -> tuple[Float[Tensor, "n size size"], Float[Tensor, "n classes"]]:
-    """Blend each face and its targets, weighted `lam`, with another face of the batch, weighted 1 - `lam`.
+    """Blend each face and its targets, by the first weight, with another face of the batch, by the second.
 
-    Mixup (Zhang et al. 2018, arXiv:1710.09412), with one `lam` for the batch as in the authors' code.
+    Mixup (Zhang et al. 2018, arXiv:1710.09412), with the same weights for the whole batch as in the authors' code.
     """
-    return lam * faces + (1 - lam) * faces.flip(0), lam * targets + (1 - lam) * targets.flip(0)
+    first, second = weights
+    return first * faces + second * faces.flip(0), first * targets + second * targets.flip(0)
 
 
-def _uniform(low: float, high: float, like: Tensor, generator: torch.Generator) -> Float[Tensor, " n"]:
-    return torch.empty(len(like), device=like.device).uniform_(low, high, generator=generator)
-
-
-def _apply_affine(
-    pixels: Float[Tensor, "n size size"], transforms: Transforms, generator: torch.Generator
-) -> Float[Tensor, "n size size"]:
+def _apply_affine(pixels: Float[Tensor, "n size size"], draws: TransformDraws) -> Float[Tensor, "n size size"]:
     """Flip, rotate, shear, zoom and shift, in one resampling."""
-    max_rotation = math.radians(transforms.rotation_degrees)
-    max_shear = math.tan(math.radians(transforms.shear_degrees))
-    rotation = _uniform(-max_rotation, max_rotation, pixels, generator)
-    shear = _uniform(-max_shear, max_shear, pixels, generator)
-    zoom_x = _uniform(1 - transforms.zoom, 1 + transforms.zoom, pixels, generator)
-    zoom_y = _uniform(1 - transforms.zoom, 1 + transforms.zoom, pixels, generator)
-    shift_x = _uniform(-2 * transforms.shift, 2 * transforms.shift, pixels, generator)  # a side has 2 grid units
-    shift_y = _uniform(-2 * transforms.shift, 2 * transforms.shift, pixels, generator)
-    mirror = 1 - 2 * (_uniform(0.0, 1.0, pixels, generator) < transforms.flip).float()
-
-    cos, sin = rotation.cos(), rotation.sin()
-    row_x = torch.stack([mirror * cos / zoom_x, mirror * (shear * cos - sin) / zoom_y, shift_x], dim=1)
-    row_y = torch.stack([sin / zoom_x, (shear * sin + cos) / zoom_y, shift_y], dim=1)
+    cos, sin, mirror, shear = draws.rotation.cos(), draws.rotation.sin(), draws.mirror, draws.shear
+    row_x = torch.stack([mirror * cos / draws.zoom_x, mirror * (shear * cos - sin) / draws.zoom_y, draws.shift_x], 1)
+    row_y = torch.stack([sin / draws.zoom_x, (shear * sin + cos) / draws.zoom_y, draws.shift_y], 1)
     grid = affine_grid(torch.stack([row_x, row_y], dim=1), [len(pixels), 1, *pixels.shape[1:]], align_corners=False)
     return grid_sample(pixels[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
 
 
-def _adjust_light(
-    pixels: Float[Tensor, "n size size"], transforms: Transforms, generator: torch.Generator
-) -> Float[Tensor, "n size size"]:
+def _adjust_light(pixels: Float[Tensor, "n size size"], draws: TransformDraws) -> Float[Tensor, "n size size"]:
     """Scale the contrast around each face's mean, then the brightness."""
-    contrast = _uniform(1 - transforms.contrast, 1 + transforms.contrast, pixels, generator)[:, None, None]
-    brightness = _uniform(1 - transforms.brightness, 1 + transforms.brightness, pixels, generator)[:, None, None]
+    contrast, brightness = draws.contrast[:, None, None], draws.brightness[:, None, None]
     mean = pixels.mean(dim=(1, 2), keepdim=True)
     return (((pixels - mean) * contrast + mean) * brightness).clamp(0, 1)
 
 
-def _erase_rectangles(
-    pixels: Float[Tensor, "n size size"], transforms: Transforms, generator: torch.Generator
-) -> Float[Tensor, "n size size"]:
+def _erase_rectangles(pixels: Float[Tensor, "n size size"], draws: TransformDraws) -> Float[Tensor, "n size size"]:
     """Fill one rectangle of some faces with the mean grey of the face (random erasing)."""
-    area = _uniform(*ERASED_AREA, pixels, generator)
-    ratio = _uniform(math.log(ERASED_ASPECT_RATIO[0]), math.log(ERASED_ASPECT_RATIO[1]), pixels, generator).exp()
-    height, width = (area * ratio).sqrt(), (area / ratio).sqrt()
-    y_min = _uniform(0.0, 1.0, pixels, generator) * (1 - height)
-    x_min = _uniform(0.0, 1.0, pixels, generator) * (1 - width)
-    is_erased = _uniform(0.0, 1.0, pixels, generator) < transforms.erasing
-
     centre = (torch.arange(pixels.shape[1], device=pixels.device) + 0.5) / pixels.shape[1]
-    inside_y = (centre >= y_min[:, None]) & (centre < (y_min + height)[:, None])
-    inside_x = (centre >= x_min[:, None]) & (centre < (x_min + width)[:, None])
-    inside = inside_y[:, :, None] & inside_x[:, None, :] & is_erased[:, None, None]
+    inside_y = (centre >= draws.y_min[:, None]) & (centre < (draws.y_min + draws.height)[:, None])
+    inside_x = (centre >= draws.x_min[:, None]) & (centre < (draws.x_min + draws.width)[:, None])
+    inside = inside_y[:, :, None] & inside_x[:, None, :] & draws.is_erased[:, None, None]
     return torch.where(inside, pixels.mean(dim=(1, 2), keepdim=True), pixels)
 
 

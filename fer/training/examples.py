@@ -1,11 +1,11 @@
 """Read the sets of faces that a network is trained and validated on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
 from fer.core.files import read_array
 from fer.core.labels import encode_labels, parse_votes, read_table, target_prior
@@ -112,14 +112,3 @@ def read_unlabelled_pool(
         return None
     prior = target_prior(retrain.online.alignment, valid.targets.mean(axis=0))
     return UnlabelledPool(open_faces(faces)[rows], retrain.online, retrain.labels, valid.targets.shape[1], prior)
-
-
-def shuffled_batches(n: int, batch: int, seed: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Yield endless batches of rows, shuffled by `seed`: each row of 0..n - 1 comes once before any comes again."""
-    generator = np.random.default_rng(seed)
-    queue = np.zeros(0, dtype=np.int64)
-    while True:
-        while len(queue) < batch:
-            queue = np.concatenate([queue, generator.permutation(n)])
-        yield queue[:batch]
-        queue = queue[batch:]

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
@@ -54,21 +54,31 @@ def make_optimizer(network: nn.Module, settings: OptimizerParams) -> Optimizer:
     """Return the optimiser of all trainable weights, without weight decay for biases and batch norm.
 
     Weight decay is an L2 penalty, except for adamw, where it is decoupled (Loshchilov & Hutter 2019, arXiv:1711.05101).
+    On a GPU the learning rate is a tensor, which a recorded step reads, and the optimiser can be recorded.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trainable if parameter.ndim > 1]
     vectors = [parameter for parameter in trainable if parameter.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    on_gpu = trainable[0].is_cuda
+    lr = torch.tensor(settings.lr, device=trainable[0].device) if on_gpu else settings.lr
     match settings.kind:
         case "sgd":
-            return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)
+            return torch.optim.SGD(groups, lr, settings.momentum, nesterov=settings.nesterov, fused=on_gpu)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
+            return torch.optim.AdamW(groups, lr=lr, fused=True, capturable=on_gpu)
         case "adam":
-            return torch.optim.Adam(groups, lr=settings.lr, fused=True)
+            return torch.optim.Adam(groups, lr=lr, fused=True, capturable=on_gpu)
         case "rmsprop":
-            return torch.optim.RMSprop(groups, lr=settings.lr)
-        case "adagrad":
+            return torch.optim.RMSprop(groups, lr=lr, capturable=on_gpu)
+        case "adagrad":  # has no form that can be recorded
             return torch.optim.Adagrad(groups, lr=settings.lr)
         case "adadelta":
-            return torch.optim.Adadelta(groups, lr=settings.lr)
+            return torch.optim.Adadelta(groups, lr=lr, capturable=on_gpu)
+
+
+def move_learning_rates(optimizer: Optimizer, device: torch.device) -> None:
+    """Move learning rates that are tensors to `device`: `load_state_dict` leaves them where a checkpoint has them."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"] = group["lr"].to(device)

@@ -222,7 +222,7 @@ def test_equal_runs_in_parallel_write_identical_files(project: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_reported_once(project: Path) -> None:
-    line = "error: improved_se: 3 processes cannot share batches of 32 faces evenly; change train.batch"
+    line = "error: 3 processes cannot share batches of 32 faces evenly; change train.batch"
     assert read_output(start_training(project, "three", 3)) == (1, [], [line])
     assert not (project / "three").exists()
 

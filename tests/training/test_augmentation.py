@@ -115,7 +115,7 @@ def test_copies_reach_the_balance_within_max_copies(
 @given(st.floats(0, 1))
 def test_mixup_blends_faces_and_targets_alike(lam: float) -> None:
     faces, targets = torch.rand(5, 4, 4), torch.eye(5)
-    mixed_faces, mixed_targets = mixup(faces, targets, lam)
+    mixed_faces, mixed_targets = mixup(faces, targets, torch.tensor([lam, 1 - lam]))
     torch.testing.assert_close(mixed_faces, lam * faces + (1 - lam) * faces.flip(0))
     torch.testing.assert_close(mixed_targets, lam * targets + (1 - lam) * targets.flip(0))
-    assert torch.equal(mixup(faces, targets, 1.0)[0], faces)
+    assert torch.equal(mixup(faces, targets, torch.tensor([1.0, 0.0]))[0], faces)

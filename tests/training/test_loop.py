@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from copy import deepcopy
-from itertools import combinations, islice
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fer.runtime.errors import InputError
 from fer.training import loop
@@ -28,6 +26,7 @@ from fer.training.params import (
     StepSchedule,
     Transforms,
 )
+from fer.training.step import balanced_class_weights
 
 TRANSFORMS = Transforms(
     flip=0.5, rotation_degrees=5.0, shift=0.05, zoom=0.05, shear_degrees=2.0, brightness=0.1, contrast=0.1, erasing=0.1
@@ -198,7 +197,8 @@ def test_the_weights_are_those_of_the_best_epoch() -> None:
     network = small_network()
     network.load_state_dict(weights)
     best_accuracy = max(row["valid_accuracy"] for row in curve)
-    assert loop.validate(network, make_faces(60, 1), "fp32")[1] == best_accuracy
+    valid_set = make_faces(60, 1)
+    assert loop.validate(network, torch.from_numpy(valid_set.pixels), valid_set.targets, "fp32")[1] == best_accuracy
 
 
 def test_the_steps_do_not_depend_on_the_number_of_faces() -> None:
@@ -242,13 +242,6 @@ def test_the_step_count_follows_from_faces_epochs_and_batch() -> None:
     assert loop.count_steps(1, RECIPE) == RECIPE.epochs
 
 
-@given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 1000))
-def test_every_face_comes_once_before_any_comes_again(n: int, batch: int, seed: int) -> None:
-    rows = np.concatenate(list(islice(loop.shuffled_batches(n, batch, seed), math.ceil(3 * n / batch))))
-    for start in range(0, 3 * n, n):
-        assert sorted(rows[start : start + n]) == list(range(n))
-
-
 @pytest.mark.parametrize("name", ["constant", "cosine", "one_cycle", "step", "restarts"])
 @given(warmup=st.floats(0, 0.9), progress=st.floats(0, 1))
 def test_the_learning_rate_rises_to_its_full_value_and_not_beyond(name: str, warmup: float, progress: float) -> None:
@@ -282,7 +275,7 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
 
     labels = np.array([0] * 6 + [1] * 3 + [2])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-    weights = loop.balanced_class_weights(torch.eye(4)[torch.from_numpy(labels)])
+    weights = balanced_class_weights(torch.eye(4)[torch.from_numpy(labels)])
     np.testing.assert_allclose(weights[:3] * 4 / 3, expected, rtol=1e-6)
     assert weights[3] == 0
 
@@ -293,42 +286,3 @@ def test_biases_and_norms_are_not_decayed() -> None:
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.01, 0)
     assert sum(p.numel() for p in matrices["params"]) == 4 * 9 + 64 * 3
     assert len(matrices["params"]) + len(vectors["params"]) == len(list(network.parameters()))
-
-
-def test_only_long_runs_on_a_gpu_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, compiled, gpu, cpu = small_network(), small_network(), torch.device("cuda"), torch.device("cpu")
-    monkeypatch.setattr(torch, "compile", lambda network, mode: compiled)
-    long, short = loop.MIN_STEPS_TO_COMPILE, loop.MIN_STEPS_TO_COMPILE - 1
-    assert loop.compile_network(network, gpu, long) is compiled
-    assert loop.compile_network(network, gpu, short) is loop.compile_network(network, cpu, long) is network
-
-
-def test_a_compiled_network_is_trained_like_an_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network is captured as one graph and run without a code generator."""
-    eager, eager_curve = train(dropout=0.0)
-    monkeypatch.setattr(
-        loop,
-        "compile_network",
-        lambda network, device, steps: torch.compile(network, backend="aot_eager", fullgraph=True),
-    )
-    compiled, curve = train(dropout=0.0)
-    assert curve[-1] == pytest.approx(eager_curve[-1], rel=1e-4)
-    for name, weights in compiled.items():
-        torch.testing.assert_close(weights, eager[name], rtol=1e-3, atol=1e-4)
-
-
-def test_the_ema_weights_equal_those_of_torch() -> None:
-    network = small_network()
-    reference = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
-    ema_model = deepcopy(network)
-    for step in range(5):
-        network(torch.rand(8, 1, 16, 16)).sum().backward()  # updates the statistics of batch norm
-        with torch.no_grad():
-            for weights in network.parameters():
-                weights -= 0.1 * weights.grad
-        reference.update_parameters(network)
-        loop.update_ema(ema_model, network, 0.9 if step else 0.0)
-    for (name, weights), expected in zip(ema_model.named_parameters(), reference.module.parameters(), strict=True):
-        assert torch.equal(weights, expected), name
-    assert torch.equal(ema_model[1].running_var, reference.module[1].running_var)
-    assert not torch.equal(ema_model[1].running_var, network[1].running_var)

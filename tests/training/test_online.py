@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from test_loop import RECIPE, TRANSFORMS, are_equal, make_faces, small_network
-from torch import nn
 
 from fer.pseudo_labels.policies import freematch, softmatch
 from fer.pseudo_labels.policy import Evidence, align_distribution
@@ -67,27 +66,23 @@ def pool(n: int = 64, labels: str = "soft", prior: np.ndarray | None = None, **o
     return UnlabelledPool(make_faces(n, 5).pixels, ONLINE.model_copy(update=online), labels, 3, prior)
 
 
-class ConstantTeacher(nn.Module):
-    """A teacher that gives the third class a probability of two thirds for every face."""
-
-    def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        assert not self.training, "the teacher must be in evaluation mode"
-        return torch.tensor([[1.0, 1.0, 4.0]]).log().expand(len(faces), 3)
-
-
-def make_labeller(faces: UnlabelledPool, batch: int = 16) -> OnlinePseudoLabeller:
-    recipe = RECIPE.model_copy(update={"batch": batch})
-    return OnlinePseudoLabeller(faces, recipe, TRANSFORMS, 0, "fp32", CPU)
+def make_labeller(faces: UnlabelledPool, batch: int = 16, flip: float = 0.5) -> OnlinePseudoLabeller:
+    return OnlinePseudoLabeller(faces, RECIPE.model_copy(update={"batch": batch}), flip, CPU)
 
 
 @pytest.mark.parametrize(("labels", "target"), [("soft", [1 / 6, 1 / 6, 2 / 3]), ("hard", [0, 0, 1])])
 def test_the_target_of_a_face_is_the_prediction_of_the_teacher(labels: str, target: list[float]) -> None:
+    teacher_probs = torch.tensor([[1 / 6, 1 / 6, 2 / 3]]).repeat(8, 1)
     labeller = make_labeller(pool(labels=labels, policy="fixmatch"))
-    faces, targets = labeller.label(0, ConstantTeacher(), torch.Generator().manual_seed(0))
-    assert faces.shape == (8, *make_faces(1, 0).pixels.shape[1:])
-    np.testing.assert_allclose(targets, [target] * 8, atol=1e-6)
-    labeller = make_labeller(pool(labels=labels, policy="fixmatch", threshold=0.7))
-    assert not labeller.label(0, ConstantTeacher(), torch.Generator().manual_seed(0))[1].any()
+    np.testing.assert_allclose(labeller.label(teacher_probs), [target] * 8, atol=1e-6)
+    assert not make_labeller(pool(labels=labels, policy="fixmatch", threshold=0.7)).label(teacher_probs).any()
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_the_teacher_sees_faces_plain_or_mirrored(flip: float) -> None:
+    pixels = torch.from_numpy(pool().pixels)
+    views = make_labeller(pool(), flip=flip).make_views(pixels, torch.Generator().manual_seed(0))
+    assert torch.equal(views, (pixels.flip(-1) if flip else pixels) / 255)
 
 
 @pytest.mark.parametrize(("share", "batch", "expected"), [(0.5, 16, 8), (0.01, 16, 1), (0.99, 16, 15), (0.9, 2, 1)])

@@ -1,0 +1,108 @@
+"""A step can be recorded and compiled, and the EMA model is that of torch."""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_loop import RECIPE, TRANSFORMS, are_equal, make_faces, small_network, train
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fer.nn import recording
+from fer.training import step as step_module
+from fer.training.examples import UnlabelledPool
+from fer.training.params import Online
+from fer.training.step import TrainingStep
+
+POOL = UnlabelledPool(
+    make_faces(64, 5).pixels,
+    Online(policy="freematch", threshold=0.5, share=0.5, alignment="valid"),
+    "hard",
+    3,
+    np.array([0.5, 0.3, 0.2]),
+)
+
+
+class ForbidHostValues(TorchDispatchMode):
+    """Fails if a value of a tensor is asked for, or a tensor is made from a value of the host."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        assert name not in ("_local_scalar_dense", "lift_fresh", "nonzero", "is_nonzero"), name
+        return function(*args, **(kwargs or {}))
+
+
+def make_step(pool: UnlabelledPool | None = POOL, **changes: Any) -> TrainingStep:
+    recipe = RECIPE.model_copy(update={"mixup": 0.4} | changes)
+    options = {"recipe": recipe, "transforms": TRANSFORMS, "seed": 0, "precision": "fp32"}
+    return TrainingStep(small_network(), make_faces(96, 0), pool, **options)
+
+
+@pytest.mark.parametrize("policy", ["fixmatch", "freematch", "softmatch"])
+def test_a_step_has_no_values_from_the_host(policy: str) -> None:
+    online_params = POOL.online_params.model_copy(update={"policy": policy})
+    step = make_step(UnlabelledPool(POOL.pixels, online_params, "hard", 3, POOL.target_prior))
+    step.start_epoch(0, 2)
+    step.take(0)  # allocates the state of the optimiser
+    with ForbidHostValues():
+        step._compute()
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), ForbidHostValues():
+        step.totals[0].item()
+
+
+def test_the_network_is_in_training_mode_and_the_teacher_is_not() -> None:
+    step = make_step()
+    step.start_epoch(0, 1)
+    step.take(0)
+    assert step.network.training
+    assert not step.ema_model.training
+
+
+def test_all_that_a_checkpoint_loads_keeps_its_address() -> None:
+    step, saved = make_step(), make_step()
+    saved.start_epoch(0, 3)
+    for number in range(3):
+        saved.take(number)
+    tensors = [*step._values, *step._averages, *step.labeller.tracker.buffers()]
+    addresses = [tensor.data_ptr() for tensor in tensors]
+    for name, part in step.parts.items():
+        part.load_state_dict(deepcopy(saved.parts[name].state_dict()))
+    assert [tensor.data_ptr() for tensor in tensors] == addresses
+    for tensor, expected in zip(
+        tensors, [*saved._values, *saved._averages, *saved.labeller.tracker.buffers()], strict=True
+    ):
+        assert torch.equal(tensor, expected)
+
+
+def test_a_compiled_network_is_trained_like_an_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network and transforms are captured as graphs and run without a code generator."""
+    eager, eager_curve = train(dropout=0.0)
+    compile_with_inductor, compiled_functions = torch.compile, []
+
+    def compile_without_code_generator(function: Any, **options: Any) -> Any:
+        compiled_functions.append(function)
+        return compile_with_inductor(function, dynamic=False, backend="aot_eager", fullgraph=True)
+
+    monkeypatch.setattr(torch, "compile", compile_without_code_generator)
+    monkeypatch.setattr(step_module, "fuse", lambda function, device, *args: recording.try_to_compile(function, *args))
+    compiled, curve = train(dropout=0.0)
+    assert len(compiled_functions) == 2
+    assert curve[-1] == pytest.approx(eager_curve[-1], rel=1e-4)
+    for name, weights in compiled.items():
+        torch.testing.assert_close(weights, eager[name], rtol=1e-3, atol=1e-4)
+
+
+def test_the_ema_weights_equal_those_of_torch() -> None:
+    step = make_step(None, ema=0.9)
+    reference = AveragedModel(small_network(), multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    step.start_epoch(0, 5)
+    for number in range(5):
+        step.take(number)
+        reference.update_parameters(step.network)
+    expected = reference.module.state_dict()
+    assert are_equal(
+        step.ema_model.state_dict() | {"1.num_batches_tracked": expected["1.num_batches_tracked"]}, expected
+    )
+    assert not torch.equal(step.ema_model[1].running_var, step.network[1].running_var)
