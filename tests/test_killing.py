@@ -230,7 +230,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path, number: signa
     )
     stage += f"stage.exit_with_dvc(); Path('pid').write_text(str(os.getpid())); {SLEEP}"
     (tmp_path / "stage.py").write_text(stage)
-    command = f"exec {sys.executable} stage.py" if shell == "exec" else f"{sys.executable} stage.py; exit 1"
+    command = f"exec '{sys.executable}' stage.py" if shell == "exec" else f"'{sys.executable}' stage.py; exit 1"
     dvc = f"import os, subprocess; subprocess.run(['sh', '-c', {command!r}], env=os.environ | {{'DVC_STAGE': 'x'}})"
     process = start_script(tmp_path, dvc)
     code, _, err = end_with_signal(process, tmp_path, number)

@@ -97,7 +97,7 @@ def test_a_carriage_return_in_a_file_name_starts_no_row(
 def test_a_closed_stream_is_reported_only_if_it_is_needed(
     folder: Path, package: Path, closed: str, sources: str, code: int, line: str
 ) -> None:
-    command = f"{sys.executable} -c 'from fer.cli import main; main()' predict {sources} --model {package} {closed}"
+    command = f"'{sys.executable}' -c 'from fer.cli import main; main()' predict {sources} --model '{package}' {closed}"
     done = subprocess.run(
         command, shell=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True, check=False
     )

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from torch import nn
 
 from fer.core.labels import TABLE_COLUMNS
 from fer.nn import distributed
-from fer.runtime.errors import InputError
 from fer.runtime.parallel import count_cores
 from fer.training.examples import LabelledSet
 from fer.training.loop import train_network
@@ -95,28 +93,6 @@ def train_long() -> None:
     train_network(model, make_faces(64, 0), make_faces(40, 1), recipe=recipe, checkpoint=Path("checkpoint"), **options)
 
 
-def stop_as_requested() -> None:
-    """Print, wait for the other process, and end as the arguments say.
-
-    "wrong 1": rank 1 rejects its input. "broken 1": rank 1 fails unexpectedly. "killed 1": rank 1 is killed. "wait":
-    both wait.
-    """
-    command, rank = " ".join(sys.argv[1:]), distributed.rank()
-    print("started", flush=True)
-    print("started", file=sys.stderr, flush=True)
-    Path(f"{os.getpid()}.pid").write_text(os.environ["OMP_NUM_THREADS"])
-    distributed.wait_for_processes()
-    if command == f"wrong {rank}":
-        raise InputError("bad input")
-    if command == f"broken {rank}":
-        raise LookupError("unexpected")
-    if command == f"killed {rank}":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if command == "wait":
-        time.sleep(1000)
-    distributed.wait_for_processes()
-
-
 def start(
     folder: Path, *command: str, processes: int | None = 2, dvc: bool = False, **options: Any
 ) -> "subprocess.Popen[str]":
@@ -131,11 +107,11 @@ def start(
     return subprocess.Popen(arguments, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True, **options)
 
 
-def write_stage(folder: Path, function: str) -> str:
-    """Write a stage script that runs a function of this file, and return its module name."""
+def write_stage(folder: Path, function: str, module: str = "test_distributed") -> str:
+    """Write a stage script that runs a function of a module of this folder, and return its module name."""
     (folder / "stage.py").write_text(
         "from fer.nn import distributed\nfrom fer.runtime import stage\n"
-        f"from test_distributed import {function}\n"
+        f"from {module} import {function}\n"
         f"if __name__ == '__main__':\n    stage.exit_with_dvc()\n    distributed.run_distributed_stage({function})\n"
     )
     (folder / "dvc.yaml").write_text("stages: {x: {params: []}}")
@@ -186,31 +162,30 @@ def test_all_processes_stop_and_lower_the_rate_at_the_same_epoch(trained: Path, 
         assert first[-1]["learning_rate"] < first[0]["learning_rate"]
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
     """Write the inputs of `pipeline.train`, with 64 training and 16 validation faces."""
-    folder = tmp_path_factory.mktemp("project")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["train"] |= {"epochs": 2}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    np.save(folder / "faces.npy", np.random.default_rng(0).integers(0, 255, (80, 48, 48), dtype=np.uint8))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    np.save(tmp_path / "faces.npy", np.random.default_rng(0).integers(0, 255, (80, 48, 48), dtype=np.uint8))
     rows = [("train" if i < 64 else "valid", params["emotions"][i % 7]) for i in range(80)]
     table = pd.DataFrame(rows, columns=["fold", "emotion"]).reindex(columns=TABLE_COLUMNS, fill_value="")
-    table.to_csv(folder / "table.csv", index=False)
-    (folder / "augmented").mkdir()
-    np.save(folder / "augmented" / "faces.npy", np.zeros((0, 48, 48), np.uint8))
-    np.save(folder / "augmented" / "parents.npy", np.zeros(0, np.int64))
-    return folder
+    table.to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "augmented").mkdir()
+    np.save(tmp_path / "augmented" / "faces.npy", np.zeros((0, 48, 48), np.uint8))
+    np.save(tmp_path / "augmented" / "parents.npy", np.zeros(0, np.int64))
+    return tmp_path
 
 
-def start_training(project: Path, out: str, processes: int) -> "subprocess.Popen[str]":
+def start_training(project: Path, out: str) -> "subprocess.Popen[str]":
     paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", out]
-    return start(project, "pipeline.train", "improved_se", *paths, processes=processes)
+    return start(project, "pipeline.train", "improved_se", *paths)
 
 
 @pytest.mark.harden
 def test_equal_runs_in_parallel_write_identical_files(project: Path) -> None:
-    for process in [start_training(project, name, 2) for name in ("first", "second")]:
+    for process in [start_training(project, name) for name in ("first", "second")]:
         code, out, err = read_output(process)
         assert (code, len(out), err) == (0, 1, [])
         assert out[0].startswith("improved_se: 64 faces, 2 epochs")
@@ -222,31 +197,40 @@ def test_equal_runs_in_parallel_write_identical_files(project: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_reported_once(project: Path) -> None:
-    line = "error: 3 processes cannot share batches of 32 faces evenly; change train.batch"
-    assert read_output(start_training(project, "three", 3)) == (1, [], [line])
-    assert not (project / "three").exists()
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["train"]["batch"] = 33
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    line = "error: 2 processes cannot share batches of 33 faces evenly; change train.batch"
+    assert read_output(start_training(project, "odd")) == (1, [], [line])
+    assert not (project / "odd").exists()
 
 
 KILLED = (
     "error: process 2 of 2 was killed by SIGKILL (out of memory, or stopped from outside); try again with a lower "
     "FER_NPROC"
 )
+HARDEN = pytest.mark.harden
 
 
 @pytest.mark.parametrize(
-    ("command", "line"), [("wrong 0", "error: bad input"), ("wrong 1", "error: bad input"), ("killed 1", KILLED)]
+    ("command", "line"),
+    [
+        pytest.param("wrong 0", "error: bad input", marks=HARDEN),
+        ("wrong 1", "error: bad input"),
+        ("killed 1", KILLED),
+    ],
 )
 def test_a_failure_of_one_process_stops_all_and_is_reported_in_one_line(
     tmp_path: Path, command: str, line: str
 ) -> None:
-    result = read_output(start(tmp_path, write_stage(tmp_path, "stop_as_requested"), *command.split()))
+    result = read_output(start(tmp_path, write_stage(tmp_path, "stop_as_requested", "stopping"), *command.split()))
     assert result == (1, ["started"], ["started", line])
     assert_no_process_survives(tmp_path)
 
 
 @pytest.mark.harden
 def test_an_unexpected_error_in_one_process_prints_its_traceback_once(tmp_path: Path) -> None:
-    code, out, err = read_output(start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "broken", "1"))
+    code, out, err = read_output(start(tmp_path, write_stage(tmp_path, "stop_as_requested", "stopping"), "broken", "1"))
     assert (code, out, err[:2]) == (1, ["started"], ["started", "Traceback (most recent call last):"])
     assert [line for line in err if not line.startswith(" ")][2:] == ["LookupError: unexpected", ""]
     assert_no_process_survives(tmp_path)
@@ -256,7 +240,7 @@ def test_an_unexpected_error_in_one_process_prints_its_traceback_once(tmp_path: 
 @pytest.mark.harden
 def test_no_process_survives_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    process = start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "wait")
+    process = start(tmp_path, write_stage(tmp_path, "stop_as_requested", "stopping"), "wait")
     wait_for_both(tmp_path)
     process.send_signal(number)
     assert read_output(process) == (1, ["started"], ["started", "error: interrupted"])
@@ -266,7 +250,7 @@ def test_no_process_survives_a_signal(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.harden
 def test_no_process_survives_a_killed_launcher(tmp_path: Path) -> None:
-    process = start(tmp_path, write_stage(tmp_path, "stop_as_requested"), "wait")
+    process = start(tmp_path, write_stage(tmp_path, "stop_as_requested", "stopping"), "wait")
     wait_for_both(tmp_path)
     process.kill()
     process.communicate()
@@ -280,7 +264,7 @@ def test_ctrl_c_during_imports_stops_all_with_one_line(tmp_path: Path) -> None:
         "import os, time\nfrom pathlib import Path\n"
         "if __name__ == '__mp_main__':\n    Path(f'{os.getpid()}.pid').touch()\n"
         "    while not Path('sent').exists(): time.sleep(0.05)\n"
-        "from fer.nn import distributed\nfrom test_distributed import stop_as_requested\n"
+        "from fer.nn import distributed\nfrom stopping import stop_as_requested\n"
         "if __name__ == '__main__':\n    distributed.run_distributed_stage(stop_as_requested)\n"
     )
     process = start(tmp_path, "slow", start_new_session=True)
@@ -289,9 +273,6 @@ def test_ctrl_c_during_imports_stops_all_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "sent").touch()
     assert read_output(process) == (1, [], ["error: interrupted"])
     assert_no_process_survives(tmp_path)
-
-
-HARDEN = pytest.mark.harden
 
 
 @pytest.mark.parametrize(
@@ -311,7 +292,7 @@ def test_rank_0_saves_a_checkpoint_when_a_signal_stops_the_training(tmp_path: Pa
 
 def test_under_torchrun_only_rank_0_prints_and_errors_are_reported(tmp_path: Path) -> None:
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    command = [*torchrun, write_stage(tmp_path, "stop_as_requested"), "wrong", "1"]
+    command = [*torchrun, write_stage(tmp_path, "stop_as_requested", "stopping"), "wrong", "1"]
     code, out, err = read_output(start(tmp_path, *command, processes=None))
     assert (code, out, err.count("started")) == (1, ["started"], 1)
     assert "error: bad input" in err

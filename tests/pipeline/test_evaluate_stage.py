@@ -217,6 +217,8 @@ def test_reviewed_faces_are_not_in_the_audit_or_the_history(project: Project) ->
 
 
 def test_hidden_labels_affect_only_the_audit(project: Project) -> None:
+    project.set_rounds(2)
+    project.write()
     evaluate.main()
     old, history = project.read_metrics(), (project.root / "history.csv").read_bytes()
     pd.DataFrame({"id": range(len(FOLDS)), "emotion": ""}).to_csv(project.root / "truth.csv", index=False)

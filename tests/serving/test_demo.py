@@ -294,8 +294,8 @@ def test_server_survives_hundreds_of_concurrent_malformed_requests(server: demo.
     assert send(0) == 200  # starts the thread that computes predictions
     threads_before = threading.active_count()
     with ThreadPoolExecutor(100) as senders:
-        responses = list(senders.map(send, range(400)))
-    assert [response for number, response in enumerate(responses) if number % 4 == 0] == [200] * 100
+        responses = list(senders.map(send, range(200)))
+    assert [response for number, response in enumerate(responses) if number % 4 == 0] == [200] * 50
     for number, response in enumerate(responses):
         assert number % 4 == 0 or not response or re.match(rb"HTTP/1.0 [45]|{", response), malformed[
             number % len(malformed)

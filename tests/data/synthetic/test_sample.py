@@ -71,7 +71,7 @@ BLACK = " ".join(["0"] * 48 * 48)
 
 def test_a_seed_gives_the_same_bytes_and_another_seed_gives_other_bytes(tmp_path: Path) -> None:
     for name, seed in (("first", 1), ("repeated", 1), ("reseeded", 2)):
-        write_sample(tmp_path / name, seed, labelled=70, tests=70, photos=10)
+        write_sample(tmp_path / name, seed, labelled=21, tests=20, photos=10)
     first, repeated, reseeded = (fingerprints(tmp_path / name) for name in ("first", "repeated", "reseeded"))
     assert first == repeated
     assert first["sample_fer2013/fer2013.csv"] != reseeded["sample_fer2013/fer2013.csv"]
@@ -188,7 +188,7 @@ def test_the_emotion_changes_only_the_face_and_not_the_edge_of_the_image() -> No
 
 
 def test_full_emotions_are_classified_on_other_people_far_better_than_by_chance() -> None:
-    emotions = np.arange(840) % 7
+    emotions = np.arange(560) % 7
     portraits = [
         draw_portrait(EMOTIONS[code], 1.0, np.random.default_rng((9, row))) for row, code in enumerate(emotions)
     ]
@@ -197,5 +197,5 @@ def test_full_emotions_are_classified_on_other_people_far_better_than_by_chance(
     signed_edges = np.stack([edges.clip(0), (-edges).clip(0)], axis=1)
     cells = signed_edges.reshape(len(faces), 2, 15, 3, 15, 3).mean(axis=(3, 5)).reshape(len(faces), -1)
     cells /= np.linalg.norm(cells, axis=1, keepdims=True)
-    model = LogisticRegression(C=3, max_iter=500).fit(cells[:630], emotions[:630])
-    assert model.score(cells[630:], emotions[630:]) > 0.35  # chance is 0.14
+    model = LogisticRegression(C=3, max_iter=500).fit(cells[:420], emotions[:420])
+    assert model.score(cells[420:], emotions[420:]) > 0.35  # chance is 0.14
