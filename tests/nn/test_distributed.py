@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,9 @@ from fer.core.labels import TABLE_COLUMNS
 from fer.nn import distributed
 from fer.runtime.errors import InputError
 from fer.runtime.parallel import count_cores
-from fer.training.examples import LabelledSet
+from fer.training.examples import LabelledSet, UnlabelledPool
 from fer.training.loop import train_network
-from fer.training.params import SGD, Phase, PlateauSchedule, Recipe, SmoothSchedule, Transfer, Transforms
+from fer.training.params import SGD, Online, Phase, PlateauSchedule, Recipe, SmoothSchedule, Transfer, Transforms
 
 ROOT = Path(__file__).parents[2]
 NO_TRANSFORMS = Transforms(
@@ -46,6 +48,7 @@ RECIPE = Recipe(
 )
 SLOW = RECIPE.optimizer.model_copy(update={"lr": 1e-7})
 PHASES = [Phase(layers=layers, epochs=2, lr=0.01, class_weights="none") for layers in ("head", "all")]
+ONLINE = Online(policy="fixmatch", threshold=0.4, share=0.5, alignment="none")
 STOPPING = {
     "patience": {"patience": 1, "optimizer": SLOW},
     "plateau": {"schedule": PlateauSchedule(kind="plateau", factor=0.1, patience=1), "optimizer": SLOW, "epochs": 8},
@@ -84,6 +87,9 @@ def train_and_write() -> None:
         recipe = RECIPE.model_copy(update=changes)
         model = make_network(norm=True)
         curves[name] = train_network(model, make_faces(64, 0), make_faces(40, 1), recipe=recipe, **options)
+    pool = UnlabelledPool(make_faces(64, 2).pixels, ONLINE, "soft", 3, None)
+    sets = (make_faces(64, 0), make_faces(40, 1))
+    curves["pool"] = train_network(make_network(norm=True), *sets, recipe=RECIPE, unlabelled=pool, **options)
     Path(f"{distributed.rank()}.json").write_text(json.dumps(curves))
 
 
@@ -115,6 +121,21 @@ def stop_as_requested() -> None:
     if command == "wait":
         time.sleep(1000)
     distributed.wait_for_processes()
+
+
+def wait_for_a_stopped_process() -> None:
+    """Rank 1 stops; rank 0 waits until it has done its work, then for its part of a sum."""
+    torch.distributed.barrier()
+    if distributed.rank() == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    distributed.PEER_TIMEOUT = timedelta(seconds=1)
+    set_timeout = getattr(torch.distributed, "set_timeout", torch.distributed.distributed_c10d._set_pg_timeout)
+    set_timeout(distributed.PEER_TIMEOUT)
+    try:
+        distributed.wait_for_processes()
+    except InputError as error:
+        print(error)
+    distributed.mean_over_processes(torch.ones(1))
 
 
 def start(
@@ -165,7 +186,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     code, out, err = read_output(start(folder, write_stage(folder, "train_and_write")))
     assert (code, err) == (0, [])
-    assert len(out) == 1 + 2 + len(PHASES), "only rank 0 prints"
+    assert len(out) == 1 + 2 + len(PHASES) + 1, "only rank 0 prints"
     return folder
 
 
@@ -177,13 +198,15 @@ def test_two_processes_train_to_the_weights_of_one(trained: Path) -> None:
     assert abs(weights[0] - np.concatenate(initial_weights)).max() > 0.1
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("patience", 2), ("plateau", 8), ("phases", 4)])
+@pytest.mark.parametrize(("name", "epochs"), [("patience", 2), ("plateau", 8), ("phases", 4), ("pool", 4)])
 def test_all_processes_stop_and_lower_the_rate_at_the_same_epoch(trained: Path, name: str, epochs: int) -> None:
     first, second = (json.loads((trained / f"{rank}.json").read_text())[name] for rank in range(2))
     assert first == second
     assert [row["epoch"] for row in first] == list(range(1, epochs + 1))
     if name == "plateau":
         assert first[-1]["learning_rate"] < first[0]["learning_rate"]
+    if name == "pool":
+        assert first[-1]["unlabelled_weight"] > 0
 
 
 @pytest.fixture(scope="module")
@@ -316,3 +339,47 @@ def test_under_torchrun_only_rank_0_prints_and_errors_are_reported(tmp_path: Pat
     assert (code, out, err.count("started")) == (1, ["started"], 1)
     assert "error: bad input" in err
     assert_no_process_survives(tmp_path)
+
+
+def test_a_stopped_process_ends_the_others(tmp_path: Path) -> None:
+    code, out, err = read_output(start(tmp_path, write_stage(tmp_path, "wait_for_a_stopped_process")))
+    cause = "does not answer: it, its machine or the network has stopped; run it again"
+    assert (code, out, err) == (1, [f"process 2 of 2 {cause}"], [f"error: another process {cause}"])
+
+
+class Clock:
+    """A clock that only `sleep` moves on; `peer` is called each second."""
+
+    def __init__(self, peer: Callable[[int], None]) -> None:
+        self.now, self.peer = 0, peer
+
+    def monotonic(self) -> int:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += 1
+        self.peer(self.now)
+
+
+@pytest.mark.parametrize("last_beat", [1000, 10_000])
+def test_a_process_waits_for_another_as_long_as_that_one_runs(monkeypatch: pytest.MonkeyPatch, last_beat: int) -> None:
+    store = torch.distributed.HashStore()
+
+    def work(second: int) -> None:
+        if second <= last_beat:
+            store.add("beats of 1", 1)
+        if second == 5000:
+            store.add("arrived", 1)
+
+    clock = Clock(work)
+    monkeypatch.setattr(distributed, "time", clock)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "_connect_store", lambda: store)
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: None)
+    if last_beat < 5000:
+        with pytest.raises(InputError, match=r"^process 2 of 2 does not answer"):
+            distributed.wait_for_processes()
+        assert clock.now - last_beat <= distributed.PEER_TIMEOUT.total_seconds()
+    else:
+        distributed.wait_for_processes()
+        assert clock.now == 5000
