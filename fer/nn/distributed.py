@@ -1,4 +1,4 @@
-"""Run a stage in several processes: those of `torchrun` (on one machine or many), or `FER_NPROC` on this machine.
+"""Run a stage in several processes: those of `FER_LAUNCH` or `torchrun` (on many machines), or `FER_NPROC` on this one.
 
 Every process runs the same stage. They divide the work by `rank` and `world_size`; only rank 0 writes and prints.
 """
@@ -28,6 +28,7 @@ from tqdm import tqdm
 from fer.nn.inference import default_device
 from fer.runtime import errors, stage
 from fer.runtime.errors import InputError
+from fer.runtime.launcher import refuse_copies, run_launcher
 from fer.runtime.parallel import count_cores, exit_with_parent, requested_workers
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -38,7 +39,7 @@ ValueT = TypeVar("ValueT")
 
 
 def run_distributed_stage(main: Callable[[], object]) -> None:
-    """Run a stage's `main` in `FER_NPROC` processes, or as one process of `torchrun`."""
+    """Run a stage's `main` by the command `FER_LAUNCH`, in `FER_NPROC` processes, or as one process of `torchrun`."""
     stage.run_stage(lambda: _launch(main))
 
 
@@ -107,6 +108,10 @@ def wrap_ddp(network: nn.Module) -> nn.Module:
 def _launch(main: Callable[[], object]) -> None:
     if "RANK" in os.environ:
         _run_in_process_group(main)
+        return
+    refuse_copies()
+    if command := os.environ.get("FER_LAUNCH"):
+        run_launcher(command)
     elif (count := requested_workers() or 1) > 1:
         _spawn_processes(main, count)
     else:

@@ -139,12 +139,18 @@ def wait_for_a_stopped_process() -> None:
 
 
 def start(
-    folder: Path, *command: str, processes: int | None = 2, dvc: bool = False, **options: Any
+    folder: Path,
+    *command: str,
+    processes: int | None = 2,
+    launcher: str | None = None,
+    dvc: bool = False,
+    **options: Any,
 ) -> "subprocess.Popen[str]":
-    """Start `python -m command`; if `dvc`, as a child of a process like DVC."""
+    """Start `python -m command`, by `launcher` if it is given; if `dvc`, as a child of a process like DVC."""
     folders = (ROOT, ROOT / "tests", Path(__file__).parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders)), "FER_DEVICE": "cpu"}
     environment |= {"FER_NPROC": str(processes)} if processes else {}
+    environment |= {"FER_LAUNCH": launcher} if launcher else {}
     arguments = [sys.executable, "-m", *command]
     if dvc:
         parent = f"import os, subprocess; subprocess.run({arguments}, env=os.environ | {{'DVC_STAGE': 'x'}})"
@@ -332,13 +338,36 @@ def test_rank_0_saves_a_checkpoint_when_a_signal_stops_the_training(tmp_path: Pa
     assert (tmp_path / "checkpoint").is_file()
 
 
-def test_under_torchrun_only_rank_0_prints_and_errors_are_reported(tmp_path: Path) -> None:
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    command = [*torchrun, write_stage(tmp_path, "stop_as_requested"), "wrong", "1"]
-    code, out, err = read_output(start(tmp_path, *command, processes=None))
-    assert (code, out, err.count("started")) == (1, ["started"], 1)
+TORCHRUN = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node=2"
+
+
+def test_fer_launch_runs_the_stage_under_torchrun_and_reports_its_failure(tmp_path: Path) -> None:
+    stage = write_stage(tmp_path, "stop_as_requested")
+    code, out, err = read_output(start(tmp_path, stage, "wrong", "1", processes=3, launcher=TORCHRUN))
+    assert (code, out, err.count("started")) == (1, ["started"], 1), "only rank 0 prints"
     assert "error: bad input" in err
+    assert err[-1] == f"error: FER_LAUNCH={TORCHRUN!r} ended with exit code 1; its messages are above"
     assert_no_process_survives(tmp_path)
+
+
+def test_a_copy_that_srun_started_refuses_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(InputError, match="srun started this stage 4 times"):
+        distributed._launch(pytest.fail)
+
+
+@pytest.mark.harden
+@pytest.mark.parametrize("target", ["the stage", "DVC"])
+def test_a_signal_reaches_the_processes_that_fer_launch_started(tmp_path: Path, target: str) -> None:
+    stage = write_stage(tmp_path, "train_long")
+    process = start(tmp_path, stage, processes=None, launcher=TORCHRUN, dvc=target == "DVC")
+    wait_for_both(tmp_path)
+    process.send_signal(signal.SIGKILL if target == "DVC" else signal.SIGINT)
+    _, _, err = read_output(process)
+    assert err.count("error: interrupted; run it again to resume from here") == 1
+    assert err[-1].endswith("ended with exit code 1; its messages are above")
+    assert_no_process_survives(tmp_path)
+    assert (tmp_path / "checkpoint").is_file()
 
 
 def test_a_stopped_process_ends_the_others(tmp_path: Path) -> None:
