@@ -185,7 +185,7 @@ def check_device() -> Iterator[Finding]:
     else:
         yield "ok", f"no GPU is used ({device.type}); training takes minutes on drawn faces, hours on large sets"
     yield "ok", f"{worker_count()} processes, {torch.get_num_threads()} threads"
-    for name in ("FER_DEVICE", "FER_NPROC"):
+    for name in ("FER_DEVICE", "FER_NPROC", "FER_LAUNCH"):
         if name in os.environ:
             yield "ok", f"{name} is {os.environ[name]}"
     if load_params(PARAMS_FILE).precision == "bf16" and device.type == "cpu":

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from torch import nn
 
 from fer.core.labels import TABLE_COLUMNS
 from fer.nn import distributed
+from fer.runtime.errors import InputError
 from fer.runtime.parallel import count_cores
-from fer.training.examples import LabelledSet
+from fer.training.examples import LabelledSet, UnlabelledPool
 from fer.training.loop import train_network
-from fer.training.params import SGD, Phase, PlateauSchedule, Recipe, SmoothSchedule, Transfer, Transforms
+from fer.training.params import SGD, Online, Phase, PlateauSchedule, Recipe, SmoothSchedule, Transfer, Transforms
 
 ROOT = Path(__file__).parents[2]
 NO_TRANSFORMS = Transforms(
@@ -44,6 +47,7 @@ RECIPE = Recipe(
 )
 SLOW = RECIPE.optimizer.model_copy(update={"lr": 1e-7})
 PHASES = [Phase(layers=layers, epochs=2, lr=0.01, class_weights="none") for layers in ("head", "all")]
+ONLINE = Online(policy="fixmatch", threshold=0.4, share=0.5, alignment="none")
 STOPPING = {
     "patience": {"patience": 1, "optimizer": SLOW},
     "plateau": {"schedule": PlateauSchedule(kind="plateau", factor=0.1, patience=1), "optimizer": SLOW, "epochs": 8},
@@ -82,6 +86,9 @@ def train_and_write() -> None:
         recipe = RECIPE.model_copy(update=changes)
         model = make_network(norm=True)
         curves[name] = train_network(model, make_faces(64, 0), make_faces(40, 1), recipe=recipe, **options)
+    pool = UnlabelledPool(make_faces(64, 2).pixels, ONLINE, "soft", 3, None)
+    sets = (make_faces(64, 0), make_faces(40, 1))
+    curves["pool"] = train_network(make_network(norm=True), *sets, recipe=RECIPE, unlabelled=pool, **options)
     Path(f"{distributed.rank()}.json").write_text(json.dumps(curves))
 
 
@@ -93,13 +100,34 @@ def train_long() -> None:
     train_network(model, make_faces(64, 0), make_faces(40, 1), recipe=recipe, checkpoint=Path("checkpoint"), **options)
 
 
+def wait_for_a_stopped_process() -> None:
+    """Rank 1 stops; rank 0 waits until it has done its work, then for its part of a sum."""
+    torch.distributed.barrier()
+    if distributed.rank() == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    distributed.PEER_TIMEOUT = timedelta(seconds=1)
+    set_timeout = getattr(torch.distributed, "set_timeout", torch.distributed.distributed_c10d._set_pg_timeout)
+    set_timeout(distributed.PEER_TIMEOUT)
+    try:
+        distributed.wait_for_processes()
+    except InputError as error:
+        print(error)
+    distributed.average_over_processes([torch.ones(1)])
+
+
 def start(
-    folder: Path, *command: str, processes: int | None = 2, dvc: bool = False, **options: Any
+    folder: Path,
+    *command: str,
+    processes: int | None = 2,
+    launcher: str | None = None,
+    dvc: bool = False,
+    **options: Any,
 ) -> "subprocess.Popen[str]":
-    """Start `python -m command`; if `dvc`, as a child of a process like DVC."""
+    """Start `python -m command`, by `launcher` if it is given; if `dvc`, as a child of a process like DVC."""
     folders = (ROOT, ROOT / "tests", Path(__file__).parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders)), "FER_DEVICE": "cpu"}
     environment |= {"FER_NPROC": str(processes)} if processes else {}
+    environment |= {"FER_LAUNCH": launcher} if launcher else {}
     arguments = [sys.executable, "-m", *command]
     if dvc:
         parent = f"import os, subprocess; subprocess.run({arguments}, env=os.environ | {{'DVC_STAGE': 'x'}})"
@@ -141,7 +169,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     code, out, err = read_output(start(folder, write_stage(folder, "train_and_write")))
     assert (code, err) == (0, [])
-    assert len(out) == 1 + 2 + len(PHASES), "only rank 0 prints"
+    assert len(out) == 1 + 2 + len(PHASES) + 1, "only rank 0 prints"
     return folder
 
 
@@ -153,13 +181,15 @@ def test_two_processes_train_to_the_weights_of_one(trained: Path) -> None:
     assert abs(weights[0] - np.concatenate(initial_weights)).max() > 0.1
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("patience", 2), ("plateau", 8), ("phases", 4)])
+@pytest.mark.parametrize(("name", "epochs"), [("patience", 2), ("plateau", 8), ("phases", 4), ("pool", 4)])
 def test_all_processes_stop_and_lower_the_rate_at_the_same_epoch(trained: Path, name: str, epochs: int) -> None:
     first, second = (json.loads((trained / f"{rank}.json").read_text())[name] for rank in range(2))
     assert first == second
     assert [row["epoch"] for row in first] == list(range(1, epochs + 1))
     if name == "plateau":
         assert first[-1]["learning_rate"] < first[0]["learning_rate"]
+    if name == "pool":
+        assert first[-1]["unlabelled_weight"] > 0
 
 
 @pytest.fixture
@@ -290,10 +320,77 @@ def test_rank_0_saves_a_checkpoint_when_a_signal_stops_the_training(tmp_path: Pa
     assert (tmp_path / "checkpoint").is_file()
 
 
-def test_under_torchrun_only_rank_0_prints_and_errors_are_reported(tmp_path: Path) -> None:
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    command = [*torchrun, write_stage(tmp_path, "stop_as_requested", "stopping"), "wrong", "1"]
-    code, out, err = read_output(start(tmp_path, *command, processes=None))
-    assert (code, out, err.count("started")) == (1, ["started"], 1)
+TORCHRUN = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node=2"
+
+
+def test_fer_launch_runs_the_stage_under_torchrun_and_reports_its_failure(tmp_path: Path) -> None:
+    stage = write_stage(tmp_path, "stop_as_requested", "stopping")
+    code, out, err = read_output(start(tmp_path, stage, "wrong", "1", processes=3, launcher=TORCHRUN))
+    assert (code, out, err.count("started")) == (1, ["started"], 1), "only rank 0 prints"
     assert "error: bad input" in err
+    assert err[-1] == f"error: FER_LAUNCH={TORCHRUN!r} ended with exit code 1; its messages are above"
     assert_no_process_survives(tmp_path)
+
+
+def test_a_copy_that_srun_started_refuses_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(InputError, match="srun started this stage 4 times"):
+        distributed._launch(pytest.fail)
+
+
+@pytest.mark.harden
+@pytest.mark.parametrize("target", ["the stage", "DVC"])
+def test_a_signal_reaches_the_processes_that_fer_launch_started(tmp_path: Path, target: str) -> None:
+    stage = write_stage(tmp_path, "train_long")
+    process = start(tmp_path, stage, processes=None, launcher=TORCHRUN, dvc=target == "DVC")
+    wait_for_both(tmp_path)
+    process.send_signal(signal.SIGKILL if target == "DVC" else signal.SIGINT)
+    _, _, err = read_output(process)
+    assert err.count("error: interrupted; run it again to resume from here") == 1
+    assert err[-1].endswith("ended with exit code 1; its messages are above")
+    assert_no_process_survives(tmp_path)
+    assert (tmp_path / "checkpoint").is_file()
+
+
+def test_a_stopped_process_ends_the_others(tmp_path: Path) -> None:
+    code, out, err = read_output(start(tmp_path, write_stage(tmp_path, "wait_for_a_stopped_process")))
+    cause = "does not answer: it, its machine or the network has stopped; run it again"
+    assert (code, out, err) == (1, [f"process 2 of 2 {cause}"], [f"error: another process {cause}"])
+
+
+class Clock:
+    """A clock that only `sleep` moves on; `peer` is called each second."""
+
+    def __init__(self, peer: Callable[[int], None]) -> None:
+        self.now, self.peer = 0, peer
+
+    def monotonic(self) -> int:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += 1
+        self.peer(self.now)
+
+
+@pytest.mark.parametrize("last_beat", [1000, 10_000])
+def test_a_process_waits_for_another_as_long_as_that_one_runs(monkeypatch: pytest.MonkeyPatch, last_beat: int) -> None:
+    store = torch.distributed.HashStore()
+
+    def work(second: int) -> None:
+        if second <= last_beat:
+            store.add("beats of 1", 1)
+        if second == 5000:
+            store.add("arrived", 1)
+
+    clock = Clock(work)
+    monkeypatch.setattr(distributed, "time", clock)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "_connect_store", lambda: store)
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: None)
+    if last_beat < 5000:
+        with pytest.raises(InputError, match=r"^process 2 of 2 does not answer"):
+            distributed.wait_for_processes()
+        assert clock.now - last_beat <= distributed.PEER_TIMEOUT.total_seconds()
+    else:
+        distributed.wait_for_processes()
+        assert clock.now == 5000
