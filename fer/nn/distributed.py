@@ -23,7 +23,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from fer.nn.inference import default_device
+from fer.nn.devices import default_device, tune_convolutions
 from fer.runtime import errors, stage
 from fer.runtime.errors import InputError
 from fer.runtime.parallel import count_cores, exit_with_parent, requested_workers
@@ -90,6 +90,7 @@ def _launch(main: Callable[[], object]) -> None:
     elif (count := requested_workers() or 1) > 1:
         _spawn_processes(main, count)
     else:
+        tune_convolutions()
         main()
 
 
@@ -105,6 +106,7 @@ def _run_in_process_group(main: Callable[[], object], **rendezvous: Any) -> None
             null = silence.enter_context(open(os.devnull, "w"))
             silence.enter_context(contextlib.redirect_stdout(null))
             silence.enter_context(contextlib.redirect_stderr(null))
+        tune_convolutions()
         main()
     torch.distributed.destroy_process_group()  # not after an exception: it may wait for messages of other ranks
 
@@ -151,7 +153,7 @@ def _run_spawned(main: Callable[[], object], rank: int, count: int, port: int, f
     errors.install_signal_handlers()
     exit_with_parent()
     tqdm.set_lock(threading.RLock())  # the default lock is a semaphore: killing its process prints a warning
-    os.environ["LOCAL_RANK"] = str(rank)
+    os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count)}
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
         store = TCPStore("127.0.0.1", port)

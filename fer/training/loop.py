@@ -18,7 +18,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
 from fer.nn import distributed
-from fer.nn.inference import autocast, predict_logits
+from fer.nn.devices import autocast
+from fer.nn.inference import predict_logits
 from fer.nn.weights import ModelConfig, normalize_faces, set_trainable_layers
 from fer.runtime.errors import InputError
 from fer.training.augmentation import mixup, transform_faces

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from fer.nn import distributed
-from fer.nn.inference import autocast
+from fer.nn.devices import autocast
 from fer.nn.weights import normalize_faces
 from fer.training.augmentation import transform_faces
 from fer.training.examples import UnlabelledPool, shuffled_batches

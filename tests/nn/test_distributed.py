@@ -79,6 +79,8 @@ def train_and_write() -> None:
     """Write weights and learning curves of every process."""
     np.save(f"{distributed.rank()}.npy", train_tiny_network())
     options = {"transforms": NO_TRANSFORMS, "seed": 0, "precision": "fp32", "name": "tiny", "epoch_faces": 64}
+    settings = {"LOCAL_WORLD_SIZE": os.environ["LOCAL_WORLD_SIZE"], "tuned": torch.backends.cudnn.benchmark}
+    Path(f"settings {distributed.rank()}.json").write_text(json.dumps(settings))
     curves = {}
     for name, changes in STOPPING.items():
         recipe = RECIPE.model_copy(update=changes)
@@ -175,6 +177,12 @@ def test_two_processes_train_to_the_weights_of_one(trained: Path) -> None:
     np.testing.assert_allclose(weights[0], train_tiny_network(), rtol=0, atol=1e-5)
     initial_weights = [parameter.detach().flatten() for parameter in make_network(norm=False).parameters()]
     assert abs(weights[0] - np.concatenate(initial_weights)).max() > 0.1
+
+
+def test_every_process_knows_how_many_share_the_machine_and_tunes_its_convolutions(trained: Path) -> None:
+    for rank in range(2):
+        settings = json.loads((trained / f"settings {rank}.json").read_text())
+        assert settings == {"LOCAL_WORLD_SIZE": "2", "tuned": True}
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("patience", 2), ("plateau", 8), ("phases", 4)])
