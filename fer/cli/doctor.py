@@ -13,7 +13,7 @@ from fer.cli.paths import PARAMS_FILE, RAW_FOLDER, UNIFIED_FOLDER
 from fer.data.ingest.add_source import dvc_file
 from fer.experiments.dvc import run_dvc
 
-Severity = Literal["ok", "warning", "problem"]
+Severity = Literal["ok", "hint", "warning", "problem"]
 Finding = tuple[Severity, str]
 
 PYPROJECT_FILE = Path(__file__).parents[2] / "pyproject.toml"
@@ -176,6 +176,7 @@ def check_device() -> Iterator[Finding]:
 
     from fer.nn import devices
     from fer.params import load_params
+    from fer.params.profiles import faster_profile_hint
     from fer.runtime.parallel import requested_workers, worker_count
 
     if not os.environ.get("FER_DEVICE") and (warning := devices.unusable_gpu_warning()):
@@ -196,8 +197,11 @@ def check_device() -> Iterator[Finding]:
         "ok",
         f"precision {params.precision}, train.batch {params.train.batch}, predict.batch {params.predict.batch}",
     )
-    if params.precision == "bf16" and devices.supports_bf16(device) is False:
+    has_bf16 = devices.supports_bf16(device)
+    if params.precision == "bf16" and has_bf16 is False:
         yield "warning", devices.SLOW_BF16_WARNING
+    if hint := faster_profile_hint(params, next(iter(params.ensemble)), device.type, has_bf16):
+        yield "hint", hint
 
 
 def check_disk() -> Iterator[Finding]:

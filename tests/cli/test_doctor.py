@@ -173,6 +173,23 @@ def test_bf16_on_a_processor_without_it_is_a_warning(
     assert [text for severity, text in findings if severity == "warning"] == warnings
 
 
+@pytest.mark.usefixtures("project", "gpu")
+def test_a_faster_profile_for_a_gpu_is_a_hint() -> None:
+    hints = [text for severity, text in doctor.run_check(doctor.check_device) if severity == "hint"]
+    assert hints == ["this GPU would train several times as fast; run `fer profile gpu`"]
+
+
+@pytest.mark.parametrize(("precision", "flags"), [("fp32", "avx512_bf16"), ("fp32", "avx2"), ("bf16", "amx_bf16")])
+def test_a_faster_profile_for_a_processor_is_a_hint(
+    project: Path, monkeypatch: pytest.MonkeyPatch, precision: str, flags: str
+) -> None:
+    set_precision(precision)
+    use_processor(monkeypatch, flags)
+    hints = [text for severity, text in doctor.run_check(doctor.check_device) if severity == "hint"]
+    expected = "this processor has bf16 instructions and would train twice as fast; run `fer profile cpu-bf16`"
+    assert hints == ([expected] if (precision, flags) == ("fp32", "avx512_bf16") else [])
+
+
 def test_a_finding_of_several_checks_is_printed_once(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
