@@ -23,7 +23,7 @@ from torch import nn
 from fer.core.files import write_json
 from fer.core.formatting import markdown_table
 from fer.nn import weights
-from fer.nn.inference import default_device
+from fer.nn.devices import default_device
 from fer.params import load_params
 from fer.reporting.plots.plots import GREY, INK, PALETTE, plot_file
 from fer.runtime.parallel import count_cores

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from fer.nn.inference import default_device
+from fer.nn.devices import default_device
 from fer.nn.weights import PIXEL_MEAN, PIXEL_STD
 from fer.runtime.parallel import count_cores
 from fer.training.augmentation import ERASED_AREA, ERASED_ASPECT_RATIO

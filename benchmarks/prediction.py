@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from benchmarks import measuring, ordinary
-from fer.nn.inference import CPU_BATCH, default_device, predict_logits, to_device
+from fer.nn.devices import default_device, to_device
+from fer.nn.inference import CPU_BATCH, predict_logits
 from fer.params import load_params
 
 LOGIT_TOLERANCE = 1e-3  # as a fraction of the largest logit, in fp32

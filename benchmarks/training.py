@@ -26,7 +26,7 @@ from torchvision.transforms import v2
 
 from benchmarks import measuring, ordinary
 from fer.data.synthetic.sample import draw_faces
-from fer.nn.inference import default_device, to_device
+from fer.nn.devices import default_device, to_device
 from fer.params import load_params
 from fer.training import loop, step
 from fer.training.examples import LabelledSet

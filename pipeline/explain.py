@@ -5,7 +5,7 @@ import numpy as np
 from fer.core.files import atomic_write_folder, read_array, write_json
 from fer.core.labels import encode_labels, read_table
 from fer.core.store import open_faces
-from fer.nn.inference import default_device
+from fer.nn.devices import default_device
 from fer.params import load_params
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import average_probs, read_stored_logits

@@ -6,7 +6,8 @@ from pathlib import Path
 from fer.core.files import write_json
 from fer.core.store import open_faces
 from fer.nn import distributed, weights
-from fer.nn.inference import to_device, view_names
+from fer.nn.devices import to_device
+from fer.nn.inference import view_names
 from fer.nn.pool import predict_pool
 from fer.params import load_params
 

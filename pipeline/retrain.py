@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer.core.files import atomic_write_folder, write_csv
 from fer.nn import distributed, weights
-from fer.nn.inference import to_device
+from fer.nn.devices import to_device
 from fer.params import load_params
 from fer.training.examples import read_labelled_sets, read_pseudo_labelled_set, read_unlabelled_pool
 from fer.training.loop import init_model, train_network

@@ -7,8 +7,9 @@ import pandas as pd
 
 from fer.core.files import atomic_write_folder, write_csv
 from fer.nn import distributed, weights
-from fer.nn.inference import to_device
+from fer.nn.devices import default_device, supports_bf16, to_device
 from fer.params import load_params
+from fer.params.profiles import faster_profile_hint
 from fer.training.examples import read_labelled_sets
 from fer.training.loop import init_model, train_network
 from fer.training.params import resolve_recipe
@@ -24,11 +25,14 @@ def main() -> None:
     args = parser.parse_args()
     params = load_params()
     recipe = resolve_recipe(args.network, params.networks, params.train)
+    device = default_device()
+    if hint := faster_profile_hint(params, args.network, device.type, supports_bf16(device)):
+        print(f"hint: {hint}", flush=True)
 
     train_set, valid_set = read_labelled_sets(args.faces, args.table, args.augmented, params.emotions, recipe.targets)
     network, config = init_model(args.network, recipe, params.emotions, train_set.size, params.seed)
     curve = train_network(
-        to_device(network),
+        to_device(network, device),
         train_set,
         valid_set,
         recipe=recipe,

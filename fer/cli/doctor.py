@@ -13,7 +13,7 @@ from fer.cli.paths import PARAMS_FILE, RAW_FOLDER, UNIFIED_FOLDER
 from fer.data.ingest.add_source import dvc_file
 from fer.experiments.dvc import run_dvc
 
-Severity = Literal["ok", "warning", "problem"]
+Severity = Literal["ok", "hint", "warning", "problem"]
 Finding = tuple[Severity, str]
 
 PYPROJECT_FILE = Path(__file__).parents[2] / "pyproject.toml"
@@ -174,23 +174,34 @@ def check_sources() -> Iterator[Finding]:
 def check_device() -> Iterator[Finding]:
     import torch
 
-    from fer.nn.inference import SLOW_BF16_WARNING, default_device, supports_bf16
+    from fer.nn import devices
     from fer.params import load_params
-    from fer.runtime.parallel import worker_count
+    from fer.params.profiles import faster_profile_hint
+    from fer.runtime.parallel import requested_workers, worker_count
 
-    device = default_device()
+    if not os.environ.get("FER_DEVICE") and (warning := devices.unusable_gpu_warning()):
+        yield "problem", warning
+        return
+    device = devices.default_device()
     if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory / 1e9
-        yield "ok", f"GPU: {torch.cuda.get_device_name(device)}, {memory:.0f} GB"
+        yield "ok", f"GPU: {devices.describe_gpu(device)}"
+        devices.check_gpu_count(device, requested_workers() or 1)
     else:
-        yield "ok", f"no GPU is used ({device.type}); training takes minutes on drawn faces, hours on large sets"
+        yield "ok", f"device {device.type}; training takes minutes on drawn faces, hours on large sets"
     yield "ok", f"{worker_count()} processes, {torch.get_num_threads()} threads"
     for name in ("FER_DEVICE", "FER_NPROC", "FER_LAUNCH"):
         if name in os.environ:
             yield "ok", f"{name} is {os.environ[name]}"
-    if load_params(PARAMS_FILE).precision == "bf16" and device.type == "cpu":
-        is_fast = supports_bf16(Path("/proc/cpuinfo"))
-        yield ("ok", "the processor computes in bf16") if is_fast else ("warning", SLOW_BF16_WARNING)
+    params = load_params(PARAMS_FILE)
+    yield (
+        "ok",
+        f"precision {params.precision}, train.batch {params.train.batch}, predict.batch {params.predict.batch}",
+    )
+    has_bf16 = devices.supports_bf16(device)
+    if params.precision == "bf16" and has_bf16 is False:
+        yield "warning", devices.SLOW_BF16_WARNING
+    if hint := faster_profile_hint(params, next(iter(params.ensemble)), device.type, has_bf16):
+        yield "hint", hint
 
 
 def check_disk() -> Iterator[Finding]:

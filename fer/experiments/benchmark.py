@@ -22,7 +22,8 @@ from fer.experiments.arms import CONTROLS, FIXED_95, ONLINE_PREFIX, PseudoTarget
 from fer.experiments.cache import RunResult, cached_result, damaged_result_error
 from fer.experiments.gains import TEACHER, MethodResult, format_budget
 from fer.nn import weights as nn_weights
-from fer.nn.inference import predict_logits, to_device, view_names
+from fer.nn.devices import to_device
+from fer.nn.inference import predict_logits, view_names
 from fer.params import Params
 from fer.predictions.confidence import class_prior
 from fer.predictions.ensembles import calibrate_ensemble, find_agreement

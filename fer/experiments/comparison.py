@@ -18,7 +18,8 @@ from fer.evaluation.inputs import HeldOutFaces, select_held_out
 from fer.experiments.cache import RunResult, cached_result, damaged_result_error
 from fer.experiments.standings import Cost, JobResult, calibrate_logits, measure_ensemble
 from fer.nn import weights
-from fer.nn.inference import predict_logits, to_device, view_names
+from fer.nn.devices import to_device
+from fer.nn.inference import predict_logits, view_names
 from fer.nn.recording import EAGER_CALLS
 from fer.params import Params
 from fer.runtime.errors import InputError

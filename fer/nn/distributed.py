@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 from tqdm import tqdm
 
-from fer.nn.inference import default_device
+from fer.nn.devices import default_device
 from fer.runtime import errors, stage
 from fer.runtime.errors import InputError
 from fer.runtime.launcher import refuse_copies, run_launcher
@@ -212,7 +212,7 @@ def _run_spawned(main: Callable[[], object], rank: int, count: int, port: int, f
     errors.install_signal_handlers()
     exit_with_parent()
     tqdm.set_lock(threading.RLock())  # the default lock is a semaphore: killing its process prints a warning
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)

@@ -1,11 +1,6 @@
-"""Predict logits of faces: views, device, precision, batches."""
+"""Predict logits of faces: views, precision, batches."""
 
-import contextlib
-import os
-import sys
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,11 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
+from fer.nn.devices import autocast
 from fer.nn.weights import normalize_faces
-from fer.runtime.errors import InputError
 
-BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # "bf16" is that of ARM
-SLOW_BF16_WARNING = "precision=bf16, but this processor has no bf16 instructions; fp32 may be faster"
 CPU_BATCH = 32  # faces; their feature maps fit the cache of a CPU, which makes prediction up to twice as fast
 CROP_MARGIN = 1 / 24  # share of the side on each side of the centre crop: 44 of 48 pixels, as usual with FER-2013
 
@@ -62,51 +55,6 @@ def _make_crops(faces: Float[Tensor, "n size size"]) -> dict[str, Float[Tensor, 
         name: interpolate(faces[:, None, y : y + side, x : x + side], size=(size, size), mode="bilinear")[:, 0]
         for name, (y, x) in corners.items()
     }
-
-
-def default_device() -> torch.device:
-    """Return the device `FER_DEVICE`, if that is set, else a GPU if there is one, else the CPU.
-
-    Raises:
-        InputError: This machine cannot use the device.
-    """
-    name = os.environ.get("FER_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device == torch.device("cuda") and "LOCAL_RANK" in os.environ:  # one GPU for each process
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"FER_DEVICE={name!r}: not usable on this machine ({str(error).splitlines()[0]}); try FER_DEVICE=cpu"
-        ) from error
-    return device
-
-
-def to_device(network: nn.Module, device: torch.device | None = None) -> nn.Module:
-    """Move `network` to `device` (None: `default_device()`), in channels-last format, which speeds up convolutions."""
-    return network.to(device or default_device()).to(memory_format=torch.channels_last)
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Return a context in which networks compute in `precision`, fp32 or bf16."""
-    if precision == "fp32":
-        return contextlib.nullcontext()
-    if device.type == "cpu":
-        warn_if_bf16_is_slow()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-@cache
-def warn_if_bf16_is_slow() -> None:
-    """Print a warning, once per process, if this processor has no bf16 instructions."""
-    if not supports_bf16(Path("/proc/cpuinfo")):
-        print(f"warning: {SLOW_BF16_WARNING}", file=sys.stderr)
-
-
-def supports_bf16(cpuinfo: Path) -> bool:
-    """Return whether `cpuinfo`, a file like Linux's /proc/cpuinfo, lists bf16 instructions; True without the file."""
-    return not cpuinfo.is_file() or not BF16_INSTRUCTIONS.isdisjoint(cpuinfo.read_text(encoding="utf-8").split())
 
 
 @torch.inference_mode()

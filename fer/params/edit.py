@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping
 from functools import reduce
-from operator import getitem
 from typing import Any
 
 import yaml
@@ -14,7 +13,7 @@ from ruamel.yaml.tokens import CommentToken
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:
-    """Return `text` with the lists and mappings at the dotted keys of `values` replaced.
+    """Return `text` with the values at the dotted keys of `values` replaced; a number in a key is an index of a list.
 
     Comments, order, quotes and line ends are kept, also those of entries that stay. Only comments inside brackets that
     span several lines are lost, because ruamel.yaml does not keep them.
@@ -24,7 +23,11 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     content = editor.load(text.replace("\r\n", "\n"))
     for key, value in values.items():
         *sections, name = key.split(".")
-        _replace(reduce(getitem, sections, content), name, value)
+        section = reduce(lambda node, part: node[int(part) if isinstance(node, list) else part], sections, content)
+        if isinstance(value, list | dict):
+            _replace(section, name, value)
+        else:
+            section[name] = value
     out = io.StringIO()
     editor.dump(content, out)
     return out.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n")

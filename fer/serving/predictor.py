@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from fer.data.media.images import UndecodableError
-from fer.nn import inference
+from fer.nn import devices
 from fer.runtime.errors import InputError
 from fer.runtime.parallel import ordered_map
 from fer.serving.face_finder import DetectedFace, FaceFinderSettings, FaceMode, find_faces
@@ -53,7 +53,7 @@ class Predictor:
         Raises:
             InputError: A file of the package is missing or damaged.
         """
-        return cls(bundle.load_package(Path(folder), inference.default_device()), faces, detector)
+        return cls(bundle.load_package(Path(folder), devices.default_device()), faces, detector)
 
     def __repr__(self) -> str:
         manifest = self.package.manifest

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from fer.nn import distributed
-from fer.nn.inference import autocast
+from fer.nn.devices import autocast, tune_convolutions
 from fer.nn.recording import RecordedStep, default_generator, fuse
 from fer.nn.weights import normalize_faces
 from fer.training.augmentation import apply_transforms, draw_transforms, mixup
@@ -50,6 +50,7 @@ class TrainingStep:
     ) -> None:
         self.recipe, self.transforms, self.seed, self.precision = recipe, transforms, seed, precision
         self.device = device = next(network.parameters()).device
+        tune_convolutions()
         self.network = distributed.prepare_network(network).train()
         self.ema_model = deepcopy(network).requires_grad_(False).eval()
         self.optimizer = make_optimizer(network, recipe.optimizer)

@@ -4,12 +4,15 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from commands import call_fer, write_fer2013_csv
 
 from fer.cli import doctor
+from fer.nn import devices
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
@@ -105,25 +108,86 @@ def test_warnings_of_the_last_run_are_repeated(project: Path) -> None:
     ]
 
 
+def set_precision(precision: str) -> None:
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("precision: fp32", f"precision: {precision}"))
+
+
+def use_processor(monkeypatch: pytest.MonkeyPatch, flags: str) -> None:
+    """Use the CPU and pretend that it has only these flags."""
+    Path("cpuinfo").write_text(f"flags : {flags}\n")
+    monkeypatch.setattr(devices, "CPU_INFO", Path("cpuinfo"))
+    monkeypatch.setenv("FER_DEVICE", "cpu")
+
+
 def test_an_unknown_device_is_a_problem(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_DEVICE", "abacus")
     assert [severity for severity, _ in doctor.run_check(doctor.check_device)] == ["problem"]
 
 
+def test_a_gpu_that_torch_cannot_use_is_a_problem(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FER_DEVICE", raising=False)
+    monkeypatch.setattr(devices, "unusable_gpu_warning", lambda: "the driver is too old")
+    assert list(doctor.run_check(doctor.check_device)) == [("problem", "the driver is too old")]
+    monkeypatch.setenv("FER_DEVICE", "cpu")
+    assert "problem" not in [severity for severity, _ in doctor.run_check(doctor.check_device)]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that there is one GPU."""
+    monkeypatch.delenv("FER_DEVICE", raising=False)
+    monkeypatch.setattr(devices, "unusable_gpu_warning", lambda: None)
+    monkeypatch.setattr(devices, "default_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    properties = SimpleNamespace(name="NVIDIA H200", total_memory=150e9, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (properties.major, properties.minor))
+
+
+@pytest.mark.usefixtures("project", "gpu")
+def test_the_device_the_precision_and_the_batches_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = list(doctor.run_check(doctor.check_device))
+    assert ("ok", "GPU: NVIDIA H200, 150 GB, capability 9.0") in findings
+    assert ("ok", "precision fp32, train.batch 32, predict.batch 256") in findings
+    assert "problem" not in [severity for severity, _ in findings]
+
+
+@pytest.mark.usefixtures("project", "gpu")
+def test_more_processes_than_gpus_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_NPROC", "2")
+    (problem,) = [text for severity, text in doctor.run_check(doctor.check_device) if severity == "problem"]
+    assert problem.startswith("2 processes cannot share 1 GPU; set FER_NPROC")
+
+
 @pytest.mark.parametrize(
-    ("flags", "severity"), [("fpu avx2", "warning"), ("fpu avx512_bf16", "ok"), ("amx_bf16", "ok")]
+    ("flags", "warnings"),
+    [("fpu avx2", [devices.SLOW_BF16_WARNING]), ("fpu avx512_bf16", []), ("amx_bf16", [])],
 )
 def test_bf16_on_a_processor_without_it_is_a_warning(
-    project: Path, monkeypatch: pytest.MonkeyPatch, flags: str, severity: str
+    project: Path, monkeypatch: pytest.MonkeyPatch, flags: str, warnings: list[str]
 ) -> None:
-    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("precision: fp32", "precision: bf16"))
-    monkeypatch.setenv("FER_DEVICE", "cpu")
-    monkeypatch.setattr(Path, "is_file", lambda _: True)
-    read_text = Path.read_text
-    monkeypatch.setattr(
-        Path, "read_text", lambda path, **options: flags if "cpuinfo" in str(path) else read_text(path, **options)
-    )
-    assert [level for level, text in doctor.run_check(doctor.check_device) if "bf16" in text] == [severity]
+    set_precision("bf16")
+    use_processor(monkeypatch, flags)
+    findings = list(doctor.run_check(doctor.check_device))
+    assert [text for severity, text in findings if severity == "warning"] == warnings
+
+
+@pytest.mark.usefixtures("project", "gpu")
+def test_a_faster_profile_for_a_gpu_is_a_hint() -> None:
+    hints = [text for severity, text in doctor.run_check(doctor.check_device) if severity == "hint"]
+    assert hints == ["this GPU would train several times as fast; run `fer profile gpu`"]
+
+
+@pytest.mark.parametrize(("precision", "flags"), [("fp32", "avx512_bf16"), ("fp32", "avx2"), ("bf16", "amx_bf16")])
+def test_a_faster_profile_for_a_processor_is_a_hint(
+    project: Path, monkeypatch: pytest.MonkeyPatch, precision: str, flags: str
+) -> None:
+    set_precision(precision)
+    use_processor(monkeypatch, flags)
+    hints = [text for severity, text in doctor.run_check(doctor.check_device) if severity == "hint"]
+    expected = "this processor has bf16 instructions and would train twice as fast; run `fer profile cpu-bf16`"
+    assert hints == ([expected] if (precision, flags) == ("fp32", "avx512_bf16") else [])
 
 
 def test_a_finding_of_several_checks_is_printed_once(

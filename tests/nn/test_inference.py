@@ -1,13 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from fer.nn import inference
+from fer.nn import devices, inference
 from fer.nn.weights import build_model, normalize_faces
-from fer.runtime.errors import InputError
 
 
 class Corner(nn.Module):
@@ -73,46 +70,9 @@ def test_channels_last_and_small_cpu_batches_do_not_change_logits() -> None:
     faces = torch.from_numpy(FACES).repeat(3, 1, 1)  # more than `CPU_BATCH`
     with torch.inference_mode():
         expected = network(normalize_faces(faces.float() / 255))
-    logits = inference.predict_batch(inference.to_device(network, torch.device("cpu")), faces, ["plain"], "fp32")
+    logits = inference.predict_batch(devices.to_device(network, torch.device("cpu")), faces, ["plain"], "fp32")
     torch.testing.assert_close(logits[:, 0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_no_faces_give_no_rows() -> None:
     assert predict(FACES[:0]).shape == (0, 2, 2)
-
-
-def test_an_unavailable_device_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FER_DEVICE", "cpu")
-    assert inference.default_device() == torch.device("cpu")
-    for name in ("gpu", "cuda:77"):
-        monkeypatch.setenv("FER_DEVICE", name)
-        with pytest.raises(
-            InputError, match=rf"FER_DEVICE='{name}': not usable on this machine \(.+\); try FER_DEVICE=cpu"
-        ):
-            inference.default_device()
-
-
-@pytest.mark.parametrize(
-    ("flags", "supported"), [("fpu avx2", False), ("fpu avx512_bf16", True), ("amx_bf16", True), (None, True)]
-)
-def test_bf16_support_is_read_from_cpuinfo(tmp_path: Path, flags: str | None, supported: bool) -> None:
-    if flags is not None:
-        (tmp_path / "cpuinfo").write_text(f"flags : {flags} x\n")
-    assert inference.supports_bf16(tmp_path / "cpuinfo") is supported
-
-
-def test_slow_bf16_is_warned_about_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(inference, "supports_bf16", lambda cpuinfo: False)
-    inference.warn_if_bf16_is_slow.cache_clear()
-    for precision in ("fp32", "bf16", "bf16"):
-        with inference.autocast(torch.device("cpu"), precision):
-            pass
-    inference.warn_if_bf16_is_slow.cache_clear()
-    assert capsys.readouterr().err == f"warning: {inference.SLOW_BF16_WARNING}\n"
-
-
-def test_the_precision_is_used() -> None:
-    with inference.autocast(torch.device("cpu"), "bf16"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with inference.autocast(torch.device("cpu"), "fp32"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

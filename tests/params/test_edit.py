@@ -76,6 +76,20 @@ def test_a_source_can_be_added_to_the_shipped_file_and_removed(tmp_path: Path) -
     assert with_values(added_text, {"sources": sources, "ingest.readers": {}}) == SHIPPED
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("precision", "bf16", "precision: bf16           # fp32 "),
+        ("train.ema", 0.44, "  ema: 0.44               # decay per step"),
+        ("networks.vgg16.transfer.phases.2.lr", 2e-4, "        lr: 0.0002"),
+        ("train.optimizer.lr", 0.005, "  optimizer: {kind: adamw, lr: 0.005, weight_decay: 0.01}    # or adam, "),
+    ],
+)
+def test_a_value_that_is_no_list_and_no_mapping_changes_in_its_line(key: str, value: Any, line: str) -> None:
+    ((_, new),) = diff_lines(SHIPPED, with_values(SHIPPED, {key: value}))
+    assert new.startswith(line)
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize(
     ("text", "edited"),

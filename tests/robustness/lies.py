@@ -21,7 +21,7 @@ import psutil
 import torch
 
 from fer.nn import weights
-from fer.nn.inference import to_device
+from fer.nn.devices import to_device
 from fer.params import load_params
 from fer.training import checkpoint, loop
 from fer.training.examples import LabelledSet

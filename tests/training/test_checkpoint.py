@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from test_loop import RECIPE, SCHEDULES, TRANSFORMS, are_equal, make_faces, small_network
 from torch import nn
 
-from fer.nn.inference import to_device
+from fer.nn.devices import to_device
 from fer.runtime.errors import InputError, StoppedError
 from fer.training import checkpoint, loop
 from fer.training.examples import UnlabelledPool

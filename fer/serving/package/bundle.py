@@ -14,7 +14,8 @@ from torch import nn
 from fer.core.files import read_json, write_json
 from fer.core.schema import Name, NonNegativeNumber, PositiveNumber, Section
 from fer.nn import weights
-from fer.nn.inference import predict_logits, to_device
+from fer.nn.devices import to_device
+from fer.nn.inference import predict_logits
 from fer.nn.weights import EnsembleMember
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import average_probs
