@@ -1,4 +1,4 @@
-"""Faces, table and source reports -> one sheet per source and a preview of augmentation."""
+"""Faces and table -> one sheet per source and a preview of augmentation."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fer.core.files import atomic_write_folder, read_json
+from fer.core.files import atomic_write_folder
 from fer.core.labels import encode_labels, read_table
 from fer.core.store import open_faces
 from fer.params import load_params
@@ -20,7 +20,6 @@ PREVIEW_COPIES = 8  # of each face in the preview
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sources", type=Path, required=True, help="folder with the output of ingest for each source")
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -41,10 +40,7 @@ def main() -> None:
     with atomic_write_folder(args.out) as out:
         (out / "sources").mkdir()
         for source in params.sources:
-            report = read_json(args.sources / source / "report.json")
-            write_source_sheet(
-                out / "sources" / f"{source}.png", source, faces, table[table["source"] == source], report
-            )
+            write_source_sheet(out / "sources" / f"{source}.png", source, faces, table[table["source"] == source])
         plot_montage(out / "preview.png", grid, emotions, columns, "What augmentation does to a face")
 
 

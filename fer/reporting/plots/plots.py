@@ -179,18 +179,27 @@ def plot_montage(
     title: str,
 ) -> None:
     """Plot faces in a labelled grid, each about 100 pixels wide."""
-    rows, columns, size, _ = faces.shape
-    gap = max(1, size // 16)
-    mosaic = np.full((rows, size + gap, columns, size + gap), 255, dtype=np.uint8)
-    mosaic[:, :size, :, :size] = faces.transpose(0, 2, 1, 3)
-    pitch, height, width = size + gap, rows * (size + gap) - gap, columns * (size + gap) - gap
+    rows, columns = faces.shape[:2]
     with plot_file(path, title, 1, 1, (0.72 * columns + 0.9, 0.72 * rows + 0.6)) as (_, panels):
-        panel = panels[0, 0]
-        panel.imshow(mosaic.reshape(rows * pitch, columns * pitch)[:height, :width], cmap="gray", vmin=0, vmax=255)
-        panel.set_xticks(np.arange(columns) * pitch + (size - 1) / 2, column_names)
-        panel.set_yticks(np.arange(rows) * pitch + (size - 1) / 2, row_names)
-        panel.xaxis.tick_top()
-        _hide_frame(panel)
+        draw_montage(panels[0, 0], faces, row_names, column_names)
+
+
+def draw_montage(
+    panel: Axes,
+    faces: UInt8[np.ndarray, "rows columns size size"],
+    row_names: Sequence[str],
+    column_names: Sequence[str] = (),
+) -> None:
+    """Draw faces in a grid with names beside its rows and above its columns."""
+    rows, columns, size, _ = faces.shape
+    pitch = size + max(1, size // 16)
+    mosaic = np.full((rows, pitch, columns, pitch), 255, dtype=np.uint8)
+    mosaic[:, :size, :, :size] = faces.transpose(0, 2, 1, 3)
+    panel.imshow(mosaic.reshape(rows * pitch, columns * pitch), cmap="gray", vmin=0, vmax=255)
+    panel.set_xticks(np.arange(len(column_names)) * pitch + (size - 1) / 2, column_names)
+    panel.set_yticks(np.arange(rows) * pitch + (size - 1) / 2, row_names)
+    panel.xaxis.tick_top()
+    _hide_frame(panel)
 
 
 @contextmanager
