@@ -91,7 +91,7 @@ def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> 
     """
     rounds = table["round"].unique()
     title = "Confusion on the test faces, % of each emotion"
-    with plot_file(path, title, *_grid_shape(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
+    with plot_file(path, title, *grid_shape(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
             answers = table[table["round"] == round_]
             counts = np.zeros((len(emotions), len(emotions)), dtype=np.int64)
@@ -109,7 +109,7 @@ def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> 
             panel.set(title=f"round {round_}: {accuracy:.1%} right", xlabel="predicted")
             panel.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor")
             panel.set_yticks(range(len(emotions)), names)
-            _hide_frame(panel)
+            hide_frame(panel)
         for panel in panels[:, 0]:
             panel.set_ylabel("actual (faces)")
 
@@ -121,7 +121,7 @@ def plot_reliability(path: Path, table: pd.DataFrame) -> None:
     bin. The error in the title is the expected calibration error.
     """
     rounds = table["round"].unique()
-    rows, columns = _grid_shape(len(rounds))
+    rows, columns = grid_shape(len(rounds))
     heights = {"height_ratios": [3, 1] * rows}
     shape = (2 * rows, columns)
     with plot_file(path, "Is the confidence right?", *shape, (3.2, 1.9), gridspec_kw=heights) as (figure, panels):
@@ -154,7 +154,7 @@ def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapp
     labels are unknown. `thresholds` has the thresholds to mark, by round and emotion.
     """
     rounds = table["round"].unique()
-    with plot_file(path, "Pseudo-labels by threshold", *_grid_shape(len(rounds)), (3.2, 2.8)) as (figure, panels):
+    with plot_file(path, "Pseudo-labels by threshold", *grid_shape(len(rounds)), (3.2, 2.8)) as (figure, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
             curve = table[table["round"] == round_]
             threshold = curve["threshold"]
@@ -199,7 +199,7 @@ def draw_montage(
     panel.set_xticks(np.arange(len(column_names)) * pitch + (size - 1) / 2, column_names)
     panel.set_yticks(np.arange(rows) * pitch + (size - 1) / 2, row_names)
     panel.xaxis.tick_top()
-    _hide_frame(panel)
+    hide_frame(panel)
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def plot_file(
         figure.savefig(part, format="png", bbox_inches="tight", metadata={"Software": None})
 
 
-def _grid_shape(panels: int) -> tuple[int, int]:
+def grid_shape(panels: int) -> tuple[int, int]:
     """Return the rows and columns of a grid for this many panels."""
     columns = min(max(panels, 1), PANELS_PER_ROW)
     return max(1, -(-panels // columns)), columns
@@ -246,7 +246,7 @@ def _draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7))
 
 
-def _hide_frame(panel: Axes) -> None:
+def hide_frame(panel: Axes) -> None:
     """Remove frame, grid and tick marks, which would cross the cells of an image."""
     panel.tick_params(length=0)
     panel.grid(visible=False)
