@@ -57,9 +57,9 @@ def _choose_faces(table: pd.DataFrame) -> list[tuple[str, Int[np.ndarray, " _"]]
     max_count = TILES_PER_ROW * max(1, TILE_ROWS // max(1, len(names)))
     tile_rows = []
     for name in names:
-        fold = table["fold"][groups == name]
-        counts = ", ".join(f"{(fold == other).sum():,} {other}" for other in FOLDS if (fold == other).any())
-        rows = _evenly_spaced(fold.index.to_numpy(), max_count)
+        folds = table["fold"][groups == name]
+        counts = ", ".join(f"{(folds == fold).sum():,} {fold}" for fold in FOLDS if (folds == fold).any())
+        rows = _evenly_spaced(folds.index.to_numpy(), max_count)
         for start in range(0, len(rows), TILES_PER_ROW):
             tile_rows.append(("" if start else f"{name}\n{counts}", rows[start : start + TILES_PER_ROW]))
     return tile_rows
