@@ -201,7 +201,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, content_type, content)
 
     def _check_origin(self) -> SplitResult:
-        """Return the URL; refuse other sites' pages, including host names that resolve to this server (DNS rebinding)."""
+        """Return the URL. Refuse pages of other sites and host names that resolve to this server (DNS rebinding)."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         try:
             url = urlsplit(self.path)

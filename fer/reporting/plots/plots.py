@@ -14,7 +14,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from fer.core.files import atomic_write
@@ -53,8 +52,6 @@ STYLE: dict[str, Any] = {
 }
 PERCENT_FORMAT = "{x:.0%}"
 PANELS_PER_ROW = 3
-MARK_DISTANCE = 0.03  # nearer thresholds share a mark
-MAX_MARK_EMOTIONS = 3  # emotions whose names fit beside a mark
 
 
 def plot_learning_curves(path: Path, table: pd.DataFrame) -> None:
@@ -162,10 +159,8 @@ def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapp
                 panel.fill_between(threshold, curve["low"], curve["high"], color=PALETTE[1], alpha=0.2, linewidth=0)
                 panel.plot(threshold, curve["precision"], color=PALETTE[1], label="of the accepted, right")
             panel.plot(threshold, curve["coverage"], color=PALETTE[0], label="of the unlabelled, accepted")
-            for mark, name in _threshold_labels(thresholds[round_]).items():
-                panel.axvline(mark, color=INK, linewidth=1)
-                text = panel.annotate(name, (mark, 0.03), (-2, 0), textcoords="offset points", ha="right", size=7.5)
-                text.set(rotation=90, path_effects=[withStroke(linewidth=2, foreground="white")])
+            chosen = [value for value in thresholds[round_].values() if value <= 1]  # above 1, none is accepted
+            panel.vlines(chosen, 0, 1, color=INK, linewidth=1, label="chosen for an emotion")
             panel.set(title=f"round {round_}", xlabel="threshold on confidence", ylabel="share of faces", ylim=(0, 1))
             panel.yaxis.set_major_formatter(PERCENT_FORMAT)
         _draw_legend(figure, panels.flat[0].get_legend_handles_labels()[0])
@@ -224,21 +219,6 @@ def grid_shape(panels: int) -> tuple[int, int]:
     """Return the rows and columns of a grid for this many panels."""
     columns = min(max(panels, 1), PANELS_PER_ROW)
     return max(1, -(-panels // columns)), columns
-
-
-def _threshold_labels(thresholds: Mapping[str, float]) -> dict[float, str]:
-    """Return the label of each mark in ascending order. A threshold above 1 has no mark."""
-    if len(set(thresholds.values())) == 1:
-        return {threshold: f"chosen: {threshold:.3g}" for threshold in set(thresholds.values()) if threshold <= 1}
-    marks: dict[float, list[str]] = {}
-    for emotion, threshold in sorted(thresholds.items(), key=lambda item: item[1]):
-        position = next((mark for mark in marks if threshold - mark < MARK_DISTANCE), threshold)
-        if position <= 1:
-            marks.setdefault(position, []).append(f"{emotion} {threshold:.3g}")
-    return {
-        mark: ", ".join(texts) if len(texts) <= MAX_MARK_EMOTIONS else f"{len(texts)} emotions from {mark:.3g}"
-        for mark, texts in marks.items()
-    }
 
 
 def _draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
