@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from fer.nn.weights import EnsembleMember
 from fer.reporting.explanation import heatmaps, saliency, selection
-from fer.reporting.explanation.heatmaps import FACES_PER_ROW, HEAT_COLOUR_KEY, TileRow
+from fer.reporting.explanation.heatmaps import FACES_PER_ROW, HEAT_KEY, TileRow
 from fer.reporting.explanation.saliency import EmotionCodes, FaceArray
 from fer.reporting.explanation.selection import RowIndices
 
@@ -38,7 +38,7 @@ def write_test_pages(
         subtitle = f"{CAPTION}\n({method} of {member.name})"
         name = f"test_{emotion}.png"
         tile_rows = heatmaps.gallery_rows(groups, faces, captions, heat_by_row)
-        heatmaps.write_gallery(out / name, title, subtitle, tile_rows, HEAT_COLOUR_KEY)
+        heatmaps.write_gallery(out / name, title, subtitle, [*tile_rows, HEAT_KEY])
         alt = f"{_format_counts(groups)}; below each face its {method} heatmap"
         pages.append({"part": "tests", "file": name, "title": title, "alt": alt})
     return pages
@@ -85,7 +85,7 @@ def write_methods_page(out: Path, member: EnsembleMember, faces: FaceArray, code
         rows.append(TileRow(tiles, captions=[member.emotions[code], *methods]))
     title = f"Saliency of {member.name}"
     subtitle = "Which parts of the face support the predicted emotion?"
-    heatmaps.write_gallery(out / "ways.png", title, subtitle, rows, HEAT_COLOUR_KEY)
+    heatmaps.write_gallery(out / "ways.png", title, subtitle, [*rows, HEAT_KEY])
     alt = f"{len(faces)} faces, each with its heatmap by {', '.join(methods)}"
     return {"part": "ways", "file": "ways.png", "title": title, "alt": alt}
 
@@ -100,7 +100,7 @@ def write_feature_maps_page(out: Path, member: EnsembleMember, face: UInt8[np.nd
         rows.append(TileRow([heatmaps.draw_channel(feature_map[channel]) for channel in widest], heading))
     title = f"Feature maps of {member.name}"
     subtitle = "The last feature map of each size,\nwith the channels whose values vary most"
-    heatmaps.write_gallery(out / "maps.png", title, subtitle, rows, heatmaps.CHANNEL_COLOUR_KEY)
+    heatmaps.write_gallery(out / "maps.png", title, subtitle, [*rows, heatmaps.CHANNEL_KEY])
     alt = f"A face, and below it channels of {len(rows) - 1} feature maps, from the largest to the smallest"
     return {"part": "maps", "file": "maps.png", "title": title, "alt": alt}
 
@@ -111,7 +111,7 @@ def write_image_page(path: Path, member: EnsembleMember, faces: FaceArray, probs
     captions = {row: selection.format_top_emotions(probs[row], member.emotions) for row in range(len(faces))}
     rows = heatmaps.gallery_rows({"": np.arange(len(faces))}, faces, captions, dict(enumerate(heats)))
     title = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
-    heatmaps.write_gallery(path, title, f"{CAPTION}\n({method} of {member.name})", rows, HEAT_COLOUR_KEY)
+    heatmaps.write_gallery(path, title, f"{CAPTION}\n({method} of {member.name})", [*rows, HEAT_KEY])
 
 
 def _format_counts(groups: Mapping[str, RowIndices]) -> str:

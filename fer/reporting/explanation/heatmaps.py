@@ -18,7 +18,6 @@ from fer.reporting.plots.plots import GREY, STYLE
 GreyFace = UInt8[np.ndarray, "size size"]
 RgbTile = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
 PlacedTile = tuple[int, int, RgbTile]  # left and top on the page
-ColourKey = tuple[str, RgbTile, str]  # text of the low end, colours, text of the high end
 
 COLORMAP = "inferno"  # lightness rises evenly with the value, also for the colour-blind and in print
 MAX_OPACITY = 0.7  # of the colour where the heat is 1
@@ -79,10 +78,8 @@ def gallery_rows(
     return tile_rows
 
 
-def write_gallery(
-    path: Path, title: str, subtitle: str, rows: Sequence[TileRow], colour_key: ColourKey | None = None
-) -> None:
-    """Write tile rows and a colour key as PNG. The same content gives the same bytes."""
+def write_gallery(path: Path, title: str, subtitle: str, rows: Sequence[TileRow]) -> None:
+    """Write tile rows as PNG. The same content gives the same bytes."""
     with style.context(STYLE, after_reset=True), atomic_write(path) as part:
         figure = Figure()
         axes = figure.add_axes((0, 0, 1, 1))
@@ -92,8 +89,6 @@ def write_gallery(
         y = _draw_text(axes, PAGE_MARGIN, y, subtitle, _TEXT_POINTS) + TILE_GAP
         for row in rows:
             y = _draw_row(axes, tiles, y, row)
-        if colour_key:
-            y = _draw_colour_key(axes, tiles, y, *colour_key)
         canvas = np.full((y, PAGE_WIDTH, 3), 255, dtype=np.uint8)
         for x, top, tile in tiles:
             canvas[top : top + tile.shape[0], x : x + tile.shape[1]] = tile
@@ -118,13 +113,6 @@ def _draw_row(axes: Axes, placed_tiles: list[PlacedTile], y: int, row: TileRow) 
     return max(bottoms) + TILE_GAP
 
 
-def _draw_colour_key(axes: Axes, placed_tiles: list[PlacedTile], y: int, low: str, colours: RgbTile, high: str) -> int:
-    x = PAGE_MARGIN + 9 * len(low) + TILE_GAP
-    placed_tiles.append((x, y + 7, np.repeat(colours, 10, axis=0)))
-    _draw_text(axes, PAGE_MARGIN, y, low, _TEXT_POINTS)
-    return _draw_text(axes, x + colours.shape[1] + TILE_GAP, y, high, _TEXT_POINTS) + PAGE_MARGIN
-
-
 def _draw_text(axes: Axes, x: int, y: int, text: str, points: int | float, **options: Any) -> int:
     """Draw the lines of a text below `y` and return the `y` of its end."""
     pitch = round(1.35 * points * _DPI / 72)
@@ -143,10 +131,7 @@ def _apply_colormap(values: Float[np.ndarray, "height width"]) -> RgbTile:
     return colormaps[COLORMAP](values, bytes=True)[..., :3]
 
 
-_GRADIENT = np.linspace(0, 1, 120)[None]
-HEAT_COLOUR_KEY: ColourKey = (
-    "no support",
-    _blend_heat(np.full((1, 120, 3), 128, dtype=np.uint8), _GRADIENT),
-    "most support for the emotion",
-)
-CHANNEL_COLOUR_KEY: ColourKey = ("lowest", _apply_colormap(_GRADIENT), "highest value of the channel")
+_GRADIENT = np.tile(np.linspace(0, 1, 2 * FACE_TILE_PX), (10, 1))
+_GREY_TILE = np.full((*_GRADIENT.shape, 3), 128, dtype=np.uint8)
+HEAT_KEY = TileRow([_blend_heat(_GREY_TILE, _GRADIENT)], captions=["from no support to most support for the emotion"])
+CHANNEL_KEY = TileRow([_apply_colormap(_GRADIENT)], captions=["from the lowest to the highest value of the channel"])
