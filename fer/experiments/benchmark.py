@@ -170,10 +170,10 @@ def train_teacher(trial: Trial, folder: Path) -> Float[np.ndarray, "n views clas
 
     def train() -> RunResult:
         network, config = _build_model(trial, trial.seed)
-        curve = _train(trial, network, _labelled_set(trial), None, trial.seed, TEACHER)
+        _train(trial, network, _labelled_set(trial), None, trial.seed, TEACHER)
         (folder / TEACHER).mkdir(parents=True, exist_ok=True)
         nn_weights.save_model(network, config, folder / TEACHER)
-        return _predict_logits(trial, network, trial.predicted_rows), {"valid_accuracy": curve}
+        return _predict_logits(trial, network, trial.predicted_rows), {}
 
     return _cached_logits(trial, TEACHER, folder, train)
 
@@ -215,8 +215,8 @@ def evaluate_method(
             trial.data.pixels[trial.predicted_rows[mask]], pseudo_targets.targets[mask], pseudo_targets.weights[mask]
         )
         unlabelled = _unlabelled_pool(trial, method) if method.startswith(ONLINE_PREFIX) else None
-        curve = _train(trial, network, _labelled_set(trial) + pseudo_labelled_set, unlabelled, seed, method)
-        return _predict_logits(trial, network, trial.predicted_rows[held_out]), {"valid_accuracy": curve}
+        _train(trial, network, _labelled_set(trial) + pseudo_labelled_set, unlabelled, seed, method)
+        return _predict_logits(trial, network, trial.predicted_rows[held_out]), {}
 
     logits = _cached_logits(trial, method, folder, train)
     return _score_predictions(trial, logits, pseudo_targets)
@@ -249,9 +249,9 @@ def _unlabelled_pool(trial: Trial, method: str) -> UnlabelledPool:
 
 def _train(
     trial: Trial, network: nn.Module, train: LabelledSet, unlabelled: UnlabelledPool | None, seed: int, method: str
-) -> list[float]:
-    """Train `network` in place and return the validation accuracy after each epoch."""
-    curve = train_network(
+) -> None:
+    """Train `network` in place."""
+    train_network(
         to_device(network),
         train,
         _labelled_set(trial, "valid"),
@@ -263,7 +263,6 @@ def _train(
         epoch_faces=trial.epoch_faces,
         unlabelled=unlabelled,
     )
-    return [row["valid_accuracy"] for row in curve]
 
 
 def _predict_logits(
