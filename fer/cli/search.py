@@ -74,7 +74,7 @@ def queue_experiments(args: argparse.Namespace) -> None:
 def compare_experiments(args: argparse.Namespace) -> None:
     from fer.core.files import atomic_write, write_csv
     from fer.experiments import search, search_plot
-    from fer.experiments.dvc_experiments import format_search_report, format_values, rank_experiments
+    from fer.experiments.dvc_experiments import format_search_report, rank_experiments
 
     current_params, all_experiments = load_experiments()
     rounds = current_params["rounds"] if args.rounds else search.SUPERVISED_ROUNDS
@@ -86,7 +86,7 @@ def compare_experiments(args: argparse.Namespace) -> None:
     print(text)
     if table.empty:
         return
-    write_csv(args.out / "search.csv", format_values(table))
+    write_csv(args.out / "search.csv", table)
     with atomic_write(args.out / "search.md") as part:
         part.write_text(text, encoding="utf-8")
     search_plot.plot_search(args.out / "search.png", table)

@@ -3,8 +3,8 @@
 The test metrics are left out: a choice made by them would make them optimistic.
 """
 
+import itertools
 import json
-import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -62,23 +62,18 @@ def _get_metrics(revision: Mapping[str, Any]) -> dict[str, float]:
 def rank_experiments(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Return a row for each finished experiment, the best first: its name, its metrics, and the keys that vary.
 
-    A key varies if its value differs between two experiments, finished or not. Its column has the value as it is, or
-    NaN if the experiment has no such key.
+    A key varies if its value differs between two experiments, finished or not. Values are text, as in `params.yaml`,
+    and empty if the experiment has no such key.
     """
-    flat_params = [_flatten(experiment.params) for experiment in experiments]
-    keys = [
-        key
-        for key in dict.fromkeys(key for params in flat_params for key in params)
-        if len({json.dumps(params.get(key, math.nan)) for params in flat_params}) > 1
-    ]
+    texts = [{key: format_value(value) for key, value in _flatten(run.params).items()} for run in experiments]
+    keys = [key for key in dict.fromkeys(itertools.chain(*texts)) if len({values.get(key) for values in texts}) > 1]
     rows = [
-        {"experiment": experiment.name} | experiment.metrics | {key: params.get(key, math.nan) for key in keys}
-        for experiment, params in zip(experiments, flat_params, strict=True)
-        if experiment.state == "finished"
+        {"experiment": run.name} | run.metrics | {key: values.get(key, "") for key in keys}
+        for run, values in zip(experiments, texts, strict=True)
+        if run.state == "finished"
     ]
     metrics = [name for name in VALID_METRICS if any(name in row for row in rows)]
-    table = pd.DataFrame(rows, columns=["experiment", *metrics, *keys], dtype=object)
-    table = table.astype(dict.fromkeys(metrics, float))
+    table = pd.DataFrame(rows, columns=["experiment", *metrics, *keys])
     ascending = [False] * len(metrics) + [True]
     return table.sort_values([*metrics, "experiment"], ascending=ascending, ignore_index=True)
 
@@ -88,15 +83,8 @@ def varied_keys(table: pd.DataFrame) -> list[str]:
     return [column for column in table.columns if column not in ("experiment", *VALID_METRICS)]
 
 
-def format_values(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of `rank_experiments` with values as text, as in `params.yaml`."""
-    return table.assign(**{key: table[key].map(format_value) for key in varied_keys(table)})
-
-
 def format_value(value: Any) -> str:
-    """Return a value as text, as in `params.yaml`; an empty string for NaN, a missing key."""
-    if isinstance(value, float) and math.isnan(value):
-        return ""
+    """Return a value as text, as in `params.yaml`."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -109,7 +97,7 @@ def format_search_report(
     if table.empty:
         return f"{counts_text or 'no experiments'}; nothing to compare yet\n"
     best = next(experiment for experiment in experiments if experiment.name == table["experiment"].iloc[0])
-    top = format_values(table.head(_MAX_ROWS))
+    top = table.head(_MAX_ROWS)
     top = top.assign(**{name: top[name].map("{:.2%}".format) for name in VALID_METRICS if name in top})
     return (
         f"{counts_text}. The best {len(top)} on the validation fold:\n\n"

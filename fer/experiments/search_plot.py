@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from fer.experiments.dvc_experiments import format_value, varied_keys
+from fer.experiments.dvc_experiments import varied_keys
 from fer.reporting.plots.plots import INK, PALETTE, PERCENT_FORMAT, grid_shape, hide_frame, plot_file
 
 _MAX_CATEGORIES = 8  # up to so many different numbers are drawn at equal distances
@@ -38,8 +38,8 @@ def plot_search(path: Path, table: pd.DataFrame) -> None:
 
 
 def _order_values(values: pd.Series) -> pd.Categorical:
-    """Return the values as text, numbers in ascending order before other values."""
-    texts = values.map(format_value).replace("", "not set")
+    """Return the values with their order: numbers in ascending order, then other values."""
+    texts = values.replace("", "not set")
     order = pd.DataFrame({"number": pd.to_numeric(texts, errors="coerce"), "text": texts}).sort_values(
         ["number", "text"]
     )
