@@ -31,13 +31,12 @@ def write_test_pages(
     rows = np.unique(np.concatenate([rows for groups in groups_by_emotion for rows in groups.values()]))
     method, heats = saliency.explain_faces(member.network, faces[rows], probs[rows].argmax(axis=1))
     heat_by_row = dict(zip(rows.tolist(), heats, strict=True))
-    captions = {row: selection.format_top_emotions(probs[row], member.emotions) for row in heat_by_row}
     pages = []
     for emotion, groups in zip(member.emotions, groups_by_emotion, strict=True):
         title = f"Test faces labelled {emotion}"
         subtitle = f"{CAPTION}\n({method} of {member.name})"
         name = f"test_{emotion}.png"
-        tile_rows = heatmaps.gallery_rows(groups, faces, captions, heat_by_row)
+        tile_rows = heatmaps.gallery_rows(groups, faces, probs, member.emotions, heat_by_row)
         heatmaps.write_gallery(out / name, title, subtitle, [*tile_rows, HEAT_KEY])
         alt = f"{_format_counts(groups)}; below each face its {method} heatmap"
         pages.append({"part": "tests", "file": name, "title": title, "alt": alt})
@@ -58,15 +57,10 @@ def write_pseudo_label_pages(
     pages = []
     for code, emotion in enumerate(emotions):
         groups = selection.select_pseudo_label_examples(code, probs, accepted, pool, table, 2 * FACES_PER_ROW)
-        captions = {
-            row: selection.format_top_emotions(probs[row], emotions)
-            for rows in groups.values()
-            for row in rows.tolist()
-        }
         title = f"Unlabelled faces predicted as {emotion}"
         subtitle = f"For round {round_}, from the most to the least confident"
         name = f"pseudo_labels_{emotion}.png"
-        heatmaps.write_gallery(out / name, title, subtitle, heatmaps.gallery_rows(groups, faces, captions))
+        heatmaps.write_gallery(out / name, title, subtitle, heatmaps.gallery_rows(groups, faces, probs, emotions))
         pages.append({"part": "pseudo_labels", "file": name, "title": title, "alt": _format_counts(groups)})
     return pages
 
@@ -108,8 +102,7 @@ def write_feature_maps_page(out: Path, member: EnsembleMember, face: UInt8[np.nd
 def write_image_page(path: Path, member: EnsembleMember, faces: FaceArray, probs: Probs) -> None:
     """Write the faces of one image with the heatmap of each face's likeliest emotion."""
     method, heats = saliency.explain_faces(member.network, faces, probs.argmax(axis=1))
-    captions = {row: selection.format_top_emotions(probs[row], member.emotions) for row in range(len(faces))}
-    rows = heatmaps.gallery_rows({"": np.arange(len(faces))}, faces, captions, dict(enumerate(heats)))
+    rows = heatmaps.gallery_rows({"": np.arange(len(faces))}, faces, probs, member.emotions, dict(enumerate(heats)))
     title = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
     heatmaps.write_gallery(path, title, f"{CAPTION}\n({method} of {member.name})", [*rows, HEAT_KEY])
 

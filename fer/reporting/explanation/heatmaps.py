@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fer.core.files import atomic_write
+from fer.reporting.explanation.selection import format_top_emotions
 from fer.reporting.plots.plots import GREY, STYLE
 
 GreyFace = UInt8[np.ndarray, "size size"]
@@ -59,22 +60,23 @@ def draw_channel(values: Float[np.ndarray, "height width"], px: int = CHANNEL_TI
 def gallery_rows(
     groups: Mapping[str, Int[np.ndarray, " m"]],
     faces: UInt8[np.ndarray, "n size size"],
-    captions: Mapping[int, str],
+    probs: Float[np.ndarray, "n classes"],
+    emotions: Sequence[str],
     heat: Mapping[int, Float[np.ndarray, "size size"]] | None = None,
 ) -> list[TileRow]:
-    """Return the tile rows of a gallery; the heatmaps of faces, if given, are drawn below them.
+    """Return the tile rows of a gallery, with the likeliest emotions of each face, and below it its heatmap if given.
 
-    `groups` holds the indices of the faces below each heading; `captions` and `heat` are indexed by them.
+    `groups` holds the indices of the faces below each heading; `heat` is indexed by them.
     """
     tile_rows = []
     for heading, indices in groups.items():
         for start in range(0, max(1, len(indices)), FACES_PER_ROW):
             rows = indices[start : start + FACES_PER_ROW].tolist()
-            texts = [captions[row] for row in rows]
+            captions = [format_top_emotions(probs[row], emotions) for row in rows]
             tiles = [enlarge_face(faces[row]) for row in rows]
-            tile_rows.append(TileRow(tiles, heading if start == 0 else "", texts if heat is None else []))
+            tile_rows.append(TileRow(tiles, heading if start == 0 else "", captions if heat is None else []))
             if heat is not None and rows:
-                tile_rows.append(TileRow([overlay_heat(faces[row], heat[row]) for row in rows], captions=texts))
+                tile_rows.append(TileRow([overlay_heat(faces[row], heat[row]) for row in rows], captions=captions))
     return tile_rows
 
 
