@@ -18,7 +18,6 @@ from fer.reporting.plots.plots import GREY, STYLE
 
 GreyFace = UInt8[np.ndarray, "size size"]
 RgbTile = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
-PlacedTile = tuple[int, int, RgbTile]  # left and top on the page
 
 COLORMAP = "inferno"  # lightness rises evenly with the value, also for the colour-blind and in print
 MAX_OPACITY = 0.7  # of the colour where the heat is 1
@@ -86,21 +85,16 @@ def write_gallery(path: Path, title: str, subtitle: str, rows: Sequence[TileRow]
         figure = Figure()
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        tiles: list[PlacedTile] = []
         y = _draw_text(axes, PAGE_MARGIN, PAGE_MARGIN, title, _TITLE_POINTS, weight="bold") + 2
         y = _draw_text(axes, PAGE_MARGIN, y, subtitle, _TEXT_POINTS) + TILE_GAP
         for row in rows:
-            y = _draw_row(axes, tiles, y, row)
-        canvas = np.full((y, PAGE_WIDTH, 3), 255, dtype=np.uint8)
-        for x, top, tile in tiles:
-            canvas[top : top + tile.shape[0], x : x + tile.shape[1]] = tile
-        figure.figimage(canvas, zorder=-1)  # below the text
+            y = _draw_row(axes, y, row)
         axes.set(xlim=(0, PAGE_WIDTH), ylim=(y, 0))
         figure.set_size_inches(PAGE_WIDTH / _DPI, y / _DPI)
         figure.savefig(part, format="png", metadata={"Software": None})
 
 
-def _draw_row(axes: Axes, placed_tiles: list[PlacedTile], y: int, row: TileRow) -> int:
+def _draw_row(axes: Axes, y: int, row: TileRow) -> int:
     if row.heading:
         y = _draw_text(axes, PAGE_MARGIN, y, row.heading, _TEXT_POINTS + 1, weight="bold") + 4
     if not row.tiles:
@@ -109,8 +103,8 @@ def _draw_row(axes: Axes, placed_tiles: list[PlacedTile], y: int, row: TileRow) 
     for column, tile in enumerate(row.tiles):
         height, width, _ = tile.shape
         x = PAGE_MARGIN + column * (width + TILE_GAP)
-        placed_tiles.append((x, y, tile))
         bottom = y + height
+        axes.imshow(tile, extent=(x, x + width, bottom, y), aspect="auto", interpolation="none")
         bottoms.append(_draw_text(axes, x, bottom + 2, row.captions[column], _TEXT_POINTS) if row.captions else bottom)
     return max(bottoms) + TILE_GAP
 
