@@ -3,13 +3,10 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fer.cli.paths import DATA_FOLDER
 from fer.experiments.dvc import run_dvc
-
-if TYPE_CHECKING:
-    from fer.experiments.dvc_experiments import Experiment
 
 
 def add_to(commands: Any) -> None:
@@ -93,7 +90,8 @@ def compare_experiments(args: argparse.Namespace) -> None:
     print(f"wrote search.csv, search.md and search.png into {args.out}")
 
 
-def load_experiments() -> "tuple[dict[str, Any], list[Experiment]]":
+def load_experiments() -> tuple[dict[str, Any], list[Any]]:
+    """Return the current content of `params.yaml` and the experiments of DVC."""
     from fer.experiments.dvc_experiments import parse_experiments
 
     return parse_experiments(json.loads(run_dvc("exp", "show", "--json")))

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from fer.experiments.standings import ENSEMBLE_KIND, FER2013, NETWORK_KINDS
-from fer.reporting.plots.plots import GREY, PALETTE, PERCENT_FORMAT, plot_file
+from fer.reporting.plots.plots import GREY, PALETTE, PERCENT_FORMAT, draw_legend, plot_file
 
 _COLOURS = dict(zip(NETWORK_KINDS, PALETTE, strict=False))
 _DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 5}
@@ -44,4 +44,4 @@ def plot_comparison(path: Path, table: pd.DataFrame) -> None:
         kinds = [kind for kind in NETWORK_KINDS if kind in set(table["kind"])]
         handles = [Line2D([], [], color=_COLOURS[kind], label=kind, **_DOT) for kind in kinds]
         handles.append(Line2D([], [], color=GREY, label="reported, on FER-2013", **_HOLLOW))
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        draw_legend(figure, handles)

@@ -17,7 +17,6 @@ from fer.core.formatting import markdown_table
 from fer.experiments.rounds import VALID_METRICS
 
 STATES = ("finished", "running", "waiting", "failed")
-_SUMMARY_FILE = "metrics/summary.json"
 _STATE_BY_DVC_STATE = {"queued": "waiting", "running": "running", "failed": "failed"}
 _MAX_ROWS = 20  # of the report
 
@@ -35,28 +34,25 @@ class Experiment:
 def parse_experiments(exp_show: Sequence[Any]) -> tuple[dict[str, Any], list[Experiment]]:
     """Return the current content of `params.yaml` and the experiments, from the output of `dvc exp show --json`."""
     workspace, *commits = exp_show
-    return _get_params(workspace), [_parse_experiment(row) for commit in commits for row in commit["experiments"] or ()]
+    experiments = [_parse_experiment(row) for commit in commits for row in commit["experiments"] or ()]
+    return _get_content(workspace, "params", "params.yaml"), experiments
 
 
 def _parse_experiment(row: Mapping[str, Any]) -> Experiment:
     revision = row["revs"][0]
-    executor, metrics = row["executor"] or {}, _get_metrics(revision)
-    state = _STATE_BY_DVC_STATE.get(str(executor.get("state")), "finished")
+    name, params = row["name"] or revision["rev"][:7], _get_content(revision, "params", "params.yaml")
+    rounds = _get_content(revision, "metrics", "metrics/summary.json")
+    last_round = rounds[max(rounds, key=int)] if rounds else {}
+    metrics = {metric: last_round[metric] for metric in VALID_METRICS if metric in last_round}
+    state = _STATE_BY_DVC_STATE.get(str((row["executor"] or {}).get("state")), "finished")
     if revision.get("error") or (state == "finished" and not metrics):
         state = "failed"
-    if state != "finished":
-        metrics = {}  # DVC shows the metrics of the commit that the experiment started from
-    return Experiment(row["name"] or revision["rev"][:7], state, _get_params(revision), metrics)
+    # DVC shows the metrics of the commit that an unfinished experiment started from.
+    return Experiment(name, state, params, metrics if state == "finished" else {})
 
 
-def _get_params(revision: Mapping[str, Any]) -> dict[str, Any]:
-    return ((revision["data"] or {}).get("params") or {}).get("params.yaml", {}).get("data", {})
-
-
-def _get_metrics(revision: Mapping[str, Any]) -> dict[str, float]:
-    rounds = ((revision["data"] or {}).get("metrics") or {}).get(_SUMMARY_FILE, {}).get("data", {})
-    last_round = rounds[max(rounds, key=int)] if rounds else {}
-    return {name: last_round[name] for name in VALID_METRICS if name in last_round}
+def _get_content(revision: Mapping[str, Any], kind: str, file: str) -> dict[str, Any]:
+    return ((revision["data"] or {}).get(kind) or {}).get(file, {}).get("data", {})
 
 
 def rank_experiments(experiments: Sequence[Experiment]) -> pd.DataFrame:

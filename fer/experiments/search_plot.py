@@ -1,13 +1,14 @@
 """The plot of `fer search`: validation accuracy by hyper-parameter."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from fer.experiments.dvc_experiments import varied_keys
-from fer.reporting.plots.plots import INK, PALETTE, PERCENT_FORMAT, grid_shape, hide_frame, plot_file
+from fer.reporting.plots.plots import INK, PALETTE, PERCENT_FORMAT, draw_legend, grid_shape, hide_frame, plot_file
 
 _MAX_CATEGORIES = 8  # up to so many different numbers are drawn at equal distances
 
@@ -33,8 +34,7 @@ def plot_search(path: Path, table: pd.DataFrame) -> None:
             _draw_runs(panel, values[key], accuracy)
             panel.set_xlabel(key, weight="bold")
             panel.yaxis.set_major_formatter(PERCENT_FORMAT)
-        if keys:
-            figure.legend(handles=panels[0, 0].lines, loc="outside lower center", ncols=2)
+        draw_legend(figure, panels[0, 0].lines)
 
 
 def _order_values(values: pd.Series) -> pd.Categorical:
@@ -48,7 +48,7 @@ def _order_values(values: pd.Series) -> pd.Categorical:
 
 def _draw_runs(panel: Axes, values: pd.Categorical, accuracy: pd.Series) -> None:
     """Draw a dot for each run; the first run is the best."""
-    numbers = pd.to_numeric(values.astype(str), errors="coerce")
+    numbers = pd.to_numeric(np.array(values, dtype=object), errors="coerce")
     x = values.codes
     if len(values.categories) > _MAX_CATEGORIES and not np.isnan(numbers).any():
         x = numbers
@@ -63,10 +63,10 @@ def _draw_runs(panel: Axes, values: pd.Categorical, accuracy: pd.Series) -> None
 
 def _draw_heat_map(panel: Axes, accuracy: pd.DataFrame) -> None:
     """Draw the accuracy of each pair of values, the best in bold."""
-    best = accuracy.max(axis=None)
-    middle = (accuracy.min(axis=None) + best) / 2
-    panel.imshow(accuracy, aspect="auto")
-    for (row, column), value in np.ndenumerate(accuracy):
+    values = accuracy.to_numpy(dtype=np.float64)
+    best, middle = np.nanmax(values), (np.nanmin(values) + np.nanmax(values)) / 2
+    panel.imshow(values, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             colour, weight = "white" if value > middle else INK, "bold" if value == best else "normal"
             panel.text(column, row, f"{value:.1%}", color=colour, weight=weight, ha="center", va="center")
@@ -77,5 +77,5 @@ def _draw_heat_map(panel: Axes, accuracy: pd.DataFrame) -> None:
 
 def _label_values(panel: Axes, names: pd.Index) -> None:
     is_long = max(map(len, names)) * len(names) > 40  # the labels would overlap
-    style = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
+    style: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
     panel.set_xticks(range(len(names)), names, **style)

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from fer.reporting.plots.plots import GREY, INK, PALETTE, PERCENT_FORMAT, plot_file
+from fer.reporting.plots.plots import GREY, INK, PALETTE, PERCENT_FORMAT, draw_legend, plot_file
 
 MARKER_OFFSET = 0.14  # share of a row between its middle and a marker
 
@@ -37,8 +37,7 @@ def plot_audit(path: Path, audits: Mapping[int, Any]) -> None:
                 panel.tick_params(axis="y", length=0)
                 panel.xaxis.set_major_formatter(PERCENT_FORMAT)
         handles = [handle for panel in panels[0] for handle in panel.get_legend_handles_labels()[0]]
-        if handles:
-            figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        draw_legend(figure, handles)
 
 
 def _draw_precision(panel: Axes, rows: list[Mapping[str, Any]]) -> None:

@@ -78,7 +78,7 @@ def plot_learning_curves(path: Path, table: pd.DataFrame) -> None:
         lines.append(Line2D([], [], color=GREY, label="validation"))
         lines.append(Line2D([], [], color=GREY, label="training, on changed faces", **DASHED_LINE))
         lines.append(Line2D([], [], color=GREY, label="epoch kept", marker="o", linestyle=""))
-        _draw_legend(figure, lines)
+        draw_legend(figure, lines)
 
 
 def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ def plot_reliability(path: Path, table: pd.DataFrame) -> None:
             for axis in (upper.yaxis, lower.yaxis):
                 axis.set_major_formatter(PERCENT_FORMAT)
         lines = [line for panel in panels[:2, 0] for line in panel.get_legend_handles_labels()[0]]
-        _draw_legend(figure, lines)
+        draw_legend(figure, lines)
 
 
 def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapping[str, float]]) -> None:
@@ -163,7 +163,7 @@ def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapp
             panel.vlines(chosen, 0, 1, color=INK, linewidth=1, label="chosen for an emotion")
             panel.set(title=f"round {round_}", xlabel="threshold on confidence", ylabel="share of faces", ylim=(0, 1))
             panel.yaxis.set_major_formatter(PERCENT_FORMAT)
-        _draw_legend(figure, panels.flat[0].get_legend_handles_labels()[0])
+        draw_legend(figure, panels.flat[0].get_legend_handles_labels()[0])
 
 
 def plot_montage(
@@ -221,7 +221,7 @@ def grid_shape(panels: int) -> tuple[int, int]:
     return max(1, -(-panels // columns)), columns
 
 
-def _draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+def draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7))
 
