@@ -49,12 +49,11 @@ def _order_values(values: pd.Series) -> pd.Categorical:
 def _draw_runs(panel: Axes, values: pd.Categorical, accuracy: pd.Series) -> None:
     """Draw a dot for each run; the first run is the best."""
     numbers = pd.to_numeric(np.array(values, dtype=object), errors="coerce")
-    x = values.codes
-    if len(values.categories) > _MAX_CATEGORIES and not np.isnan(numbers).any():
-        x = numbers
-        if x.min() > 0 and x.max() >= 10 * x.min():
-            panel.set_xscale("log")
-    else:
+    is_category = len(values.categories) <= _MAX_CATEGORIES or np.isnan(numbers).any()
+    x = values.codes if is_category else numbers
+    if not is_category and x.min() > 0 and x.max() >= 10 * x.min():
+        panel.set_xscale("log")
+    if is_category:
         _label_values(panel, values.categories)
         panel.set_xlim(-0.5, len(values.categories) - 0.5)
     panel.plot(x, accuracy, "o", color=PALETTE[0], alpha=0.5, markeredgewidth=0, label="run")

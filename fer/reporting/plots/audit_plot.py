@@ -45,13 +45,13 @@ def _draw_precision(panel: Axes, rows: list[Mapping[str, Any]]) -> None:
         ("precision", "in truth", PALETTE[0], PALETTE[0], -MARKER_OFFSET),
         ("estimated_precision", "as estimated from validation", PALETTE[1], "white", MARKER_OFFSET),
     ):
-        known = {
+        measured = {
             row + offset: metrics for row, metrics in enumerate(rows) if key in metrics and metrics.get("accepted")
         }
-        low, high = ([metrics[f"{key}_interval"][end] for metrics in known.values()] for end in ("low", "high"))
-        panel.hlines([*known], low, high, color=colour, linewidth=1.2)
-        values = [metrics[key] for metrics in known.values()]
-        panel.plot(values, [*known], "o", color=colour, markerfacecolor=fill, markersize=5, zorder=3, label=label)
+        low, high = ([metrics[f"{key}_interval"][end] for metrics in measured.values()] for end in ("low", "high"))
+        panel.hlines([*measured], low, high, color=colour, linewidth=1.2)
+        values = [metrics[key] for metrics in measured.values()]
+        panel.plot(values, [*measured], "o", color=colour, markerfacecolor=fill, markersize=5, zorder=3, label=label)
     panel.axhline(0.5, color=GREY, linewidth=0.8)
     panel.set(xlim=(0, 1.02), xlabel="of the accepted, right")
 

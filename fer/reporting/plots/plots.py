@@ -159,8 +159,8 @@ def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapp
                 panel.fill_between(threshold, curve["low"], curve["high"], color=PALETTE[1], alpha=0.2, linewidth=0)
                 panel.plot(threshold, curve["precision"], color=PALETTE[1], label="of the accepted, right")
             panel.plot(threshold, curve["coverage"], color=PALETTE[0], label="of the unlabelled, accepted")
-            chosen = [value for value in thresholds[round_].values() if value <= 1]  # above 1, none is accepted
-            panel.vlines(chosen, 0, 1, color=INK, linewidth=1, label="chosen for an emotion")
+            marks = [value for value in thresholds[round_].values() if value <= 1]  # above 1, none is accepted
+            panel.vlines(marks, 0, 1, color=INK, linewidth=1, label="chosen for an emotion")
             panel.set(title=f"round {round_}", xlabel="threshold on confidence", ylabel="share of faces", ylim=(0, 1))
             panel.yaxis.set_major_formatter(PERCENT_FORMAT)
         draw_legend(figure, panels.flat[0].get_legend_handles_labels()[0])
