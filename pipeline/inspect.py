@@ -1,9 +1,9 @@
-"""Faces, table and source reports -> one sheet per source and a preview of augmentation."""
+"""Faces and table -> one sheet per source and a preview of augmentation."""
 
 import numpy as np
 import torch
 
-from fer.core.files import atomic_write_folder, read_json
+from fer.core.files import atomic_write_folder
 from fer.core.labels import encode_labels, read_table
 from fer.core.store import open_faces
 from fer.params import load_params
@@ -17,7 +17,7 @@ PREVIEW_COPIES = 8  # of each face in the preview
 
 
 def main() -> None:
-    args = parse_paths(__doc__, "sources", "faces", "table", "out")
+    args = parse_paths(__doc__, "faces", "table", "out")
     params = load_params()
 
     faces, table = open_faces(args.faces), read_table(args.table)
@@ -34,10 +34,7 @@ def main() -> None:
     with atomic_write_folder(args.out) as out:
         (out / "sources").mkdir()
         for source in params.sources:
-            report = read_json(args.sources / source / "report.json")
-            write_source_sheet(
-                out / "sources" / f"{source}.png", source, faces, table[table["source"] == source], report
-            )
+            write_source_sheet(out / "sources" / f"{source}.png", source, faces, table[table["source"] == source])
         plot_montage(out / "preview.png", grid, emotions, columns, "What augmentation does to a face")
 
 

@@ -52,7 +52,7 @@ def benchmark(args: argparse.Namespace) -> None:
         raise InputError(f"{', '.join(unknown)}: no such arm; use {', '.join(METHODS)}")
     recipe = resolve_recipe(network, params.networks, params.train).model_copy(update={"targets": "labels"})
     data = benchmark.read_benchmark_data(args.unified, params)
-    epoch_faces = len(data.train)
+    epoch_faces = len(data.rows["train"])
     if args.steps:
         recipe, epoch_faces = fit_steps(recipe, args.steps, network)
     results: dict[tuple[int | None, int], dict[str, Any]] = {}

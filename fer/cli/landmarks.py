@@ -3,10 +3,7 @@
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import numpy as np
+from typing import Any
 
 
 def add_to(commands: Any) -> None:
@@ -65,7 +62,7 @@ def list_image_files(paths: list[Path]) -> Iterator[Path]:
         yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
-def _read_face_images(paths: list[Path]) -> Iterator[tuple[str, "np.ndarray | str"]]:
+def _read_face_images(paths: list[Path]) -> Iterator[tuple[str, Any]]:
     """Yield the name of each face, and its pixels or the reason why there are none."""
     from fer.core.store import open_faces
     from fer.data.media.images import UndecodableError, decode_face

@@ -3,13 +3,10 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fer.cli.paths import DATA_FOLDER
 from fer.experiments.dvc import run_dvc
-
-if TYPE_CHECKING:
-    from fer.experiments.dvc_experiments import Experiment
 
 
 def add_to(commands: Any) -> None:
@@ -74,7 +71,7 @@ def queue_experiments(args: argparse.Namespace) -> None:
 def compare_experiments(args: argparse.Namespace) -> None:
     from fer.core.files import atomic_write, write_csv
     from fer.experiments import search, search_plot
-    from fer.experiments.dvc_experiments import format_search_report, format_values, rank_experiments
+    from fer.experiments.dvc_experiments import format_search_report, rank_experiments
 
     current_params, all_experiments = load_experiments()
     rounds = current_params["rounds"] if args.rounds else search.SUPERVISED_ROUNDS
@@ -86,14 +83,15 @@ def compare_experiments(args: argparse.Namespace) -> None:
     print(text)
     if table.empty:
         return
-    write_csv(args.out / "search.csv", format_values(table))
+    write_csv(args.out / "search.csv", table)
     with atomic_write(args.out / "search.md") as part:
         part.write_text(text, encoding="utf-8")
     search_plot.plot_search(args.out / "search.png", table)
     print(f"wrote search.csv, search.md and search.png into {args.out}")
 
 
-def load_experiments() -> "tuple[dict[str, Any], list[Experiment]]":
+def load_experiments() -> tuple[dict[str, Any], list[Any]]:
+    """Return the current content of `params.yaml` and the experiments of DVC."""
     from fer.experiments.dvc_experiments import parse_experiments
 
     return parse_experiments(json.loads(run_dvc("exp", "show", "--json")))

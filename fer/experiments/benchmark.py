@@ -45,10 +45,7 @@ class BenchmarkData:
 
     pixels: UInt8[np.ndarray, "n size size"]
     labels: Int[np.ndarray, " n"]  # -1: unknown; len(emotions) or more: not one of the emotions
-    train: Int[np.ndarray, " a"]  # row numbers, as in the fields below
-    pool: Int[np.ndarray, " b"]
-    valid: Int[np.ndarray, " c"]
-    test: Int[np.ndarray, " d"]
+    rows: dict[str, Int[np.ndarray, " _"]]  # row numbers of the folds train, unlabelled, valid and test
     sha256: str
 
 
@@ -106,23 +103,24 @@ class Trial:
     @cached_property
     def labelled_rows(self) -> Int[np.ndarray, " a"]:
         """Rows of the training faces that keep their label; with one seed, a smaller budget keeps a subset of them."""
-        return self.data.train[~self._is_hidden]
+        return self.data.rows["train"][~self._is_hidden]
 
     @cached_property
     def predicted_rows(self) -> Int[np.ndarray, " n"]:
         """Rows of the faces that the teacher predicts: validation, test and pool."""
-        return np.concatenate([self.data.valid, self.data.test, self.data.pool, self.data.train[self._is_hidden]])
+        rows = self.data.rows
+        return np.concatenate([rows["valid"], rows["test"], rows["unlabelled"], rows["train"][self._is_hidden]])
 
     @cached_property
     def fold(self) -> Shaped[np.ndarray, " n"]:
         """Folds of `predicted_rows`."""
-        counts = len(self.data.valid), len(self.data.test)
+        counts = len(self.data.rows["valid"]), len(self.data.rows["test"])
         names = np.array(["valid", "test", "unlabelled"], dtype=object)
         return np.repeat(names, [*counts, len(self.predicted_rows) - sum(counts)])
 
     @cached_property
     def _is_hidden(self) -> Bool[np.ndarray, " a"]:
-        labels = self.data.labels[self.data.train]
+        labels = self.data.labels[self.data.rows["train"]]
         if self.budget is None:
             return np.zeros(len(labels), dtype=bool)
         mask, rng = np.ones(len(labels), dtype=bool), np.random.default_rng(self.seed)
@@ -150,9 +148,7 @@ def read_benchmark_data(unified: Path, params: Params) -> BenchmarkData:
     digest = hashlib.sha256(pixels.tobytes())
     for array in (labels, *rows.values()):
         digest.update(array.tobytes())
-    return BenchmarkData(
-        pixels, labels, rows["train"], rows["unlabelled"], rows["valid"], rows["test"], digest.hexdigest()
-    )
+    return BenchmarkData(pixels, labels, rows, digest.hexdigest())
 
 
 def train_teacher(trial: Trial, folder: Path) -> Float[np.ndarray, "n views classes"]:
@@ -161,7 +157,7 @@ def train_teacher(trial: Trial, folder: Path) -> Float[np.ndarray, "n views clas
     Raises:
         InputError: The budget hides no label, or there is no pool.
     """
-    counts = np.bincount(trial.data.labels[trial.data.train])
+    counts = np.bincount(trial.data.labels[trial.data.rows["train"]])
     if trial.budget is not None and trial.budget >= counts.max():
         raise InputError(
             f"--budgets {trial.budget}: no emotion has more than {counts.max()} labels; use a smaller number, or all"
@@ -171,10 +167,10 @@ def train_teacher(trial: Trial, folder: Path) -> Float[np.ndarray, "n views clas
 
     def train() -> RunResult:
         network, config = _build_model(trial, trial.seed)
-        curve = _train(trial, network, _labelled_set(trial), None, trial.seed, TEACHER)
+        _train(trial, network, _labelled_set(trial), None, trial.seed, TEACHER)
         (folder / TEACHER).mkdir(parents=True, exist_ok=True)
         nn_weights.save_model(network, config, folder / TEACHER)
-        return _predict_logits(trial, network, trial.predicted_rows), {"valid_accuracy": curve}
+        return _predict_logits(trial, network, trial.predicted_rows), {}
 
     return _cached_logits(trial, TEACHER, folder, train)
 
@@ -216,8 +212,8 @@ def evaluate_method(
             trial.data.pixels[trial.predicted_rows[mask]], pseudo_targets.targets[mask], pseudo_targets.weights[mask]
         )
         unlabelled = _unlabelled_pool(trial, method) if method.startswith(ONLINE_PREFIX) else None
-        curve = _train(trial, network, _labelled_set(trial) + pseudo_labelled_set, unlabelled, seed, method)
-        return _predict_logits(trial, network, trial.predicted_rows[held_out]), {"valid_accuracy": curve}
+        _train(trial, network, _labelled_set(trial) + pseudo_labelled_set, unlabelled, seed, method)
+        return _predict_logits(trial, network, trial.predicted_rows[held_out]), {}
 
     logits = _cached_logits(trial, method, folder, train)
     return _score_predictions(trial, logits, pseudo_targets)
@@ -236,23 +232,23 @@ def _build_model(trial: Trial, seed: int) -> tuple[nn.Module, nn_weights.ModelCo
 
 
 def _labelled_set(trial: Trial, fold: str = "train") -> LabelledSet:
-    rows = trial.labelled_rows if fold == "train" else trial.data.valid
+    rows = trial.labelled_rows if fold == "train" else trial.data.rows["valid"]
     targets = np.eye(len(trial.params.emotions), dtype=np.float32)[trial.data.labels[rows]]
     return LabelledSet(trial.data.pixels[rows], targets, np.ones(len(rows), dtype=np.float32))
 
 
 def _unlabelled_pool(trial: Trial, method: str) -> UnlabelledPool:
     params, classes = trial.online_params(method), len(trial.params.emotions)
-    prior = target_prior(params.alignment, class_prior(trial.data.labels[trial.data.valid], classes))
+    prior = target_prior(params.alignment, class_prior(trial.data.labels[trial.data.rows["valid"]], classes))
     pixels = trial.data.pixels[trial.predicted_rows[trial.fold == "unlabelled"]]
     return UnlabelledPool(pixels, params, trial.params.retrain.labels, classes, prior)
 
 
 def _train(
     trial: Trial, network: nn.Module, train: LabelledSet, unlabelled: UnlabelledPool | None, seed: int, method: str
-) -> list[float]:
-    """Train `network` in place and return the validation accuracy after each epoch."""
-    curve = train_network(
+) -> None:
+    """Train `network` in place."""
+    train_network(
         to_device(network),
         train,
         _labelled_set(trial, "valid"),
@@ -264,7 +260,6 @@ def _train(
         epoch_faces=trial.epoch_faces,
         unlabelled=unlabelled,
     )
-    return [row["valid_accuracy"] for row in curve]
 
 
 def _predict_logits(

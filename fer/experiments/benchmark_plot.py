@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from fer.experiments.arms import CONTROLS, FIXED_95, NO_POOL, ONLINE_PREFIX, TRUE_LABELS
 from fer.experiments.gains import TEACHER, format_budget
@@ -60,10 +59,8 @@ def _draw_accuracy_by_budget(panel: Axes, table: pd.DataFrame) -> None:
             )  # fmt: skip
     ticks = sorted(table["x"].unique())
     panel.set(xscale="log", xlabel="labels of each emotion", ylabel="accuracy on test faces")
-    panel.set_xticks(ticks)
-    has_all = table["budget"].isna().any()
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "all" if has_all and x == x_of_all else f"{x:g}"))
-    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xticks(ticks, ["all" if x > table["budget"].max() else f"{x:g}" for x in ticks])
+    panel.set_xticks([], minor=True)
     panel.yaxis.set_major_formatter(PERCENT_FORMAT)
     panel.legend()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -127,27 +127,19 @@ def run_job(job: TrainingJob, folder: Path, bins: int) -> JobResult:
     Raises:
         InputError: The network can't be built, or its loss is not finite.
     """
-    name, held_out = f"{job.network}, seed {job.seed}", job.data.held_out
-
-    def train() -> RunResult:
-        logits, cost = _train_and_predict(job, name)
-        metrics = measure_ensemble({job.network: make_result(logits, cost)}, held_out, job.params.emotions, bins)
-        return logits, {"cost": asdict(cost), "figures": metrics}
-
-    def make_result(logits: Float[np.ndarray, "n views classes"], cost: Cost) -> JobResult:
-        views = view_names(job.params.predict.views)
-        plain = logits[:, [views.index("plain")]] if "plain" in views else None
-        single_crop = None if plain is None else calibrate_logits(plain, held_out, job.seed)
-        return JobResult(calibrate_logits(logits, held_out, job.seed), single_crop, cost)
-
+    name, held_out, views = f"{job.network}, seed {job.seed}", job.data.held_out, view_names(job.params.predict.views)
     path = folder / f"{job.seed}.json"
-    logits, metadata = cached_result(path, job.fingerprint_inputs(), train, name)
+    logits, metadata = cached_result(path, job.fingerprint_inputs(), lambda: _train_and_predict(job, name), name)
     try:
-        cost, metrics = Cost(**metadata["cost"]), metadata["figures"]
+        cost = Cost(**metadata["cost"])
     except (TypeError, KeyError) as error:
         raise damaged_result_error(path) from error
+    plain = logits[:, [views.index("plain")]] if "plain" in views else None
+    single_crop = None if plain is None else calibrate_logits(plain, held_out, job.seed)
+    result = JobResult(calibrate_logits(logits, held_out, job.seed), single_crop, cost)
+    metrics = measure_ensemble({job.network: result}, held_out, job.params.emotions, bins)
     print(f"{name}: {metrics['valid_accuracy']:.1%} on validation faces, {metrics['test_accuracy']:.1%} on test faces")
-    return make_result(logits, cost)
+    return result
 
 
 def count_macs(network: nn.Module, size: int) -> int:
@@ -192,7 +184,7 @@ def measure_throughput(network: nn.Module, job: TrainingJob) -> float:
     return n_steps * phase.batch / seconds
 
 
-def _train_and_predict(job: TrainingJob, name: str) -> tuple[Float[np.ndarray, "n views classes"], Cost]:
+def _train_and_predict(job: TrainingJob, name: str) -> RunResult:
     """Train the network and return its logits of the held-out faces, and its cost."""
     params, data, recipe = job.params, job.data, job.recipe
 
@@ -220,7 +212,7 @@ def _train_and_predict(job: TrainingJob, name: str) -> tuple[Float[np.ndarray, "
     )
     views, batch = params.predict.views, params.predict.batch
     logits = predict_logits(network, data.held_out_pixels, views=views, batch=batch, precision=params.precision)
-    return logits, cost
+    return logits, {"cost": asdict(cost)}
 
 
 def _take_rows(labelled_set: LabelledSet, rows: Int[np.ndarray, " m"]) -> LabelledSet:

@@ -3,8 +3,8 @@
 The test metrics are left out: a choice made by them would make them optimistic.
 """
 
+import itertools
 import json
-import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ from fer.core.formatting import markdown_table
 from fer.experiments.rounds import VALID_METRICS
 
 STATES = ("finished", "running", "waiting", "failed")
-_SUMMARY_FILE = "metrics/summary.json"
 _STATE_BY_DVC_STATE = {"queued": "waiting", "running": "running", "failed": "failed"}
 _MAX_ROWS = 20  # of the report
 
@@ -35,50 +34,42 @@ class Experiment:
 def parse_experiments(exp_show: Sequence[Any]) -> tuple[dict[str, Any], list[Experiment]]:
     """Return the current content of `params.yaml` and the experiments, from the output of `dvc exp show --json`."""
     workspace, *commits = exp_show
-    return _get_params(workspace), [_parse_experiment(row) for commit in commits for row in commit["experiments"] or ()]
+    experiments = [_parse_experiment(row) for commit in commits for row in commit["experiments"] or ()]
+    return _get_content(workspace, "params", "params.yaml"), experiments
 
 
 def _parse_experiment(row: Mapping[str, Any]) -> Experiment:
     revision = row["revs"][0]
-    executor, metrics = row["executor"] or {}, _get_metrics(revision)
-    state = _STATE_BY_DVC_STATE.get(str(executor.get("state")), "finished")
+    name, params = row["name"] or revision["rev"][:7], _get_content(revision, "params", "params.yaml")
+    rounds = _get_content(revision, "metrics", "metrics/summary.json")
+    last_round = rounds[max(rounds, key=int)] if rounds else {}
+    metrics = {metric: last_round[metric] for metric in VALID_METRICS if metric in last_round}
+    state = _STATE_BY_DVC_STATE.get(str((row["executor"] or {}).get("state")), "finished")
     if revision.get("error") or (state == "finished" and not metrics):
         state = "failed"
-    if state != "finished":
-        metrics = {}  # DVC shows the metrics of the commit that the experiment started from
-    return Experiment(row["name"] or revision["rev"][:7], state, _get_params(revision), metrics)
+    # DVC shows the metrics of the commit that an unfinished experiment started from.
+    return Experiment(name, state, params, metrics if state == "finished" else {})
 
 
-def _get_params(revision: Mapping[str, Any]) -> dict[str, Any]:
-    return ((revision["data"] or {}).get("params") or {}).get("params.yaml", {}).get("data", {})
-
-
-def _get_metrics(revision: Mapping[str, Any]) -> dict[str, float]:
-    rounds = ((revision["data"] or {}).get("metrics") or {}).get(_SUMMARY_FILE, {}).get("data", {})
-    last_round = rounds[max(rounds, key=int)] if rounds else {}
-    return {name: last_round[name] for name in VALID_METRICS if name in last_round}
+def _get_content(revision: Mapping[str, Any], kind: str, file: str) -> dict[str, Any]:
+    return ((revision["data"] or {}).get(kind) or {}).get(file, {}).get("data", {})
 
 
 def rank_experiments(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Return a row for each finished experiment, the best first: its name, its metrics, and the keys that vary.
 
-    A key varies if its value differs between two experiments, finished or not. Its column has the value as it is, or
-    NaN if the experiment has no such key.
+    A key varies if its value differs between two experiments, finished or not. Values are text, as in `params.yaml`,
+    and empty if the experiment has no such key.
     """
-    flat_params = [_flatten(experiment.params) for experiment in experiments]
-    keys = [
-        key
-        for key in dict.fromkeys(key for params in flat_params for key in params)
-        if len({json.dumps(params.get(key, math.nan)) for params in flat_params}) > 1
-    ]
+    texts = [{key: format_value(value) for key, value in _flatten(run.params).items()} for run in experiments]
+    keys = [key for key in dict.fromkeys(itertools.chain(*texts)) if len({values.get(key) for values in texts}) > 1]
     rows = [
-        {"experiment": experiment.name} | experiment.metrics | {key: params.get(key, math.nan) for key in keys}
-        for experiment, params in zip(experiments, flat_params, strict=True)
-        if experiment.state == "finished"
+        {"experiment": run.name} | run.metrics | {key: values.get(key, "") for key in keys}
+        for run, values in zip(experiments, texts, strict=True)
+        if run.state == "finished"
     ]
     metrics = [name for name in VALID_METRICS if any(name in row for row in rows)]
-    table = pd.DataFrame(rows, columns=["experiment", *metrics, *keys], dtype=object)
-    table = table.astype(dict.fromkeys(metrics, float))
+    table = pd.DataFrame(rows, columns=["experiment", *metrics, *keys])
     ascending = [False] * len(metrics) + [True]
     return table.sort_values([*metrics, "experiment"], ascending=ascending, ignore_index=True)
 
@@ -88,15 +79,8 @@ def varied_keys(table: pd.DataFrame) -> list[str]:
     return [column for column in table.columns if column not in ("experiment", *VALID_METRICS)]
 
 
-def format_values(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of `rank_experiments` with values as text, as in `params.yaml`."""
-    return table.assign(**{key: table[key].map(format_value) for key in varied_keys(table)})
-
-
 def format_value(value: Any) -> str:
-    """Return a value as text, as in `params.yaml`; an empty string for NaN, a missing key."""
-    if isinstance(value, float) and math.isnan(value):
-        return ""
+    """Return a value as text, as in `params.yaml`."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -109,7 +93,7 @@ def format_search_report(
     if table.empty:
         return f"{counts_text or 'no experiments'}; nothing to compare yet\n"
     best = next(experiment for experiment in experiments if experiment.name == table["experiment"].iloc[0])
-    top = format_values(table.head(_MAX_ROWS))
+    top = table.head(_MAX_ROWS)
     top = top.assign(**{name: top[name].map("{:.2%}".format) for name in VALID_METRICS if name in top})
     return (
         f"{counts_text}. The best {len(top)} on the validation fold:\n\n"

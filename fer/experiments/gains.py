@@ -75,19 +75,12 @@ def compute_gains(results: Mapping[tuple[int | None, int], Mapping[str, MethodRe
                 pairs = [(trial[baseline].test, trial[method].test) for trial in method_trials if baseline in trial]
                 if pairs and method != baseline:
                     row |= dict(zip((name, f"{name}_low", f"{name}_high"), paired_difference(pairs), strict=True))
-            comparable_trials = [
-                trial
-                for trial in method_trials
-                if TEACHER in trial and TRUE_LABELS in trial and trial[TRUE_LABELS].n_pseudo_labels
-            ]
-            if comparable_trials and method not in (TEACHER, TRUE_LABELS):
-                gain, true_gain = (
-                    np.mean([trial[name].test.mean() - trial[TEACHER].test.mean() for trial in comparable_trials])
-                    for name in (method, TRUE_LABELS)
-                )
-                row["share_of_true"] = gain / true_gain if true_gain > 0 else np.nan
             rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    is_truth = (table["arm"] == TRUE_LABELS) & (table["learnt"] > 0) & (table["gain"] > 0)
+    true_gains = table[is_truth].set_index("budget")["gain"]
+    table["share_of_true"] = (table["gain"] / table["budget"].map(true_gains)).mask(table["arm"] == TRUE_LABELS)
+    return table
 
 
 def format_gain_verdict(row: Mapping[Hashable, Any]) -> str:

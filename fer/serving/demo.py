@@ -10,14 +10,14 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import numpy as np
 from jaxtyping import UInt8
@@ -179,18 +179,15 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RD)
 
     def do_GET(self) -> None:
-        self._respond({"/": self._get_page, "/drawn": self._get_sample_face})
+        self._respond()
 
     def do_POST(self) -> None:
-        self._respond({"/faces": self._post_faces, "/explain": self._post_explain})
+        self._respond()
 
-    def _respond(self, routes: dict[str, Callable[[], tuple[str, bytes]]]) -> None:
+    def _respond(self) -> None:
         try:
-            self._check_origin()
-            route = routes.get(self._parse_url().path)
-            if route is None:
-                raise RequestError(HTTPStatus.NOT_FOUND, "no such page")
-            content_type, content = route()
+            url = self._check_origin()
+            content_type, content = self._answer(url.path, dict(parse_qsl(url.query)))
         except RequestError as error:
             self.send_error(error.status, str(error))
         except UndecodableError as error:
@@ -203,46 +200,37 @@ class _RequestHandler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.OK, content_type, content)
 
-    def _check_origin(self) -> None:
-        """Refuse requests from other sites' pages, including host names that resolve to this server (DNS rebinding)."""
+    def _check_origin(self) -> SplitResult:
+        """Return the URL. Refuse pages of other sites and host names that resolve to this server (DNS rebinding)."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if host not in self.server.hosts:
-            raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, f"the demo is at {self.server.url}")
-        if origin not in (None, f"http://{host}"):
-            raise RequestError(HTTPStatus.FORBIDDEN, "requests from other sites are not allowed")
-
-    def _get_page(self) -> tuple[str, bytes]:
-        return "text/html; charset=utf-8", self.server.page
-
-    def _get_sample_face(self) -> tuple[str, bytes]:
-        return "image/png", draw_sample_face()
-
-    def _post_faces(self) -> tuple[str, bytes]:
-        image, whole = self._read_body(), bool(self._query_value("whole"))
-        return self._compute_json(lambda: describe_faces(self.server.predictor, image, whole))
-
-    def _post_explain(self) -> tuple[str, bytes]:
-        emotions = self.server.predictor.package.manifest.emotions
-        emotion = self._query_value("emotion")
-        if emotion not in emotions:
-            raise RequestError(HTTPStatus.BAD_REQUEST, f"unknown emotion; allowed: {', '.join(emotions)}")
-        face = self._read_body()
-        return self._compute_json(lambda: explain_face(self.server.predictor, face, emotion))
-
-    def _compute_json(self, call: Callable[[], dict[str, Any]]) -> tuple[str, bytes]:
-        return "application/json", json.dumps(self.server.executor.submit(call).result()).encode()
-
-    def _query_value(self, key: str) -> str:
-        return parse_qs(self._parse_url().query).get(key, [""])[-1]
-
-    def _parse_url(self) -> SplitResult:
         try:
             url = urlsplit(self.path)
         except ValueError as error:
             raise RequestError(HTTPStatus.BAD_REQUEST, "invalid URL") from error
-        if url.netloc not in ("", *self.server.hosts):
+        if host not in self.server.hosts or url.netloc not in ("", *self.server.hosts):
             raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, f"the demo is at {self.server.url}")
+        if origin not in (None, f"http://{host}"):
+            raise RequestError(HTTPStatus.FORBIDDEN, "requests from other sites are not allowed")
         return url
+
+    def _answer(self, path: str, query: Mapping[str, str]) -> tuple[str, bytes]:
+        """Return the type and content of the response."""
+        predictor = self.server.predictor
+        match self.command, path:
+            case "GET", "/":
+                return "text/html; charset=utf-8", self.server.page
+            case "GET", "/drawn":
+                return "image/png", draw_sample_face()
+            case "POST", "/faces":
+                result = self.server.executor.submit(describe_faces, predictor, self._read_body(), "whole" in query)
+            case "POST", "/explain":
+                emotion, emotions = query.get("emotion"), predictor.package.manifest.emotions
+                if emotion not in emotions:
+                    raise RequestError(HTTPStatus.BAD_REQUEST, f"unknown emotion; allowed: {', '.join(emotions)}")
+                result = self.server.executor.submit(explain_face, predictor, self._read_body(), emotion)
+            case _:
+                raise RequestError(HTTPStatus.NOT_FOUND, "no such page")
+        return "application/json", json.dumps(result.result()).encode()
 
     def _read_body(self) -> bytes:
         if self.headers.get("Content-Type") != UPLOAD_TYPE:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,16 +23,6 @@ from fer.serving.statuses import FAILED_STATUSES, status_for_reason
 
 IMAGE_BATCH = 128  # images whose faces share a batch
 KEPT_IMAGE_BATCH = 16  # the same if the images are kept, since a 4K frame takes 25 MB
-
-
-@dataclass(frozen=True, slots=True)
-class DetectionResult:
-    """The faces detected in one image, or why it failed."""
-
-    input: ImageInput
-    status: str
-    detail: str
-    faces: Sequence[DetectedFace]
 
 
 class Predictor:
@@ -81,10 +71,10 @@ class Predictor:
         Raises:
             InputError: The image is missing, unreadable or of another type, or the detector is not available.
         """
-        result = _detect_faces(input_from_image(image, "image"), self.face_settings, keep_image=False)
+        result, faces = _detect_faces(input_from_image(image, "image"), self.face_settings, keep_image=False)
         if result.status in FAILED_STATUSES:
             raise InputError(f"{result.input.source}: {result.detail}")
-        return self.predict_faces(result.faces)
+        return self.predict_faces(faces)
 
     def stream(self, inputs: Iterable[ImageInput], keep_images: bool = False) -> Iterator[ImageResult]:
         """Yield the result of each input, in order, computed on all cores; `keep_images` keeps the image in it.
@@ -100,10 +90,9 @@ class Predictor:
         with warnings.catch_warnings():
             detections = ordered_map(detect, inputs, threads=True)
             while batch := list(islice(detections, KEPT_IMAGE_BATCH if keep_images else IMAGE_BATCH)):
-                predictions = iter(self.predict_faces([face for result in batch for face in result.faces]))
-                for result in batch:
-                    faces = list(islice(predictions, len(result.faces)))
-                    yield ImageResult(result.input, result.status, result.detail, faces)
+                predictions = iter(self.predict_faces([face for _, faces in batch for face in faces]))
+                for result, faces in batch:
+                    yield replace(result, faces=list(islice(predictions, len(faces))))
 
     def predict_faces(self, detected_faces: Sequence[DetectedFace]) -> list[FacePrediction]:
         """Return the prediction for each face; all faces form one batch."""
@@ -120,14 +109,17 @@ class Predictor:
         return FacePrediction(detected.box, detected.face, probabilities, label, confidence, accepted)
 
 
-def _detect_faces(input: ImageInput, settings: FaceFinderSettings, keep_image: bool) -> DetectionResult:
+def _detect_faces(
+    input: ImageInput, settings: FaceFinderSettings, keep_image: bool
+) -> tuple[ImageResult, list[DetectedFace]]:
+    """Return the result of an image, still without predictions, and its faces."""
     image, result_input = input.image, input if keep_image else replace(input, image=None)
     try:
         if image is None or isinstance(image, UndecodableError):
             raise image or ValueError("the image of this input was not kept")
         faces = find_faces(image, settings)
     except UndecodableError as error:
-        return DetectionResult(result_input, status_for_reason(error.reason), str(error), [])
+        return ImageResult(result_input, status_for_reason(error.reason), str(error), []), []
     except OSError as error:
-        return DetectionResult(result_input, "unreadable", error.strerror or str(error), [])
-    return DetectionResult(result_input, "ok" if faces else "no_face", "", faces)
+        return ImageResult(result_input, "unreadable", error.strerror or str(error), []), []
+    return ImageResult(result_input, "ok" if faces else "no_face", "", []), faces

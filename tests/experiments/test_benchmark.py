@@ -82,18 +82,18 @@ def test_a_budget_keeps_its_labels_and_moves_the_other_faces_to_the_pool(folder:
     small, medium, full = (make_trial(folder, budget) for budget in (3, 5, None))
     faces = small.data
     assert np.bincount(faces.labels[small.labelled_rows]).tolist() == [3] * 7
-    assert set(small.labelled_rows) < set(medium.labelled_rows) < set(full.labelled_rows) == set(faces.train)
+    assert set(small.labelled_rows) < set(medium.labelled_rows) < set(full.labelled_rows) == set(faces.rows["train"])
     for trial in (small, medium, full):
         pool = trial.predicted_rows[trial.fold == "unlabelled"]
-        assert sorted([*pool, *trial.labelled_rows]) == sorted([*faces.pool, *faces.train])
-        np.testing.assert_array_equal(trial.predicted_rows[trial.fold == "valid"], faces.valid)
+        assert sorted([*pool, *trial.labelled_rows]) == sorted([*faces.rows["unlabelled"], *faces.rows["train"]])
+        np.testing.assert_array_equal(trial.predicted_rows[trial.fold == "valid"], faces.rows["valid"])
     assert set(make_trial(folder, seed=1).labelled_rows) != set(medium.labelled_rows)
 
 
 def test_the_truth_is_read_where_it_is_known(folder: Path) -> None:
     labels = benchmark.read_benchmark_data(folder, PARAMS).labels
     truth = pd.read_csv(folder / "truth.csv", keep_default_na=False)["emotion"]
-    pool = benchmark.read_benchmark_data(folder, PARAMS).pool
+    pool = benchmark.read_benchmark_data(folder, PARAMS).rows["unlabelled"]
     assert (labels[pool] >= 0).tolist() == (truth.iloc[pool] != "").tolist()
     assert 0 < (labels[pool] >= 0).sum() < len(pool)
 

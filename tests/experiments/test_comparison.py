@@ -78,11 +78,6 @@ def test_a_run_is_cached_and_not_repeated(tmp_path: Path, trained_runs: list[str
     np.testing.assert_array_equal(first.probs, again.probs)
     assert first.cost == again.cost
     assert sorted(path.name for path in (tmp_path / "se").iterdir()) == ["0.json", "0.npy"]
-    record = json.loads((tmp_path / "se" / "0.json").read_text())
-    assert (
-        record["figures"]["test_accuracy"]
-        == (again.probs.argmax(1) == faces.held_out.labels)[faces.held_out.test].mean()
-    )
 
 
 @pytest.mark.parametrize(
@@ -124,8 +119,8 @@ def test_an_interrupted_run_is_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        # `measure_ensemble` runs after the training and before the new result is written.
-        patch.setattr(comparison, "measure_ensemble", interrupt)
+        # `predict_logits` runs after the training and before the new result is written.
+        patch.setattr(comparison, "predict_logits", interrupt)
         with pytest.raises(KeyboardInterrupt):
             comparison.run_job(make_job(faces, steps=12), tmp_path / "se", 10)
     comparison.run_job(make_job(faces), tmp_path / "se", 10)

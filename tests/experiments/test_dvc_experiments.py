@@ -1,7 +1,6 @@
 """The report of a search: finished experiments only, ranked by validation metrics."""
 
 import json
-import math
 import re
 import shlex
 from pathlib import Path
@@ -15,7 +14,6 @@ from fer.experiments.dvc_experiments import (
     Experiment,
     best_run_command,
     format_search_report,
-    format_values,
     parse_experiments,
     rank_experiments,
     varied_keys,
@@ -99,14 +97,12 @@ def test_null_and_a_missing_key_differ() -> None:
     table = rank_experiments(
         [finished("a", 0.9, 0.1, 8, patience=None), finished("b", 0.8, 0.1, 8), finished("c", 0.7, 0.1, 8, patience=5)]
     )
-    assert table["train.patience"].iloc[0] is None
-    assert math.isnan(table["train.patience"].iloc[1])
-    assert list(format_values(table)["train.patience"]) == ["null", "", "5"]
+    assert list(table["train.patience"]) == ["null", "", "5"]
 
 
 def test_small_numbers_are_not_rounded() -> None:
     table = rank_experiments([finished("a", 0.9, 1e-8, 8), finished("b", 0.8, 2e-8, 8)])
-    assert list(format_values(table)["train.optimizer.lr"]) == ["1e-08", "2e-08"]
+    assert list(table["train.optimizer.lr"]) == ["1e-08", "2e-08"]
 
 
 def test_test_metrics_are_not_reported() -> None:
@@ -152,7 +148,6 @@ def test_the_command_of_the_best_has_all_its_changes_except_the_rounds() -> None
 @pytest.mark.parametrize(
     "runs",
     [
-        [],
         [finished("a", 0.8, 0.1, 8)],
         [finished(f"{lr} {batch}", lr * batch / 8, lr, batch) for lr in (0.1, 0.01) for batch in (8, 16, 32)],
         [
@@ -163,7 +158,7 @@ def test_the_command_of_the_best_has_all_its_changes_except_the_rounds() -> None
         [finished("a", 0.8, 0.1, 8), finished("b", 0.1, 0.1, 8, patience=None)],
         [finished(f"{n}", 0.8 if n else 0.1, 0.1, [n]) for n in range(9)],
     ],
-    ids=["none", "one", "heat map", "many keys", "equal", "missing key", "failure to learn"],
+    ids=["one", "heat map", "many keys", "equal", "missing key", "failure to learn"],
 )
 def test_every_table_has_a_reproducible_plot(tmp_path: Path, runs: list[Experiment]) -> None:
     for name in ("a.png", "b.png"):

@@ -114,7 +114,14 @@ def test_the_share_is_left_out_if_no_true_labels_are_known() -> None:
     results = make_results(**{TEACHER: 0.5, TRUE_LABELS: 0.55, "fixed": 0.6})
     for methods in results.values():
         methods[TRUE_LABELS] = replace(methods[TRUE_LABELS], n_pseudo_labels=0)
-    assert "share_of_true" not in compute_gains(results)
+    assert compute_gains(results)["share_of_true"].isna().all()
+
+
+def test_the_share_is_that_of_its_own_budget() -> None:
+    methods = {TEACHER: 0.5, "fixed": 0.55}
+    results = make_results(100, **methods, **{TRUE_LABELS: 0.6}) | make_results(None, **methods, **{TRUE_LABELS: 0.7})
+    table = compute_gains(results)
+    assert table.loc[table["arm"] == "fixed", "share_of_true"].tolist() == pytest.approx([0.5, 0.25])
 
 
 def test_rows_are_in_the_order_of_the_validation_accuracy() -> None:

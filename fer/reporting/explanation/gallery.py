@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from fer.nn.weights import EnsembleMember
 from fer.reporting.explanation import heatmaps, saliency, selection
-from fer.reporting.explanation.heatmaps import FACES_PER_ROW, HEAT_COLOUR_KEY, TileRow
+from fer.reporting.explanation.heatmaps import FACES_PER_ROW, HEAT_KEY, TileRow
 from fer.reporting.explanation.saliency import EmotionCodes, FaceArray
 from fer.reporting.explanation.selection import RowIndices
 
@@ -31,14 +31,13 @@ def write_test_pages(
     rows = np.unique(np.concatenate([rows for groups in groups_by_emotion for rows in groups.values()]))
     method, heats = saliency.explain_faces(member.network, faces[rows], probs[rows].argmax(axis=1))
     heat_by_row = dict(zip(rows.tolist(), heats, strict=True))
-    captions = {row: selection.format_top_emotions(probs[row], member.emotions) for row in heat_by_row}
     pages = []
     for emotion, groups in zip(member.emotions, groups_by_emotion, strict=True):
         title = f"Test faces labelled {emotion}"
         subtitle = f"{CAPTION}\n({method} of {member.name})"
         name = f"test_{emotion}.png"
-        tile_rows = heatmaps.gallery_rows(groups, faces, captions, heat_by_row)
-        heatmaps.write_gallery(out / name, title, subtitle, tile_rows, HEAT_COLOUR_KEY)
+        tile_rows = heatmaps.gallery_rows(groups, faces, probs, member.emotions, heat_by_row)
+        heatmaps.write_gallery(out / name, title, subtitle, [*tile_rows, HEAT_KEY])
         alt = f"{_format_counts(groups)}; below each face its {method} heatmap"
         pages.append({"part": "tests", "file": name, "title": title, "alt": alt})
     return pages
@@ -58,15 +57,10 @@ def write_pseudo_label_pages(
     pages = []
     for code, emotion in enumerate(emotions):
         groups = selection.select_pseudo_label_examples(code, probs, accepted, pool, table, 2 * FACES_PER_ROW)
-        captions = {
-            row: selection.format_top_emotions(probs[row], emotions)
-            for rows in groups.values()
-            for row in rows.tolist()
-        }
         title = f"Unlabelled faces predicted as {emotion}"
         subtitle = f"For round {round_}, from the most to the least confident"
         name = f"pseudo_labels_{emotion}.png"
-        heatmaps.write_gallery(out / name, title, subtitle, heatmaps.gallery_rows(groups, faces, captions))
+        heatmaps.write_gallery(out / name, title, subtitle, heatmaps.gallery_rows(groups, faces, probs, emotions))
         pages.append({"part": "pseudo_labels", "file": name, "title": title, "alt": _format_counts(groups)})
     return pages
 
@@ -85,7 +79,7 @@ def write_methods_page(out: Path, member: EnsembleMember, faces: FaceArray, code
         rows.append(TileRow(tiles, captions=[member.emotions[code], *methods]))
     title = f"Saliency of {member.name}"
     subtitle = "Which parts of the face support the predicted emotion?"
-    heatmaps.write_gallery(out / "ways.png", title, subtitle, rows, HEAT_COLOUR_KEY)
+    heatmaps.write_gallery(out / "ways.png", title, subtitle, [*rows, HEAT_KEY])
     alt = f"{len(faces)} faces, each with its heatmap by {', '.join(methods)}"
     return {"part": "ways", "file": "ways.png", "title": title, "alt": alt}
 
@@ -100,7 +94,7 @@ def write_feature_maps_page(out: Path, member: EnsembleMember, face: UInt8[np.nd
         rows.append(TileRow([heatmaps.draw_channel(feature_map[channel]) for channel in widest], heading))
     title = f"Feature maps of {member.name}"
     subtitle = "The last feature map of each size,\nwith the channels whose values vary most"
-    heatmaps.write_gallery(out / "maps.png", title, subtitle, rows, heatmaps.CHANNEL_COLOUR_KEY)
+    heatmaps.write_gallery(out / "maps.png", title, subtitle, [*rows, heatmaps.CHANNEL_KEY])
     alt = f"A face, and below it channels of {len(rows) - 1} feature maps, from the largest to the smallest"
     return {"part": "maps", "file": "maps.png", "title": title, "alt": alt}
 
@@ -108,10 +102,9 @@ def write_feature_maps_page(out: Path, member: EnsembleMember, face: UInt8[np.nd
 def write_image_page(path: Path, member: EnsembleMember, faces: FaceArray, probs: Probs) -> None:
     """Write the faces of one image with the heatmap of each face's likeliest emotion."""
     method, heats = saliency.explain_faces(member.network, faces, probs.argmax(axis=1))
-    captions = {row: selection.format_top_emotions(probs[row], member.emotions) for row in range(len(faces))}
-    rows = heatmaps.gallery_rows({"": np.arange(len(faces))}, faces, captions, dict(enumerate(heats)))
+    rows = heatmaps.gallery_rows({"": np.arange(len(faces))}, faces, probs, member.emotions, dict(enumerate(heats)))
     title = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
-    heatmaps.write_gallery(path, title, f"{CAPTION}\n({method} of {member.name})", rows, HEAT_COLOUR_KEY)
+    heatmaps.write_gallery(path, title, f"{CAPTION}\n({method} of {member.name})", [*rows, HEAT_KEY])
 
 
 def _format_counts(groups: Mapping[str, RowIndices]) -> str:

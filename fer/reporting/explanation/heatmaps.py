@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fer.core.files import atomic_write
+from fer.reporting.explanation.selection import format_top_emotions
 from fer.reporting.plots.plots import GREY, STYLE
 
 GreyFace = UInt8[np.ndarray, "size size"]
 RgbTile = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
-PlacedTile = tuple[int, int, RgbTile]  # left and top on the page
-ColourKey = tuple[str, RgbTile, str]  # text of the low end, colours, text of the high end
 
 COLORMAP = "inferno"  # lightness rises evenly with the value, also for the colour-blind and in print
 MAX_OPACITY = 0.7  # of the colour where the heat is 1
@@ -60,50 +59,42 @@ def draw_channel(values: Float[np.ndarray, "height width"], px: int = CHANNEL_TI
 def gallery_rows(
     groups: Mapping[str, Int[np.ndarray, " m"]],
     faces: UInt8[np.ndarray, "n size size"],
-    captions: Mapping[int, str],
+    probs: Float[np.ndarray, "n classes"],
+    emotions: Sequence[str],
     heat: Mapping[int, Float[np.ndarray, "size size"]] | None = None,
 ) -> list[TileRow]:
-    """Return the tile rows of a gallery; the heatmaps of faces, if given, are drawn below them.
+    """Return the tile rows of a gallery, with the likeliest emotions of each face, and below it its heatmap if given.
 
-    `groups` holds the indices of the faces below each heading; `captions` and `heat` are indexed by them.
+    `groups` holds the indices of the faces below each heading; `heat` is indexed by them.
     """
     tile_rows = []
     for heading, indices in groups.items():
         for start in range(0, max(1, len(indices)), FACES_PER_ROW):
             rows = indices[start : start + FACES_PER_ROW].tolist()
-            texts = [captions[row] for row in rows]
+            captions = [format_top_emotions(probs[row], emotions) for row in rows]
             tiles = [enlarge_face(faces[row]) for row in rows]
-            tile_rows.append(TileRow(tiles, heading if start == 0 else "", texts if heat is None else []))
+            tile_rows.append(TileRow(tiles, heading if start == 0 else "", captions if heat is None else []))
             if heat is not None and rows:
-                tile_rows.append(TileRow([overlay_heat(faces[row], heat[row]) for row in rows], captions=texts))
+                tile_rows.append(TileRow([overlay_heat(faces[row], heat[row]) for row in rows], captions=captions))
     return tile_rows
 
 
-def write_gallery(
-    path: Path, title: str, subtitle: str, rows: Sequence[TileRow], colour_key: ColourKey | None = None
-) -> None:
-    """Write tile rows and a colour key as PNG. The same content gives the same bytes."""
+def write_gallery(path: Path, title: str, subtitle: str, rows: Sequence[TileRow]) -> None:
+    """Write tile rows as PNG. The same content gives the same bytes."""
     with style.context(STYLE, after_reset=True), atomic_write(path) as part:
         figure = Figure()
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        tiles: list[PlacedTile] = []
         y = _draw_text(axes, PAGE_MARGIN, PAGE_MARGIN, title, _TITLE_POINTS, weight="bold") + 2
         y = _draw_text(axes, PAGE_MARGIN, y, subtitle, _TEXT_POINTS) + TILE_GAP
         for row in rows:
-            y = _draw_row(axes, tiles, y, row)
-        if colour_key:
-            y = _draw_colour_key(axes, tiles, y, *colour_key)
-        canvas = np.full((y, PAGE_WIDTH, 3), 255, dtype=np.uint8)
-        for x, top, tile in tiles:
-            canvas[top : top + tile.shape[0], x : x + tile.shape[1]] = tile
-        figure.figimage(canvas, zorder=-1)  # below the text
+            y = _draw_row(axes, y, row)
         axes.set(xlim=(0, PAGE_WIDTH), ylim=(y, 0))
         figure.set_size_inches(PAGE_WIDTH / _DPI, y / _DPI)
         figure.savefig(part, format="png", metadata={"Software": None})
 
 
-def _draw_row(axes: Axes, placed_tiles: list[PlacedTile], y: int, row: TileRow) -> int:
+def _draw_row(axes: Axes, y: int, row: TileRow) -> int:
     if row.heading:
         y = _draw_text(axes, PAGE_MARGIN, y, row.heading, _TEXT_POINTS + 1, weight="bold") + 4
     if not row.tiles:
@@ -112,17 +103,10 @@ def _draw_row(axes: Axes, placed_tiles: list[PlacedTile], y: int, row: TileRow) 
     for column, tile in enumerate(row.tiles):
         height, width, _ = tile.shape
         x = PAGE_MARGIN + column * (width + TILE_GAP)
-        placed_tiles.append((x, y, tile))
         bottom = y + height
+        axes.imshow(tile, extent=(x, x + width, bottom, y), aspect="auto", interpolation="none")
         bottoms.append(_draw_text(axes, x, bottom + 2, row.captions[column], _TEXT_POINTS) if row.captions else bottom)
     return max(bottoms) + TILE_GAP
-
-
-def _draw_colour_key(axes: Axes, placed_tiles: list[PlacedTile], y: int, low: str, colours: RgbTile, high: str) -> int:
-    x = PAGE_MARGIN + 9 * len(low) + TILE_GAP
-    placed_tiles.append((x, y + 7, np.repeat(colours, 10, axis=0)))
-    _draw_text(axes, PAGE_MARGIN, y, low, _TEXT_POINTS)
-    return _draw_text(axes, x + colours.shape[1] + TILE_GAP, y, high, _TEXT_POINTS) + PAGE_MARGIN
 
 
 def _draw_text(axes: Axes, x: int, y: int, text: str, points: int | float, **options: Any) -> int:
@@ -143,10 +127,7 @@ def _apply_colormap(values: Float[np.ndarray, "height width"]) -> RgbTile:
     return colormaps[COLORMAP](values, bytes=True)[..., :3]
 
 
-_GRADIENT = np.linspace(0, 1, 120)[None]
-HEAT_COLOUR_KEY: ColourKey = (
-    "no support",
-    _blend_heat(np.full((1, 120, 3), 128, dtype=np.uint8), _GRADIENT),
-    "most support for the emotion",
-)
-CHANNEL_COLOUR_KEY: ColourKey = ("lowest", _apply_colormap(_GRADIENT), "highest value of the channel")
+_GRADIENT = np.tile(np.linspace(0, 1, 2 * FACE_TILE_PX), (10, 1))
+_GREY_TILE = np.full((*_GRADIENT.shape, 3), 128, dtype=np.uint8)
+HEAT_KEY = TileRow([_blend_heat(_GREY_TILE, _GRADIENT)], captions=["from no support to most support for the emotion"])
+CHANNEL_KEY = TileRow([_apply_colormap(_GRADIENT)], captions=["from the lowest to the highest value of the channel"])

@@ -14,7 +14,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from fer.core.files import atomic_write
@@ -53,8 +52,6 @@ STYLE: dict[str, Any] = {
 }
 PERCENT_FORMAT = "{x:.0%}"
 PANELS_PER_ROW = 3
-MARK_DISTANCE = 0.03  # nearer thresholds share a mark
-MAX_MARK_EMOTIONS = 3  # emotions whose names fit beside a mark
 
 
 def plot_learning_curves(path: Path, table: pd.DataFrame) -> None:
@@ -81,7 +78,7 @@ def plot_learning_curves(path: Path, table: pd.DataFrame) -> None:
         lines.append(Line2D([], [], color=GREY, label="validation"))
         lines.append(Line2D([], [], color=GREY, label="training, on changed faces", **DASHED_LINE))
         lines.append(Line2D([], [], color=GREY, label="epoch kept", marker="o", linestyle=""))
-        _draw_legend(figure, lines)
+        draw_legend(figure, lines)
 
 
 def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> None:
@@ -91,7 +88,7 @@ def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> 
     """
     rounds = table["round"].unique()
     title = "Confusion on the test faces, % of each emotion"
-    with plot_file(path, title, *_grid_shape(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
+    with plot_file(path, title, *grid_shape(len(rounds)), (3.1, 3.0), sharey=True) as (_, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
             answers = table[table["round"] == round_]
             counts = np.zeros((len(emotions), len(emotions)), dtype=np.int64)
@@ -109,7 +106,7 @@ def plot_confusion(path: Path, table: pd.DataFrame, emotions: Sequence[str]) -> 
             panel.set(title=f"round {round_}: {accuracy:.1%} right", xlabel="predicted")
             panel.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor")
             panel.set_yticks(range(len(emotions)), names)
-            _hide_frame(panel)
+            hide_frame(panel)
         for panel in panels[:, 0]:
             panel.set_ylabel("actual (faces)")
 
@@ -121,7 +118,7 @@ def plot_reliability(path: Path, table: pd.DataFrame) -> None:
     bin. The error in the title is the expected calibration error.
     """
     rounds = table["round"].unique()
-    rows, columns = _grid_shape(len(rounds))
+    rows, columns = grid_shape(len(rounds))
     heights = {"height_ratios": [3, 1] * rows}
     shape = (2 * rows, columns)
     with plot_file(path, "Is the confidence right?", *shape, (3.2, 1.9), gridspec_kw=heights) as (figure, panels):
@@ -144,7 +141,7 @@ def plot_reliability(path: Path, table: pd.DataFrame) -> None:
             for axis in (upper.yaxis, lower.yaxis):
                 axis.set_major_formatter(PERCENT_FORMAT)
         lines = [line for panel in panels[:2, 0] for line in panel.get_legend_handles_labels()[0]]
-        _draw_legend(figure, lines)
+        draw_legend(figure, lines)
 
 
 def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapping[str, float]]) -> None:
@@ -154,7 +151,7 @@ def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapp
     labels are unknown. `thresholds` has the thresholds to mark, by round and emotion.
     """
     rounds = table["round"].unique()
-    with plot_file(path, "Pseudo-labels by threshold", *_grid_shape(len(rounds)), (3.2, 2.8)) as (figure, panels):
+    with plot_file(path, "Pseudo-labels by threshold", *grid_shape(len(rounds)), (3.2, 2.8)) as (figure, panels):
         for panel, round_ in zip(panels.flat, rounds, strict=False):
             curve = table[table["round"] == round_]
             threshold = curve["threshold"]
@@ -162,13 +159,11 @@ def plot_coverage(path: Path, table: pd.DataFrame, thresholds: Mapping[int, Mapp
                 panel.fill_between(threshold, curve["low"], curve["high"], color=PALETTE[1], alpha=0.2, linewidth=0)
                 panel.plot(threshold, curve["precision"], color=PALETTE[1], label="of the accepted, right")
             panel.plot(threshold, curve["coverage"], color=PALETTE[0], label="of the unlabelled, accepted")
-            for mark, name in _threshold_labels(thresholds[round_]).items():
-                panel.axvline(mark, color=INK, linewidth=1)
-                text = panel.annotate(name, (mark, 0.03), (-2, 0), textcoords="offset points", ha="right", size=7.5)
-                text.set(rotation=90, path_effects=[withStroke(linewidth=2, foreground="white")])
+            marks = [value for value in thresholds[round_].values() if value <= 1]  # above 1, none is accepted
+            panel.vlines(marks, 0, 1, color=INK, linewidth=1, label="chosen for an emotion")
             panel.set(title=f"round {round_}", xlabel="threshold on confidence", ylabel="share of faces", ylim=(0, 1))
             panel.yaxis.set_major_formatter(PERCENT_FORMAT)
-        _draw_legend(figure, panels.flat[0].get_legend_handles_labels()[0])
+        draw_legend(figure, panels.flat[0].get_legend_handles_labels()[0])
 
 
 def plot_montage(
@@ -179,18 +174,27 @@ def plot_montage(
     title: str,
 ) -> None:
     """Plot faces in a labelled grid, each about 100 pixels wide."""
-    rows, columns, size, _ = faces.shape
-    gap = max(1, size // 16)
-    mosaic = np.full((rows, size + gap, columns, size + gap), 255, dtype=np.uint8)
-    mosaic[:, :size, :, :size] = faces.transpose(0, 2, 1, 3)
-    pitch, height, width = size + gap, rows * (size + gap) - gap, columns * (size + gap) - gap
+    rows, columns = faces.shape[:2]
     with plot_file(path, title, 1, 1, (0.72 * columns + 0.9, 0.72 * rows + 0.6)) as (_, panels):
-        panel = panels[0, 0]
-        panel.imshow(mosaic.reshape(rows * pitch, columns * pitch)[:height, :width], cmap="gray", vmin=0, vmax=255)
-        panel.set_xticks(np.arange(columns) * pitch + (size - 1) / 2, column_names)
-        panel.set_yticks(np.arange(rows) * pitch + (size - 1) / 2, row_names)
-        panel.xaxis.tick_top()
-        _hide_frame(panel)
+        draw_montage(panels[0, 0], faces, row_names, column_names)
+
+
+def draw_montage(
+    panel: Axes,
+    faces: UInt8[np.ndarray, "rows columns size size"],
+    row_names: Sequence[str],
+    column_names: Sequence[str] = (),
+) -> None:
+    """Draw faces in a grid with names beside its rows and above its columns."""
+    rows, columns, size, _ = faces.shape
+    pitch = size + max(1, size // 16)
+    mosaic = np.full((rows, pitch, columns, pitch), 255, dtype=np.uint8)
+    mosaic[:, :size, :, :size] = faces.transpose(0, 2, 1, 3)
+    panel.imshow(mosaic.reshape(rows * pitch, columns * pitch), cmap="gray", vmin=0, vmax=255)
+    panel.set_xticks(np.arange(len(column_names)) * pitch + (size - 1) / 2, column_names)
+    panel.set_yticks(np.arange(rows) * pitch + (size - 1) / 2, row_names)
+    panel.xaxis.tick_top()
+    hide_frame(panel)
 
 
 @contextmanager
@@ -211,33 +215,18 @@ def plot_file(
         figure.savefig(part, format="png", bbox_inches="tight", metadata={"Software": None})
 
 
-def _grid_shape(panels: int) -> tuple[int, int]:
+def grid_shape(panels: int) -> tuple[int, int]:
     """Return the rows and columns of a grid for this many panels."""
     columns = min(max(panels, 1), PANELS_PER_ROW)
     return max(1, -(-panels // columns)), columns
 
 
-def _threshold_labels(thresholds: Mapping[str, float]) -> dict[float, str]:
-    """Return the label of each mark in ascending order. A threshold above 1 has no mark."""
-    if len(set(thresholds.values())) == 1:
-        return {threshold: f"chosen: {threshold:.3g}" for threshold in set(thresholds.values()) if threshold <= 1}
-    marks: dict[float, list[str]] = {}
-    for emotion, threshold in sorted(thresholds.items(), key=lambda item: item[1]):
-        position = next((mark for mark in marks if threshold - mark < MARK_DISTANCE), threshold)
-        if position <= 1:
-            marks.setdefault(position, []).append(f"{emotion} {threshold:.3g}")
-    return {
-        mark: ", ".join(texts) if len(texts) <= MAX_MARK_EMOTIONS else f"{len(texts)} emotions from {mark:.3g}"
-        for mark, texts in marks.items()
-    }
-
-
-def _draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+def draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7))
 
 
-def _hide_frame(panel: Axes) -> None:
+def hide_frame(panel: Axes) -> None:
     """Remove frame, grid and tick marks, which would cross the cells of an image."""
     panel.tick_params(length=0)
     panel.grid(visible=False)

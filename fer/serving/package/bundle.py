@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,12 +51,12 @@ class PackageManifest(Section):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
 class ModelPackage:
     """A loaded package."""
 
-    def __init__(self, manifest: PackageManifest, networks: Mapping[str, nn.Module]) -> None:
-        self.manifest = manifest
-        self.networks = networks
+    manifest: PackageManifest
+    networks: Mapping[str, nn.Module]
 
     def __call__(self, faces: UInt8[np.ndarray, "n size size"], batch: int = 256) -> Float[np.ndarray, "n classes"]:
         """Return the calibrated probabilities of the package's emotions for each face."""
