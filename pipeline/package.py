@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from fer.core.files import atomic_write_folder, read_json
-from fer.core.labels import encode_labels, read_table
+from fer.core.labels import encode_labels
+from fer.core.table import read_table
 from fer.nn import weights
 from fer.params import load_params
 from fer.predictions.ensembles import calibrate_ensemble, read_stored_logits

@@ -33,7 +33,7 @@ import pandas as pd
 import torch
 
 from fer import cli
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS
 from fer.nn import weights
 from fer.params import load_params
 from fer.runtime import stage

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from fer.core.files import write_json
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS
 from fer.data.synthetic.sample import draw_faces
 from fer.nn import weights
 from fer.nn.pool import predict_pool

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer.core.labels import EMOTIONS, TABLE_COLUMNS
+from fer.core.labels import EMOTIONS
+from fer.core.table import TABLE_COLUMNS
 from fer.data.media.images import resize_face
 from fer.reporting.sheets import source_sheet
 from fer.reporting.sheets.source_sheet import FACES_LEFT, SHEET_MARGIN, SHEET_WIDTH, TILE, write_source_sheet
