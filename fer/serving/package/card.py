@@ -11,7 +11,7 @@ from jaxtyping import Float
 from fer.core.formatting import MISSING_TEXT, format_interval, format_metric, format_percent, markdown_table
 from fer.evaluation.inputs import HeldOutFaces, select_held_out
 from fer.predictions import metrics
-from fer.serving.package.bundle import PackageManifest
+from fer.serving.package.manifest import PackageManifest
 
 MIN_GROUP_FACES = 30  # with fewer faces the interval of a group's accuracy is wider than 30 points
 MAX_GROUPS = 10
