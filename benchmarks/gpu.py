@@ -34,7 +34,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import measuring
 from benchmarks.measuring import Row
 from fer.data.synthetic.sample import draw_faces
-from fer.nn.inference import default_device, predict_logits, to_device
+from fer.nn.devices import default_device, to_device
+from fer.nn.inference import predict_logits
 from fer.nn.pool import predict_pool
 from fer.nn.weights import build_model, list_models
 from fer.params import load_params

@@ -22,7 +22,8 @@ import torch
 import yaml
 
 from benchmarks import measuring
-from fer.core.labels import EMOTIONS, TABLE_COLUMNS
+from fer.core.labels import EMOTIONS
+from fer.core.table import TABLE_COLUMNS
 from fer.data.synthetic.sample import draw_faces
 from fer.nn import weights
 from fer.nn.pool import FACES_PER_SLICE

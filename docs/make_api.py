@@ -46,7 +46,7 @@ def object_section(name: str, item: Any) -> Iterator[str]:
 
 
 def signature(name: str, item: Any) -> str:
-    parameters = str(inspect.signature(item))
+    parameters = re.sub(r"-> '(.+)'$", r"-> \1", str(inspect.signature(item)))
     return name + re.sub(r"(?:\b[a-z_]+\.)+([A-Z]\w*)", r"\1", parameters).replace("PosixPath", "Path")
 
 

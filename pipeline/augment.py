@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from fer.core.files import atomic_write_folder, write_array
-from fer.core.labels import encode_labels, read_table
+from fer.core.labels import encode_labels
 from fer.core.store import open_faces
+from fer.core.table import read_table
 from fer.params import load_params
 from fer.runtime.stage import run_stage
 from fer.training.augmentation import select_rows_to_copy, transform_faces

@@ -1,7 +1,7 @@
 """Predictions, pseudo-labels, learning curves, table and hidden truth -> metrics, plots and pseudo-label history."""
 
-from fer.core.files import read_json, write_csv, write_json
-from fer.core.labels import read_table, read_truth
+from fer.core.files import read_json, write_json
+from fer.core.table import read_table, read_truth, write_csv
 from fer.evaluation import audit, evaluate, history, inputs
 from fer.params import load_params
 from fer.predictions.ensembles import read_stored_logits

@@ -3,8 +3,9 @@
 import numpy as np
 
 from fer.core.files import atomic_write_folder, read_array, write_json
-from fer.core.labels import encode_labels, read_table
+from fer.core.labels import encode_labels
 from fer.core.store import open_faces
+from fer.core.table import read_table
 from fer.nn.devices import default_device
 from fer.params import load_params
 from fer.predictions.calibration import compute_probs

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from fer.core.files import atomic_write_folder
-from fer.core.labels import encode_labels, read_table
+from fer.core.labels import encode_labels
 from fer.core.store import open_faces
+from fer.core.table import read_table
 from fer.params import load_params
 from fer.reporting.plots.plots import plot_montage
 from fer.reporting.sheets.source_sheet import write_source_sheet

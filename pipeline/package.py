@@ -3,15 +3,15 @@
 import numpy as np
 
 from fer.core.files import atomic_write_folder, read_json
-from fer.core.labels import encode_labels, read_table
-from fer.nn import weights
+from fer.core.labels import encode_labels
+from fer.core.table import read_table
 from fer.params import load_params
 from fer.predictions.ensembles import calibrate_ensemble, read_stored_logits
 from fer.pseudo_labels.policy import collect_evidence
 from fer.pseudo_labels.selection import thresholds
 from fer.runtime.stage import run_stage
-from fer.serving.package import bundle
 from fer.serving.package.card import render_card
+from fer.serving.package.manifest import PackageManifest, save_package
 from pipeline import parse_paths
 
 
@@ -23,11 +23,12 @@ def main() -> None:
     table = read_table(args.table)
     labels = encode_labels(table["emotion"], params.emotions)
     valid = (table["fold"] == "valid").to_numpy()
-    ensembles, accuracy = {}, {}
+    ensembles, accuracy, weights_sha256 = {}, {}, {}
     for round_ in params.rounds.predict if params.package.round == "best" else [params.package.round]:
         predictions = read_stored_logits(args.predictions / str(round_), members, params.emotions, len(table))
         logits = {name: predictions[name].logits for name in predictions}
         ensembles[round_] = calibrate_ensemble(logits, labels, valid, params.seed, members)
+        weights_sha256[round_] = {name: predictions[name].weights_sha256 for name in members}
         accuracy[round_] = (ensembles[round_].ensemble_probs[valid].argmax(axis=1) == labels[valid]).mean()
     best = max(accuracy, key=accuracy.__getitem__)
 
@@ -37,24 +38,24 @@ def main() -> None:
     emotion_thresholds = thresholds(evidence, params.pseudo_label.active_policy, params.emotions)
 
     models = args.models / str(best)
-    manifest = bundle.PackageManifest(
+    manifest = PackageManifest(
         round=best,
         emotions=tuple(params.emotions),
-        size=weights.read_model_config(models / next(iter(members))).size,
+        size=read_json(models / next(iter(members)) / "model.json")["size"],
         align=params.ingest.align,
         views=tuple(params.predict.views),
         precision=params.precision,
         vote=members,
         temperatures=ensembles[best].temperatures,
         thresholds=dict(zip(params.emotions, emotion_thresholds, strict=True)),
-        weights_sha256={name: weights.hash_weights(models / name) for name in members},
+        weights_sha256=weights_sha256[best],
     )
     summary = read_json(args.pseudo_labels / str(best) / "summary.json") if best else None
     card = render_card(
         manifest, ensembles[best].ensemble_probs, table, read_json(args.report), summary, params.evaluate.bins
     )
     with atomic_write_folder(args.out) as out:
-        bundle.save_package(manifest, models, out)
+        save_package(manifest, models, out)
         (out / "card.md").write_text(card, encoding="utf-8")
     print(f"packaged round {best} of {', '.join(members)}")
 

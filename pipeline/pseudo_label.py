@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fer.core.files import atomic_write_folder, write_array, write_csv, write_json
-from fer.core.labels import encode_labels, read_table
+from fer.core.files import atomic_write_folder, write_array, write_json
+from fer.core.labels import encode_labels
+from fer.core.table import read_table, write_csv
 from fer.params import load_params
 from fer.predictions.ensembles import calibrate_ensemble, find_agreement, read_stored_logits
 from fer.pseudo_labels import estimates, selection

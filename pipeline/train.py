@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer.core.files import atomic_write_folder, write_csv
+from fer.core.files import atomic_write_folder
+from fer.core.table import write_csv
 from fer.nn import distributed, weights
 from fer.nn.devices import default_device, supports_bf16, to_device
 from fer.params import load_params

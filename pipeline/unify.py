@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from fer.core.files import atomic_write, read_json, write_csv, write_json
+from fer.core.files import atomic_write, read_json, write_json
 from fer.core.store import concatenate_faces
+from fer.core.table import write_csv
 from fer.data.curation.unify import summarize_source_report, unify
 from fer.params import load_params
 from fer.runtime.stage import run_stage

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from fer.nn import weights
-from fer.serving.package import bundle
+from fer.serving.package.manifest import PackageManifest, save_package
 
 EMOTIONS = ("angry", "happy")
 
@@ -17,7 +17,7 @@ def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float,
     (weights_folder / "simple_cnn").mkdir(parents=True)
     torch.manual_seed(0)
     weights.save_model(config.build(), config, weights_folder / "simple_cnn")
-    manifest = bundle.PackageManifest(
+    manifest = PackageManifest(
         round=1,
         emotions=EMOTIONS,
         size=16,
@@ -30,5 +30,5 @@ def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float,
         weights_sha256={"simple_cnn": weights.hash_weights(weights_folder / "simple_cnn")},
     )
     folder.mkdir()
-    bundle.save_package(manifest, weights_folder, folder)
+    save_package(manifest, weights_folder, folder)
     return folder

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ INNER_LEVEL = {  # the same inside two packages
 WITHOUT_TORCH = (
     "runtime core data predictions pseudo_labels evaluation params reporting/plots reporting/sheets reporting/page"
 )
+NOT_LOADED = {  # modules: libraries that would slow their start
+    "fer.cli": "torch numpy pandas scipy matplotlib cv2 pydantic yaml psutil",
+    "fer.params pipeline.sample pipeline.ingest": "torch pandas scipy matplotlib",
+    "pipeline.package": "torch scipy matplotlib",
+    "pipeline.predict fer.serving.predictor": "pandas scipy matplotlib",
+}
 LIBRARY = sorted((ROOT / "fer").rglob("*.py"))
 
 
@@ -92,19 +99,26 @@ def test_an_import_that_points_up_or_sideways_is_detected() -> None:
     assert wrong_imports("fer.data.readers.lfw", "from fer.data.media.folders import Folder") == []
 
 
-def loads_torch(*modules: str) -> bool:
-    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
-    return bool(subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode)
+def loaded_libraries(modules: Iterable[str], libraries: str) -> set[str]:
+    """Return the `libraries` that importing the `modules` loads."""
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return {*libraries.split()} & {*output.split()}
 
 
 def test_packages_that_need_no_torch_do_not_load_it() -> None:
     folders = [ROOT / "fer" / name for name in WITHOUT_TORCH.split()]
     modules = [module_of(path) for folder in folders for path in folder.rglob("*.py") if path.stem != "__main__"]
-    assert not loads_torch(*modules)
+    assert not loaded_libraries(modules, "torch")
 
 
 def test_loading_torch_is_detected() -> None:
-    assert loads_torch("fer.nn.layers")
+    assert loaded_libraries(["fer.nn.layers"], "torch numpy pandas") == {"torch", "numpy"}
+
+
+@pytest.mark.parametrize(("modules", "libraries"), NOT_LOADED.items())
+def test_slow_libraries_are_loaded_only_where_they_are_needed(modules: str, libraries: str) -> None:
+    assert not loaded_libraries(modules.split(), libraries)
 
 
 def test_only_the_command_line_package_uses_argparse() -> None:

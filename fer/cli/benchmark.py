@@ -36,7 +36,8 @@ def add_to(commands: Any) -> None:
 
 
 def benchmark(args: argparse.Namespace) -> None:
-    from fer.core.files import atomic_write, write_csv
+    from fer.core.files import atomic_write
+    from fer.core.table import write_csv
     from fer.experiments import benchmark, benchmark_plot
     from fer.experiments.arms import METHODS
     from fer.experiments.comparison import fit_steps

@@ -28,7 +28,8 @@ def add_to(commands: Any) -> None:
 def compare(args: argparse.Namespace) -> None:
     import sys
 
-    from fer.core.files import atomic_write, write_csv
+    from fer.core.files import atomic_write
+    from fer.core.table import write_csv
     from fer.experiments import comparison, comparison_plot
     from fer.experiments.standings import FROM_IMAGENET, FROM_SCRATCH, build_leaderboard, format_leaderboard
     from fer.params import load_params

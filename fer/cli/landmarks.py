@@ -32,8 +32,8 @@ def landmarks(args: argparse.Namespace) -> None:
     from PIL import Image
     from tqdm import tqdm
 
-    from fer.core.files import escape_formulas, write_csv
     from fer.core.store import open_faces
+    from fer.core.table import escape_formulas, write_csv
     from fer.serving.landmarks import DISTANCE_NAMES, draw_landmarks, find_landmarks, measure_distances
 
     paths = list(list_image_files(args.pictures))

@@ -6,8 +6,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,15 @@ def predict_sources(args: argparse.Namespace) -> Counter[str]:
     """Predict all sources and write the results; return the number of images of each status."""
     from tqdm import tqdm
 
-    from fer.serving.annotate import annotation_writer
     from fer.serving.inputs import InputLoader
-    from fer.serving.outputs import results_writer
+    from fer.serving.outputs import ImageResult, results_writer
     from fer.serving.predictor import Predictor
 
+    annotation: AbstractContextManager[Callable[[ImageResult], None]] = nullcontext(lambda result: None)
+    if args.annotate:
+        from fer.serving.annotate import annotation_writer  # loads matplotlib
+
+        annotation = annotation_writer(args.annotate, args.fps)
     predictor = Predictor.load(args.model, args.faces, args.detector)
     manifest = predictor.package.manifest
     inputs = InputLoader(args.fps)
@@ -93,7 +97,7 @@ def predict_sources(args: argparse.Namespace) -> Counter[str]:
     n_faces = n_accepted = 0
     with (
         results_writer(args.out, as_csv, args.format, manifest.emotions, manifest.id) as write,
-        annotation_writer(args.annotate, args.fps) as annotate,
+        annotation as annotate,
         tqdm(unit=" images", unit_scale=True, disable=None) as bar,
     ):
         for result in predictor.stream(items, keep_images=args.annotate is not None):

@@ -92,7 +92,7 @@ def fail_if_unread(sheet: Path, reviews: dict[tuple[str, str], str]) -> None:
 
 def import_reviews(files: list[Path]) -> None:
     """Add the answers of all files to data/reviews.csv; change nothing if one file is wrong."""
-    from fer.core.labels import read_table
+    from fer.core.table import read_table
     from fer.params import load_params
     from fer.pseudo_labels.review.answers import match_reviews, read_reviews, write_reviews
     from fer.pseudo_labels.review.corrections import merge_reviews, read_corrections

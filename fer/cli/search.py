@@ -69,7 +69,8 @@ def queue_experiments(args: argparse.Namespace) -> None:
 
 
 def compare_experiments(args: argparse.Namespace) -> None:
-    from fer.core.files import atomic_write, write_csv
+    from fer.core.files import atomic_write
+    from fer.core.table import write_csv
     from fer.experiments import search, search_plot
     from fer.experiments.dvc_experiments import format_search_report, rank_experiments
 

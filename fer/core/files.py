@@ -1,4 +1,4 @@
-"""Atomic files and folders, and JSON, CSV and arrays with the same bytes for the same content."""
+"""Atomic files and folders, and JSON and arrays with the same bytes for the same content."""
 
 import errno
 import glob
@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import psutil
 from jaxtyping import Shaped
 
@@ -127,17 +126,6 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV file without an index, floats rounded to `DECIMALS`."""
-    with atomic_write(path) as part:
-        table.round(DECIMALS).to_csv(part, index=False, lineterminator="\n")
-
-
-def escape_formulas(texts: pd.Series) -> pd.Series:
-    """Return the texts, each escaped as by `escape_formula`."""
-    return texts.map(escape_formula)
 
 
 def escape_formula(text: str) -> str:

@@ -1,14 +1,9 @@
-"""The emotions, their order and aliases, and the table with the fold and label of every face.
+"""The emotions, their order, aliases and codes, and the names of the folds."""
 
-Row i of the table belongs to face i in `faces.npy`, in every prediction and in every pseudo-label.
-"""
-
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
 from fer.runtime.errors import InputError
@@ -29,15 +24,13 @@ _ALIASES = {
 }
 EMOTION_ALIASES = {name: emotion for emotion, aliases in _ALIASES.items() for name in (emotion, *aliases)}
 
-TABLE_COLUMNS = ("id", "source", "fold", "emotion", "votes", "group", "twin_in_train", "reason")
-
 
 def parse_emotion(name: str) -> str | None:
     """Return the emotion that a word stands for ("Happiness" → "happy"), or None."""
     return EMOTION_ALIASES.get(name.strip().casefold())
 
 
-def encode_labels(labels: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Int[np.ndarray, " n"]:
+def encode_labels(labels: Collection[str], emotions: Sequence[str]) -> Int[np.ndarray, " n"]:
     """Return the index of each label in `emotions`, -1 for an empty label.
 
     Raises:
@@ -59,7 +52,7 @@ def target_prior(alignment: str, valid_prior: Float[np.ndarray, " classes"]) -> 
     return None
 
 
-def parse_votes(votes: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Float[np.ndarray, "n classes"]:
+def parse_votes(votes: Collection[str], emotions: Sequence[str]) -> Float[np.ndarray, "n classes"]:
     """Return the share of each emotion among the votes for `emotions`; zeros if there are none.
 
     Votes are written as "sad:6 fear:3 unknown:1".
@@ -72,29 +65,6 @@ def parse_votes(votes: Sequence[str] | pd.Series, emotions: Sequence[str]) -> Fl
             if emotion in codes:
                 shares[row, codes[emotion]] = int(count)
     return shares / shares.sum(axis=1, keepdims=True).clip(min=1)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Return the table that `unify` wrote, with `TABLE_COLUMNS`; missing text is "", `twin_in_train` is boolean.
-
-    Raises:
-        InputError: The table has other columns, or a face in a labelled fold has no label.
-    """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(table.columns) != TABLE_COLUMNS:
-        raise InputError(
-            f"{path}: columns are {', '.join(table.columns)}, not {', '.join(TABLE_COLUMNS)}; run `dvc repro`"
-        )
-    unlabelled = np.flatnonzero(table["fold"].isin(FOLDS[:3]) & (table["emotion"] == ""))
-    if len(unlabelled):
-        raise InputError(f"{path}: line {unlabelled[0] + 2} is in a labelled fold but has no emotion; run `dvc repro`")
-    table["twin_in_train"] = table["twin_in_train"] == "True"
-    return table
-
-
-def read_truth(path: Path) -> pd.Series:
-    """Return the emotion of each face with a hidden label, "" if unknown. Only `evaluate` may read it."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)["emotion"]
 
 
 Emotion = Literal["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"]

@@ -13,6 +13,7 @@ FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeNumber = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+ImageSide = Annotated[int, Field(ge=8, le=512)]  # of a square face, in pixels
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 _MAX_MISTAKES = 20  # in one message

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
-from fer.core.files import escape_formulas
+from fer.core.table import escape_formulas
 from fer.evaluation.inputs import RoundPseudoLabels
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import nn
 
-from fer.core.labels import encode_labels, read_table, read_truth, target_prior
+from fer.core.labels import encode_labels, target_prior
 from fer.core.store import open_faces
+from fer.core.table import read_table, read_truth
 from fer.data.curation.splits import beyond_budget
 from fer.experiments.arms import CONTROLS, FIXED_95, ONLINE_PREFIX, PseudoTargets, make_targets
 from fer.experiments.cache import RunResult, cached_result, damaged_result_error

@@ -12,8 +12,8 @@ from jaxtyping import Int, UInt8
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fer.core.labels import read_table
 from fer.core.store import open_faces
+from fer.core.table import read_table
 from fer.evaluation.inputs import HeldOutFaces, select_held_out
 from fer.experiments.cache import RunResult, cached_result, damaged_result_error
 from fer.experiments.standings import Cost, JobResult, calibrate_logits, measure_ensemble

@@ -20,13 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fer.core.files import read_json, write_json
-from fer.core.schema import FractionBelowOne, Name, Section
+from fer.core.schema import FractionBelowOne, ImageSide, Name, Section
 from fer.nn.names import NETWORKS
 from fer.runtime.errors import InputError, is_out_of_memory
 
 PIXEL_MEAN, PIXEL_STD = 0.5077, 0.2550  # of FER-2013's pixels in 0..1
-
-ImageSide = Annotated[int, Field(ge=8, le=512)]
 
 
 class ModelConfig(Section):

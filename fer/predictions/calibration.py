@@ -2,8 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
 
 from fer.runtime.errors import InputError
 
@@ -26,6 +24,8 @@ def fit_temperature(logits: Float[np.ndarray, "n views classes"], labels: Int[np
     One pseudo-observation with a uniform target is added, similar to Platt (1999) for two classes. Without it, the
     optimum of a fold without errors, such as one of a single emotion, would be a temperature of 0.
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and a package that is applied fits nothing
+
     if not len(logits):
         return 1.0
     if len(not_finite := np.flatnonzero(~np.isfinite(logits).all(axis=(1, 2)))):
@@ -59,5 +59,11 @@ def cross_fit_probs(
 
 def _mean_log_probs(logits: Float[np.ndarray, "n views classes"], temperature: float) -> Float[np.ndarray, "n classes"]:
     """Return the logarithm of the mean probability over the views; it is finite even if the probability underflows."""
-    log_probs = log_softmax(logits.astype(np.float64) / temperature, axis=2)
-    return np.asarray(logsumexp(log_probs, axis=1) - np.log(logits.shape[1]))
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=2, keepdims=True)
+    log_probs = scaled - np.log(np.exp(scaled).sum(axis=2, keepdims=True))
+    highest = log_probs.max(axis=1, keepdims=True)
+    is_highest = log_probs == highest  # kept out of the sum, in which the lower ones would lose digits
+    n_highest = is_highest.sum(axis=1)
+    lower = np.exp(np.where(is_highest, -np.inf, log_probs - highest)).sum(axis=1) / n_highest
+    return np.log1p(lower) + np.log(n_highest) + highest[:, 0] - np.log(logits.shape[1])

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
-from fer.core.files import DECIMALS, escape_formulas
+from fer.core.files import DECIMALS
+from fer.core.table import escape_formulas
 from fer.pseudo_labels.policy import Evidence, Policy
 from fer.runtime.errors import InputError
 

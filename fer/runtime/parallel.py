@@ -4,38 +4,45 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
+from itertools import chain
 from typing import TypeVar
 
 from fer.runtime.errors import InputError
 
 MAX_PENDING_PER_WORKER = 4  # results that may wait in memory, for each worker
-MIN_PARALLEL_ITEMS = 4  # fewer items are not worth starting processes
+ALONE_SECONDS = 2.0  # CPU time of this process, after which it starts others; each takes half a second to start
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
 def ordered_map(
-    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, threads: bool = False
+    function: Callable[[ItemT], ResultT],
+    items: Iterable[ItemT],
+    *,
+    threads: bool = False,
+    is_long: Callable[[ItemT], bool] = lambda item: False,
 ) -> Iterator[ResultT]:
     """Yield `function(item)` for every item, in order, computed by one process, or thread, per core.
 
+    This process computes the first results itself, for `ALONE_SECONDS` and up to the first item that `is_long`.
     Processes need a picklable function and items. An item is read from `items` only when there is room for its result.
 
     Raises:
         InputError: A worker process died, for example because memory ran out.
     """
-    items = iter(items)
-    head = list(islice(items, MIN_PARALLEL_ITEMS))
-    workers = worker_count()
-    if len(head) < MIN_PARALLEL_ITEMS or workers == 1:
-        yield from map(function, chain(head, items))
-        return
+    items, workers, start = iter(items), worker_count(), time.process_time()
+    if workers == 1 or not threads:
+        for item in items:
+            if workers > 1 and (is_long(item) or time.process_time() - start > ALONE_SECONDS):
+                items = chain([item], items)
+                break
+            yield function(item)
     # "spawn", because a fork of a process with threads, such as that of a progress bar, may wait for ever.
     pool: Executor = (
         ThreadPoolExecutor(workers)
@@ -44,7 +51,7 @@ def ordered_map(
     )
     pending: deque[Future[ResultT]] = deque()
     try:
-        for item in chain(head, items):
+        for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) >= MAX_PENDING_PER_WORKER * workers:
                 yield pending.popleft().result()

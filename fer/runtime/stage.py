@@ -56,7 +56,8 @@ def fail_if_inputs_changed(main: Callable[[], object]) -> None:
     """Call `main`; raise an InputError if parameters, loaded code or data changed while it ran."""
     params, code, data = _read_stage_params(), _hash_code(), _stat_inputs()
     main()
-    changed = [name for name, value in params.items() if _read_stage_params().get(name) != value]
+    params_now = _read_stage_params()
+    changed = [name for name, value in params.items() if params_now.get(name) != value]
     changed += [
         path for path, digest in _hash_code().items() if code.get(path) != digest and path in _list_loaded_code()
     ]

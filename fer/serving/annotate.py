@@ -80,8 +80,8 @@ def _draw_label(pen: ImageDraw.ImageDraw, face: FacePrediction, corners: Corners
 
 
 @contextmanager
-def annotation_writer(folder: Path | None, frames_per_second: float | None) -> Iterator[Callable[[ImageResult], None]]:
-    """Yield a function that writes an annotated copy of each image into `folder`, or does nothing if `folder` is None.
+def annotation_writer(folder: Path, frames_per_second: float | None) -> Iterator[Callable[[ImageResult], None]]:
+    """Yield a function that writes an annotated copy of each image into `folder`.
 
     The copy of photo.png is photo.annotated.jpg, so no original is replaced. The frames of a video are written to one
     mp4 that keeps their times. `frames_per_second` is the rate at which videos were sampled, None for every frame.
@@ -89,9 +89,6 @@ def annotation_writer(folder: Path | None, frames_per_second: float | None) -> I
     Raises:
         InputError: A video can't be written.
     """
-    if folder is None:
-        yield lambda result: None
-        return
     folder.mkdir(parents=True, exist_ok=True)
     used_paths: set[Path] = set()
     video: _VideoFile | None = None

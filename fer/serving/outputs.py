@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from jaxtyping import UInt8
 
 from fer.core.files import DECIMALS, atomic_write, escape_formula
 from fer.data.media.detection import FaceBox
 from fer.runtime.errors import InputError, StoppedError
 from fer.serving.inputs import ImageInput
+
+if TYPE_CHECKING:
+    import pandas
 
 OutputFormat = Literal["tidy", "fer", "deepface"]
 
@@ -69,8 +71,10 @@ def result_rows(result: ImageResult, model: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def results_table(results: Iterator[ImageResult], emotions: Sequence[str], model: str) -> pd.DataFrame:
+def results_table(results: Iterator[ImageResult], emotions: Sequence[str], model: str) -> "pandas.DataFrame":
     """Return all rows as a table with missing values where a value is unknown."""
+    import pandas as pd  # slow to import, and `fer predict` makes no table
+
     rows = [row for result in results for row in result_rows(result, model)]
     integers = dict.fromkeys(["frame", "face", *"xywh"], "Int64") | {"accepted": "boolean"}
     floats = ["time_s", "face_score", "confidence", *(f"p_{emotion}" for emotion in emotions)]

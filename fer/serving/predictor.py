@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from fer.data.media.images import UndecodableError
@@ -20,6 +20,9 @@ from fer.serving.inputs import ImageInput, ImageLike, InputLoader, input_from_im
 from fer.serving.outputs import FacePrediction, ImageResult, results_table
 from fer.serving.package import bundle
 from fer.serving.statuses import FAILED_STATUSES, status_for_reason
+
+if TYPE_CHECKING:
+    import pandas
 
 IMAGE_BATCH = 128  # images whose faces share a batch
 KEPT_IMAGE_BATCH = 16  # the same if the images are kept, since a 4K frame takes 25 MB
@@ -50,7 +53,9 @@ class Predictor:
         networks, emotions = list(manifest.vote), list(manifest.emotions)
         return f"Predictor(round={manifest.round}, networks={networks}, emotions={emotions}, size={manifest.size})"
 
-    def __call__(self, images: ImageLike | Iterable[ImageLike], frames_per_second: float | None = None) -> pd.DataFrame:
+    def __call__(
+        self, images: ImageLike | Iterable[ImageLike], frames_per_second: float | None = None
+    ) -> "pandas.DataFrame":
         """Return a table with a row for each face, and for each image without a face.
 
         The columns are those of `result_columns`, the statuses are explained in `STATUS_MEANINGS`.

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from fer.core.files import read_array
-from fer.core.labels import encode_labels, parse_votes, read_table, target_prior
+from fer.core.labels import encode_labels, parse_votes, target_prior
 from fer.core.store import open_faces
+from fer.core.table import read_table
 from fer.runtime.errors import InputError
 from fer.training.params import Online, Retrain
 

@@ -10,8 +10,7 @@ from commands import call_fer
 from PIL import Image
 from torch import nn
 
-from fer.core.files import write_csv
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS, write_csv
 from fer.nn import weights
 from fer.params import load_params
 from fer.training.params import Recipe

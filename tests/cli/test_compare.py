@@ -12,8 +12,7 @@ from commands import call_fer
 from PIL import Image
 from torch import nn
 
-from fer.core.files import write_csv
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS, write_csv
 from fer.experiments import comparison
 from fer.params import load_params
 from fer.runtime.errors import InputError

@@ -113,6 +113,15 @@ def test_a_file_name_becomes_no_spreadsheet_formula(
     assert [row["source"] for row in read_rows(Path("a.csv"))] == ["'=1+1.png"]
 
 
+def test_only_annotation_loads_matplotlib(folder: Path, package: Path) -> None:
+    code = "import sys; from fer.cli import main; main(); print('matplotlib' in sys.modules, file=sys.stderr)"
+    for options, is_loaded in ([], False), (["--annotate", "copies"], True):
+        arguments = [sys.executable, "-c", code, "predict", "faces/0.png", "--model", package, *options]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+        assert done.stderr.splitlines()[-1] == str(is_loaded)
+
+
 def test_annotated_copies_are_written_into_their_folder(
     folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

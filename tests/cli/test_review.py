@@ -16,8 +16,7 @@ import pytest
 from commands import call_fer
 from PIL import Image
 
-from fer.core.files import write_csv
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS, write_csv
 from fer.params import load_params
 from fer.pseudo_labels.review.answers import read_reviews, write_reviews
 from fer.pseudo_labels.review.sheet import SHEET_TEMPLATE

@@ -3,7 +3,6 @@
 import contextlib
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from fer.core.files import (
@@ -13,7 +12,6 @@ from fer.core.files import (
     read_array,
     read_json,
     unescape_formula,
-    write_csv,
     write_json,
 )
 from fer.runtime.errors import InputError
@@ -57,11 +55,6 @@ def test_json_is_rounded_and_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"a": float("nan")})
     assert read_json(path)["b"] == 0.333333
-
-
-def test_csv_is_rounded(tmp_path: Path) -> None:
-    write_csv(tmp_path / "x.csv", pd.DataFrame({"name": ["a,b"], "share": [2 / 3]}))
-    assert (tmp_path / "x.csv").read_text() == 'name,share\n"a,b",0.666667\n'
 
 
 def test_json_nested_too_deeply_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
-"""Names and codes of emotions, and the table of faces."""
-
-from pathlib import Path
+"""Names and codes of emotions, and votes."""
 
 import pytest
 
@@ -29,33 +27,6 @@ def test_codes_are_positions_in_the_emotions() -> None:
 def test_a_label_outside_the_emotions_is_reported() -> None:
     with pytest.raises(InputError, match="'contempt' is not one of the emotions angry, sad"):
         labels.encode_labels(["contempt"], ("angry", "sad"))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("id,fold\n1,train\n", "columns are id, fold, not id, source, fold"),
-        (
-            ",".join(labels.TABLE_COLUMNS) + "\na,b,train,happy,,,True,\nc,b,valid,,,,False,\n",
-            "line 3 is in a labelled fold but has",
-        ),
-    ],
-)
-def test_an_invalid_table_is_reported(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "table.csv").write_text(text)
-    with pytest.raises(InputError, match=message):
-        labels.read_table(tmp_path / "table.csv")
-
-
-def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text(
-        ",".join(labels.TABLE_COLUMNS) + "\nnull,NA,test,happy,happy:9 NF:1,,True,\n1,a,unlabelled,,,,False,\n"
-    )
-    table = labels.read_table(path)
-    assert tuple(table.columns) == labels.TABLE_COLUMNS
-    assert table.loc[0, ["id", "source", "group"]].tolist() == ["null", "NA", ""]
-    assert table["twin_in_train"].tolist() == [True, False]
 
 
 def test_votes_become_shares_of_the_emotions() -> None:

@@ -11,7 +11,8 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from fer.core.files import write_json
-from fer.core.labels import EMOTIONS, ENSEMBLE, TABLE_COLUMNS
+from fer.core.labels import EMOTIONS, ENSEMBLE
+from fer.core.table import TABLE_COLUMNS
 from fer.evaluation import evaluate, inputs
 from fer.evaluation.inputs import HeldOutFaces, RoundPredictions, RoundPseudoLabels
 from fer.predictions import metrics

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from test_comparison import PARAMS, RECIPE, init_tiny_model, write_unified
 from torch import nn
 
-from fer.core.files import write_csv
+from fer.core.table import write_csv
 from fer.experiments import benchmark, benchmark_plot
 from fer.experiments.arms import FIXED_95, METHODS, NO_POOL, TRUE_LABELS
 from fer.experiments.benchmark import Trial

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer.core.files import write_csv
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS, write_csv
 from fer.experiments import comparison
 from fer.experiments.comparison import ComparisonData, TrainingJob
 from fer.params import load_params

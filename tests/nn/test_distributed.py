@@ -19,7 +19,7 @@ import yaml
 from processes import assert_none_is_running, wait_until
 from torch import nn
 
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS
 from fer.nn import distributed
 from fer.runtime.errors import InputError
 from fer.runtime.parallel import count_cores

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS
 from fer.runtime.errors import InputError
 from fer.runtime.stage import run_stage
 from pipeline import evaluate

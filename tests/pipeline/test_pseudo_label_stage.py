@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS
 from fer.params import load_params
 from fer.pseudo_labels.review.answers import Reviews, write_reviews
 from fer.runtime.stage import run_stage

@@ -33,12 +33,13 @@ import pandas as pd
 import torch
 
 from fer import cli
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS
 from fer.nn import weights
 from fer.params import load_params
 from fer.runtime import stage
 from fer.runtime.errors import run_main
 from fer.serving.package import bundle
+from fer.serving.package.manifest import PackageManifest, save_package
 from pipeline import ingest
 from tests.robustness import harness
 from tests.robustness import hostile_files as files
@@ -182,7 +183,7 @@ def make_sandbox_project(folder: Path) -> Path:
     facts = weights.ModelConfig(network="simple_cnn", emotions=files.EMOTIONS, size=16, dropout=0.1, input_px=None)
     weights.save_model(facts.build(), facts, trained)
     network = {"simple_cnn": 1.0}
-    manifest = bundle.PackageManifest(
+    manifest = PackageManifest(
         round=1,
         emotions=files.EMOTIONS,
         size=16,
@@ -194,7 +195,7 @@ def make_sandbox_project(folder: Path) -> Path:
         thresholds=dict.fromkeys(files.EMOTIONS, 0.5),
         weights_sha256={"simple_cnn": weights.hash_weights(trained)},
     )
-    bundle.save_package(manifest, trained.parent, project / "package")
+    save_package(manifest, trained.parent, project / "package")
     text = (project / "params.yaml").read_text(encoding="utf-8")
     sources = ", ".join(load_params().sources)
     (project / "params.yaml").write_text(text.replace(sources, "good"), encoding="utf-8")

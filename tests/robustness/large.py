@@ -26,13 +26,13 @@ import torch
 from torch import nn
 
 from fer.core.files import write_json
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS
 from fer.data.synthetic.sample import draw_faces
 from fer.nn import weights
 from fer.nn.pool import predict_pool
 from fer.nn.weights import PIXEL_MEAN, PIXEL_STD
 from fer.params import load_params
-from fer.serving.package import bundle
+from fer.serving.package.manifest import PackageManifest, save_package
 from tests.robustness import harness
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +147,7 @@ def run_fer_predict(folder: Path, count: int) -> tuple[dict[str, float], list[st
     trained = folder / "trained" / facts.network
     trained.mkdir(parents=True)
     weights.save_model(facts.build(), facts, trained)
-    manifest = bundle.PackageManifest(
+    manifest = PackageManifest(
         round=0,
         emotions=facts.emotions,
         size=SIDE,
@@ -160,7 +160,7 @@ def run_fer_predict(folder: Path, count: int) -> tuple[dict[str, float], list[st
         weights_sha256={facts.network: weights.hash_weights(trained)},
     )
     (folder / "package").mkdir()
-    bundle.save_package(manifest, trained.parent, folder / "package")
+    save_package(manifest, trained.parent, folder / "package")
     faces = draw_faces(64, 0, FACE_SIDE)[0]
     writer = cv2.VideoWriter(str(folder / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (WIDTH, HEIGHT))
     for number in range(count):

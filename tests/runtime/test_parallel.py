@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 from processes import assert_none_is_running, wait_until
 
+from fer.runtime import parallel
 from fer.runtime.errors import InputError
-from fer.runtime.parallel import MAX_PENDING_PER_WORKER, MIN_PARALLEL_ITEMS, ordered_map, worker_count
+from fer.runtime.parallel import MAX_PENDING_PER_WORKER, ordered_map, worker_count
 
 PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def start_processes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "ALONE_SECONDS", -1)
 
 
 def square(number: int) -> int:
@@ -34,7 +40,7 @@ def refuse(number: int) -> None:
     raise InputError(f"{number} is wrong")
 
 
-@pytest.mark.parametrize("count", [0, 1, MIN_PARALLEL_ITEMS, 40])
+@pytest.mark.parametrize("count", [0, 1, 4, 40])
 def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
     assert list(ordered_map(square, range(count))) == [number * number for number in range(count)]
@@ -54,10 +60,14 @@ def test_items_are_read_only_when_there_is_room_for_their_results(monkeypatch: p
         assert n_read - n_done <= 2 * MAX_PENDING_PER_WORKER
 
 
-def test_few_items_start_no_process_and_many_start_several(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_work_starts_no_process_and_long_work_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
-    assert set(ordered_map(current_pid, range(MIN_PARALLEL_ITEMS - 1))) == {os.getpid()}
     assert os.getpid() not in set(ordered_map(current_pid, range(40)))
+    monkeypatch.setattr(parallel, "ALONE_SECONDS", float("inf"))
+    assert set(ordered_map(current_pid, range(40))) == {os.getpid()}
+    pids = list(ordered_map(current_pid, range(40), is_long=lambda number: number == 10))
+    assert [pid == os.getpid() for pid in pids] == [True] * 10 + [False] * 30
+    monkeypatch.setattr(parallel, "ALONE_SECONDS", -1)
     monkeypatch.setenv("FER_NPROC", "1")
     assert set(ordered_map(current_pid, range(40))) == {os.getpid()}
 
@@ -84,9 +94,9 @@ def test_an_invalid_number_of_processes_is_reported(monkeypatch: pytest.MonkeyPa
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "endless.py"
     script.write_text(
-        "import os, time\nfrom pathlib import Path\nfrom fer.runtime.parallel import ordered_map\n"
+        "import os, time\nfrom pathlib import Path\nfrom fer.runtime import parallel\n"
         "def work(number):\n    (Path(__file__).parent / f'{os.getpid()}.pid').touch()\n    time.sleep(1000)\n"
-        "if __name__ == '__main__':\n    list(ordered_map(work, range(40)))\n"
+        "if __name__ == '__main__':\n    parallel.ALONE_SECONDS = -1\n    list(parallel.ordered_map(work, range(40)))\n"
     )
     environment = os.environ | {"FER_NPROC": "2", "PYTHONPATH": str(PROJECT)}
     parent = subprocess.Popen([sys.executable, script], env=environment, stderr=subprocess.DEVNULL)

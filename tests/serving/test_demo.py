@@ -29,6 +29,7 @@ from fer.reporting.explanation.heatmaps import overlay_heat
 from fer.reporting.explanation.saliency import grad_cam
 from fer.serving import demo
 from fer.serving.package import bundle
+from fer.serving.package.manifest import PackageManifest
 from fer.serving.predictor import Predictor
 
 UPLOAD_HEADERS = {"Content-Type": "application/octet-stream"}
@@ -39,7 +40,7 @@ def make_package(threshold: float = 0.0) -> bundle.ModelPackage:
     torch.manual_seed(0)
     config = weights.ModelConfig(network="simple_cnn", emotions=EMOTIONS[:7], size=48, dropout=0.1, input_px=None)
     networks = {name: config.build().eval() for name in ("first", "second")}
-    manifest = bundle.PackageManifest(
+    manifest = PackageManifest(
         round=1,
         emotions=EMOTIONS[:7],
         size=48,

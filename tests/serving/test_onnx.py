@@ -16,13 +16,14 @@ from fer.nn import inference, weights
 from fer.runtime.errors import InputError
 from fer.serving import onnx
 from fer.serving.package import bundle
+from fer.serving.package.manifest import PackageManifest
 
 EMOTIONS = ("angry", "happy", "sad")
 FACES = np.random.default_rng(1).integers(0, 256, (5, 32, 32), dtype=np.uint8)
 
 
 def make_package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bundle.ModelPackage:
-    manifest = bundle.PackageManifest(
+    manifest = PackageManifest(
         round=3,
         emotions=EMOTIONS,
         size=32,

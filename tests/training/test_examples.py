@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer.core.labels import TABLE_COLUMNS
+from fer.core.table import TABLE_COLUMNS
 from fer.params import load_params
 from fer.runtime.errors import InputError
 from fer.training.examples import read_labelled_sets, read_pseudo_labelled_set, read_unlabelled_pool

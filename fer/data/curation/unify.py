@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, UInt8
 
-from fer.core.labels import TABLE_COLUMNS, encode_labels
+from fer.core.labels import encode_labels
+from fer.core.table import TABLE_COLUMNS
 from fer.data.curation.duplicates import (
     FOLD_PRECEDENCE,
     cluster_exact_duplicates,

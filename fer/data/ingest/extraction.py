@@ -58,7 +58,7 @@ def extract_faces(
         InputError: The detector is not available, or a process died.
     """
     extract = partial(_extract_chunk, settings=settings)
-    for results in ordered_map(extract, _make_chunks(items), threads=threads):
+    for results in ordered_map(extract, _make_chunks(items), threads=threads, is_long=_ends_with_video):
         yield from results
 
 
@@ -69,7 +69,7 @@ def _make_chunks(items: Iterable[Record | SkippedItem]) -> Iterator[list[Extract
     for item in items:
         content = None
         image = item.image if isinstance(item, Record) else None
-        is_video = isinstance(image, File) and image.suffix in VIDEO_SUFFIXES
+        is_video = _is_video(item)
         if isinstance(image, File) and image.archive is not None and not is_video:
             try:
                 content = read_image_bytes(image)
@@ -82,6 +82,14 @@ def _make_chunks(items: Iterable[Record | SkippedItem]) -> Iterator[list[Extract
             chunk, n_bytes = [], 0
     if chunk:
         yield chunk
+
+
+def _is_video(item: Record | SkippedItem) -> bool:
+    return isinstance(item, Record) and isinstance(item.image, File) and item.image.suffix in VIDEO_SUFFIXES
+
+
+def _ends_with_video(chunk: list[ExtractionTask]) -> bool:
+    return _is_video(chunk[-1][0])
 
 
 def _extract_chunk(chunk: list[ExtractionTask], settings: Ingest) -> list[ExtractionResult]:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from fer.core.files import escape_formulas, write_csv
 from fer.core.labels import EMOTIONS, parse_emotion
+from fer.core.table import escape_formulas, write_csv
 from fer.pseudo_labels.review.spreadsheets import read_spreadsheet
 from fer.pseudo_labels.selection import Selection
 from fer.runtime.errors import InputError

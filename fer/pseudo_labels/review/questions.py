@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from fer.core.files import read_array
-from fer.core.labels import read_table
 from fer.core.store import open_faces
+from fer.core.table import read_table
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import average_probs, read_stored_logits
 from fer.predictions.uncertainty import el2n, lowest_scores, margin

@@ -15,7 +15,8 @@ import pandas as pd
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from fer.core.files import DECIMALS, atomic_write, escape_formula, write_csv, write_json
+from fer.core.files import DECIMALS, atomic_write, escape_formula, write_json
+from fer.core.table import write_csv
 from fer.pseudo_labels.review.answers import UNUSABLE
 from fer.pseudo_labels.review.corrections import LABEL_STUDIO_CHOICE
 

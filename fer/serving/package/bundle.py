@@ -1,19 +1,15 @@
-"""The package: the networks of one round and the manifest needed to apply them to faces."""
+"""The loaded package: the networks of one round, applied to faces as its manifest says."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from pydantic import Field, model_validator
 from torch import nn
 
-from fer.core.files import read_json, write_json
-from fer.core.schema import Name, NonNegativeNumber, PositiveNumber, Section
+from fer.core.files import read_json
 from fer.nn import weights
 from fer.nn.devices import to_device
 from fer.nn.inference import predict_logits
@@ -21,34 +17,7 @@ from fer.nn.weights import EnsembleMember
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import average_probs
 from fer.runtime.errors import InputError
-
-
-class PackageManifest(Section):
-    """The content of `package.json`: how the networks turn faces into calibrated probabilities."""
-
-    round: Annotated[int, Field(ge=0)]
-    emotions: tuple[str, ...]
-    size: weights.ImageSide
-    align: bool  # whether faces are rotated until their eyes are level
-    views: Annotated[tuple[Literal["plain", "flip", "ten_crop"], ...], Field(min_length=1)]
-    precision: Literal["fp32", "bf16"]
-    vote: Annotated[dict[Name, PositiveNumber], Field(min_length=1)]  # network: weight
-    temperatures: dict[Name, PositiveNumber]  # network: temperature
-    thresholds: dict[str, NonNegativeNumber]  # emotion: confidence at or above which a prediction is accepted
-    weights_sha256: dict[Name, str]
-
-    @model_validator(mode="after")
-    def _check_consistency(self) -> "PackageManifest":
-        if not self.vote.keys() == self.temperatures.keys() == self.weights_sha256.keys():
-            raise ValueError("vote, temperatures and weights_sha256 name different networks")
-        if tuple(self.thresholds) != self.emotions:
-            raise ValueError("thresholds and emotions differ")
-        return self
-
-    @property
-    def id(self) -> str:
-        """Twelve characters that identify the manifest and, by their hashes, the weights."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+from fer.serving.package.manifest import PackageManifest
 
 
 @dataclass(frozen=True)
@@ -70,15 +39,6 @@ class ModelPackage:
             for name, network in self.networks.items()
         }
         return average_probs(probs, self.manifest.vote)
-
-
-def save_package(manifest: PackageManifest, weights_folder: Path, out: Path) -> None:
-    """Write the package into the folder `out`, with the weights of `weights_folder` / network."""
-    for name in manifest.temperatures:
-        (out / name).mkdir()
-        for file in ("weights.safetensors", "model.json"):
-            (out / name / file).write_bytes((weights_folder / name / file).read_bytes())
-    write_json(out / "package.json", manifest.model_dump())
 
 
 def load_package(folder: Path, device: torch.device) -> ModelPackage:

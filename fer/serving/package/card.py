@@ -16,7 +16,7 @@ from fer.core.formatting import MISSING_TEXT, format_interval, format_metric, fo
 from fer.core.labels import FOLDS
 from fer.evaluation.inputs import HeldOutFaces, select_held_out
 from fer.predictions import metrics
-from fer.serving.package.bundle import PackageManifest
+from fer.serving.package.manifest import PackageManifest
 
 CARD_TEMPLATE = Path(__file__).with_suffix(".md")
 MIN_GROUP_FACES = 30  # with fewer faces the interval of a group's accuracy is wider than 30 points

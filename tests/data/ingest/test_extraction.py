@@ -1,7 +1,7 @@
 """Extraction of faces from images and videos: every item gives faces or a reason."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,7 @@ def test_results_keep_the_order_of_items_over_chunks(
     tmp_path: Path, settings: Ingest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FER_NPROC", "2")
+    monkeypatch.setattr("fer.runtime.parallel.ALONE_SECONDS", -1)
     faces = [
         Record(str(number), np.full((48, 48), number % 256, dtype=np.uint8)) for number in range(5 * IMAGES_PER_CHUNK)
     ]
@@ -238,6 +239,23 @@ def test_results_keep_the_order_of_items_over_chunks(
     assert [
         result.id if isinstance(result, SkippedItem) else result.record.id for result in extract(items, settings)
     ] == [item.id for item in items]
+
+
+def test_several_videos_are_read_in_parallel_at_once(
+    tmp_path: Path, settings: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.mp4", "b.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    video, image = (Record(file.id, file) for file in Folder(tmp_path).files())
+    chunks_are_long: list[bool] = []
+
+    def note(function: object, chunks: Iterable[Any], is_long: Callable[[Any], bool], **_: object) -> list[Any]:
+        chunks_are_long.extend(map(is_long, chunks))
+        return []
+
+    monkeypatch.setattr(extraction, "ordered_map", note)
+    extract([image, video, video, image], settings)
+    assert chunks_are_long == [True, True, False]
 
 
 def test_a_face_is_aligned_only_if_its_eyes_are_found(settings: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:

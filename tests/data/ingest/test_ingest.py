@@ -155,6 +155,7 @@ def test_faces_written_as_numbers_are_parsed_and_invalid_ones_skipped() -> None:
 
 
 def test_the_number_of_processes_does_not_change_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer.runtime.parallel.ALONE_SECONDS", -1)
     for seed in range(400):
         Image.fromarray(make_noise(seed, 20)).save(tmp_path / f"{seed:03}.png")
     (tmp_path / "1000.png").write_bytes(b"text")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer.core.files import escape_formulas, unescape_formula, write_csv
+from fer.core.files import unescape_formula
+from fer.core.table import escape_formulas, write_csv
 from fer.pseudo_labels.review.spreadsheets import read_spreadsheet
 from fer.runtime.errors import InputError
 

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fer.core.files import write_csv, write_json
+from fer.core.files import write_json
 from fer.core.labels import EMOTIONS
+from fer.core.table import write_csv
 from fer.evaluation import audit, evaluate
 from fer.evaluation.inputs import RoundPseudoLabels
 from fer.predictions import metrics

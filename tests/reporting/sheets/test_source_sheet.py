@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fer.core.labels import EMOTIONS, TABLE_COLUMNS
+from fer.core.labels import EMOTIONS
+from fer.core.table import TABLE_COLUMNS
 from fer.reporting.sheets import source_sheet
 from fer.reporting.sheets.source_sheet import write_source_sheet
 

@@ -15,6 +15,7 @@ from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import average_probs
 from fer.runtime.errors import InputError
 from fer.serving.package import bundle
+from fer.serving.package.manifest import PackageManifest, save_package
 
 EMOTIONS = ("angry", "happy")
 NETWORKS = ("simple_cnn", "mini_vgg_no_fc")
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
         config = nn_weights.ModelConfig(network=name, emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
         (tmp_path / "trained" / name).mkdir(parents=True)
         nn_weights.save_model(config.build(), config, tmp_path / "trained" / name)
-    manifest = bundle.PackageManifest(
+    manifest = PackageManifest(
         round=1,
         emotions=EMOTIONS,
         size=16,
@@ -43,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
         weights_sha256={name: nn_weights.hash_weights(tmp_path / "trained" / name) for name in NETWORKS},
     )
     (tmp_path / "package").mkdir()
-    bundle.save_package(manifest, tmp_path / "trained", tmp_path / "package")
+    save_package(manifest, tmp_path / "trained", tmp_path / "package")
     return tmp_path / "package"
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer.serving.package.bundle import PackageManifest
 from fer.serving.package.card import render_card
+from fer.serving.package.manifest import PackageManifest
 
 EMOTIONS = ("angry", "happy", "sad")
 FOLDS = {"train": 10, "valid": 20, "test": 90, "unlabelled": 5}
