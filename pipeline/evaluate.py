@@ -13,7 +13,7 @@ from pipeline import parse_paths
 def main() -> None:
     args = parse_paths(__doc__, "table", "truth", "report", "predictions", "pseudo-labels", "models", "history", "out")
     params = load_params()
-    weights, emotions, bins = params.ensemble, params.emotions, params.evaluate.bins
+    weights, emotions, bins = params.members, params.emotions, params.evaluate.bins
 
     table, truth = read_table(args.table), read_truth(args.truth)
     faces = inputs.select_held_out(table, emotions)
