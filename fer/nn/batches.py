@@ -20,7 +20,7 @@ def count_operations(network: nn.Module) -> Iterator[list[int]]:
     """Yield a list to which each convolution and dense layer that runs adds its floating-point operations."""
     counts = []
 
-    def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
+    def count(layer: nn.Conv2d | nn.Linear, inputs: object, output: Tensor) -> None:
         counts.append(2 * output.numel() * layer.weight[0].numel())
 
     layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear))

@@ -1,5 +1,6 @@
 """A file of predictions that is filled slice by slice and outlives the process that fills it."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,19 @@ class PartialPredictions:
     shape: tuple[int, ...]  # of the predictions, float32
     slice_size: int  # in rows
     dependencies: str  # JSON of all that determines the predictions, with `slice_size` as "slice"
+
+    @classmethod
+    def read(cls, path: Path, shape: tuple[int, ...]) -> "PartialPredictions | None":
+        """Return the file at `path`, whatever its dependencies; None if it is damaged or has another shape."""
+        with path.open("rb") as file:
+            file.seek(cls(path, shape, 1, "")._end)
+            tail = file.read()
+        try:
+            dependencies = tail[tail.find(b"{") :].decode()  # after the marks
+            partial = cls(path, shape, json.loads(dependencies)["slice"], dependencies)
+            return None if partial.missing_slices() is None else partial
+        except (ValueError, KeyError, TypeError):
+            return None
 
     def resume_or_create(self) -> list[int]:
         """Return the start rows of missing slices; create the file if it does not exist or has other dependencies."""
@@ -64,6 +78,12 @@ class PartialPredictions:
         with self._name_file_in_errors(), open(os.open(self.path, os.O_WRONLY), "wb") as file:
             _write_and_sync(file, len(self._header) + start * self._row_bytes, rows.tobytes())
             _write_and_sync(file, self._end + start // self.slice_size, DONE_MARK)
+
+    def copy_slices(self, source: "PartialPredictions", starts: Iterable[int]) -> None:
+        """Write the slices of `source` that start at these rows."""
+        rows = np.lib.format.open_memmap(source.path, mode="r")
+        for start in starts:
+            self.write_slice(start, rows[start : start + self.slice_size])
 
     def check_slices(self, starts: Iterable[int]) -> None:
         """Raise an `InputError` if a slice that starts at one of these rows is missing."""

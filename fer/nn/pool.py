@@ -28,10 +28,12 @@ from fer.nn.distributed import (
 )
 from fer.nn.inference import predict_logits
 from fer.nn.partial import PartialPredictions, partial_path
+from fer.nn.shards import Shard, check_same_machine, hash_faces, merge_shards, remove_shards
 
 # Faces of a slice, approximately. A killed process loses at most the slices in work, and each slice waits twice for the
 # disk: a GPU, which predicts hundreds of thousands of faces a second, gets larger ones, but at least 32 to share out.
-FACES_PER_SLICE, GPU_FACES_PER_SLICE, MIN_GPU_SLICES = 16_384, 131_072, 32
+FACES_PER_SLICE = 16_384
+GPU_FACES_PER_SLICE, MIN_GPU_SLICES = 131_072, 32
 
 # Compiling takes 12 to 30 seconds of a core. With AVX-512, improved_se then predicts 438 instead of 298 faces a second
 # in fp32 (se_resnet9: 253 instead of 204), which pays from 1e13 operations on, and 6 % more in bf16: from 3e13 on.
@@ -52,6 +54,7 @@ def predict_pool(
     batch: int,
     precision: str,
     progress: str | None = None,
+    shard: Shard | None = None,
 ) -> None:
     """Write the logits of all `faces` to the `.npy` file `out`, in memory that does not grow with their number.
 
@@ -59,8 +62,12 @@ def predict_pool(
     determines the logits has changed: `manifest`, which identifies the weights, settings, faces or code. Processes
     divide the slices among themselves, and rank 0 moves the file to `out`.
 
+    With `shard`, only the slices of that shard are computed, into a file of its own. A later call without `shard` takes
+    them from the files of all shards and computes what is missing.
+
     Raises:
-        InputError: Slices are missing, for example because the processes share no file system.
+        InputError: Slices are missing, for example because the processes share no file system, or those of shards were
+            computed in different ways.
         OSError: The disk is full, for example; finished slices stay.
     """
     pool, device = open_faces(faces), next(network.parameters()).device
@@ -68,26 +75,39 @@ def predict_pool(
         empty = predict_logits(network, pool[:0], views=views, batch=batch, precision=precision)
     shape = (len(pool), *empty.shape[1:])
     inputs = {**manifest, "views": list(views), "batch": batch, "precision": precision, "code": _hash_loaded_code()}
-    predictor = BatchPredictor(network, views, batch, precision)
-    if prod(shape[:2]) * sum(operations) >= MIN_OPERATIONS_TO_COMPILE.get(device.type, inf):
-        predictor = _compile_on_all_processes(predictor, pool.shape[1], device)
-    slice_size = _slice_size(len(pool), batch, device)
-    dependencies = json.dumps(
-        {
-            **inputs,
-            "faces": _file_identity(faces),
-            "device": device.type,
-            "compiled": predictor.is_compiled,
-            "torch": torch.__version__,
-            "slice": slice_size,
-        }
-    )
-    partial = PartialPredictions(partial_path(out), shape, slice_size, dependencies)
-    starts = broadcast_from_main(partial.resume_or_create)[rank() :: world_size()]
-    _predict_slices(predictor, faces, partial, starts, device, progress)
+    partial = broadcast_from_main(lambda: None if shard else merge_shards(out, shape, faces, inputs))
+    if partial is None or broadcast_from_main(partial.missing_slices):
+        predictor = BatchPredictor(network, views, batch, precision)
+        if prod(shape[:2]) * sum(operations) >= MIN_OPERATIONS_TO_COMPILE.get(device.type, inf):
+            predictor = _compile_on_all_processes(predictor, pool.shape[1], device)
+        slice_size = _slice_size(len(pool), batch, device)
+        dependencies = json.dumps(
+            {
+                **inputs,
+                "faces": hash_faces(faces) if shard or partial else _file_identity(faces),
+                "device": device.type,
+                "compiled": predictor.is_compiled,
+                "torch": torch.__version__,
+                "slice": slice_size,
+            }
+        )
+        if partial:
+            check_same_machine(
+                partial.dependencies, dependencies, f"the shards of {out} were", "this machine would add slices"
+            )
+        path = shard.path(out, dependencies) if shard else partial_path(out)
+        partial = PartialPredictions(path, shape, slice_size, dependencies)
+        missing = broadcast_from_main(partial.resume_or_create)
+        starts = sorted(set(shard.select(partial.starts) if shard else partial.starts) & set(missing))
+        _predict_slices(predictor, faces, partial, starts[rank() :: world_size()], device, progress)
     wait_for_processes()
-    if is_main_process():
+    if not is_main_process():
+        return
+    if shard:
+        shard.finish(partial)
+    else:
         partial.finish(out)
+        remove_shards(out, partial.dependencies)
 
 
 def _predict_slices(

@@ -17,6 +17,7 @@ from fer.nn import pool as nn_pool
 from fer.nn.inference import predict_logits
 from fer.nn.partial import PartialPredictions
 from fer.nn.pool import predict_pool
+from fer.nn.shards import Shard
 from fer.runtime import errors
 from fer.runtime.errors import InputError
 
@@ -48,10 +49,10 @@ class Pool:
         if not self.faces.exists():
             np.save(self.faces, np.random.default_rng(0).integers(0, 256, (n, 12, 12), dtype=np.uint8))
 
-    def predict(self, weights: str = "abc", batch: int = BATCH) -> int:
+    def predict(self, weights: str = "abc", batch: int = BATCH, shard: Shard | None = None) -> int:
         """Predict, and return the number of faces that were computed."""
         network, manifest = Stub(), {"weights": weights}
-        predict_pool(network, self.faces, self.out, manifest, views=VIEWS, batch=batch, precision="fp32")
+        predict_pool(network, self.faces, self.out, manifest, views=VIEWS, batch=batch, precision="fp32", shard=shard)
         return (network.n_faces - 1) // len(VIEWS)  # one face gives the number of classes
 
     def predict_until_disk_is_full(self, slices: int, **settings: object) -> None:
