@@ -3,13 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedWriter
+from itertools import pairwise
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from fer.core import files
 from fer.runtime.errors import InputError
+
+FACES_PER_CHUNK = 1024  # faces processed at a time
 
 
 @contextmanager
@@ -48,6 +52,35 @@ def open_faces(path: Path) -> UInt8[np.ndarray, "n size size"]:
     return faces
 
 
+def read_rows(faces: UInt8[np.ndarray, "n size size"], rows: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m size size"]:
+    """Return a copy of the faces at `rows`.
+
+    Memory-mapped faces are read from their file: through the mapping, each read would map up to a megabyte around the
+    face, which counts as memory of this process.
+
+    Raises:
+        InputError: The file has become shorter.
+    """
+    if not isinstance(faces, np.memmap) or not isinstance(faces.base, mmap):  # the base of a slice is an array
+        return faces[rows]
+    copy = np.empty((len(rows), *faces.shape[1:]), dtype=np.uint8)
+    run_starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
+    with open(str(faces.filename), "rb") as file:
+        for start, stop in pairwise([*run_starts, len(rows)]):
+            run = copy[start:stop]
+            file.seek(faces.offset + int(rows[start]) * faces[0].nbytes)
+            if file.readinto(run.data) != run.nbytes:
+                raise InputError(f"{faces.filename}: shorter than when it was opened; recreate it with `dvc repro`")
+    return copy
+
+
+def iter_chunks(faces: UInt8[np.ndarray, "n size size"]) -> Iterator[tuple[slice, UInt8[np.ndarray, "m size size"]]]:
+    """Yield copies of all faces in parts, each with its rows."""
+    for start in range(0, len(faces), FACES_PER_CHUNK):
+        rows = np.arange(start, min(start + FACES_PER_CHUNK, len(faces)))
+        yield slice(start, start + len(rows)), read_rows(faces, rows)
+
+
 def concatenate_faces(parts: Sequence[Path], path: Path) -> UInt8[np.ndarray, "n size size"]:
     """Write the faces of all `parts` to `path`, in order, and return them memory-mapped.
 
@@ -63,7 +96,8 @@ def concatenate_faces(parts: Sequence[Path], path: Path) -> UInt8[np.ndarray, "n
     with path.open("wb") as file:
         _write_header(file, sum(map(len, arrays)), size)
         for array in arrays:
-            file.write(array.data)
+            for _, part in iter_chunks(array):
+                file.write(part.data)
     return open_faces(path)
 
 
