@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.memory import peak_megabytes
-from fer.data.curation.duplicates import cluster_exact_duplicates
+from fer.core.store import open_faces
+from fer.data.curation.duplicates import cluster_exact_duplicates, find_blank
 from fer.data.curation.near_duplicates import cluster_near_duplicates
 
 SIZE, COARSE_SIZE, CHUNK_FACES = 48, 12, 10_000
@@ -56,11 +57,11 @@ def measure_search(count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "faces.npy"
         copies, altered = write_faces(path, count)
-        faces = np.load(path, mmap_mode="r")
+        faces = open_faces(path)
         start = time.perf_counter()
         exact_clusters = cluster_exact_duplicates(faces)
         middle = time.perf_counter()
-        near_clusters = cluster_near_duplicates(faces, exact_clusters)
+        near_clusters = cluster_near_duplicates(faces, exact_clusters, find_blank(faces))
         end = time.perf_counter()
     return {
         "faces": count,
