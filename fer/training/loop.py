@@ -155,9 +155,7 @@ def train_phase(
             raise InputError(f"{name}: there are no {fold} faces; add labelled faces and run `dvc repro`")
     device = next(network.parameters()).device
     rank, world_size = distributed.rank(), distributed.world_size()
-    pixels, targets, weights = (
-        torch.from_numpy(array).to(device) for array in (train_set.pixels, train_set.targets, train_set.weights)
-    )
+    pixels, targets, weights = (torch.from_numpy(np.asarray(array)).to(device) for array in train_set.arrays())
     if recipe.class_weights == "balanced":
         weights = weights * (targets @ balanced_class_weights(targets))
     smoothed_targets = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[1]
@@ -291,7 +289,9 @@ def soft_cross_entropy(logits: Float[Tensor, "n classes"], targets: Float[Tensor
 
 def validate(network: nn.Module, valid_set: LabelledSet, precision: str) -> tuple[float, float]:
     """Return cross-entropy and accuracy on the validation faces."""
-    logits = predict_logits(network, valid_set.pixels, views=["plain"], batch=512, precision=precision)[:, 0]
+    logits = predict_logits(network, np.asarray(valid_set.pixels), views=["plain"], batch=512, precision=precision)[
+        :, 0
+    ]
     loss = -(valid_set.targets * log_softmax(torch.from_numpy(logits), dim=1).numpy()).sum(axis=1).mean()
     return float(loss), float((logits.argmax(axis=1) == valid_set.targets.argmax(axis=1)).mean())
 

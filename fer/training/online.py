@@ -84,7 +84,7 @@ class OnlinePseudoLabeller:
         device: torch.device,
     ) -> None:
         self.batch_size = min(max(1, round(pool.online_params.share * recipe.batch)), recipe.batch - 1)
-        self.pixels, self.label_kind = torch.from_numpy(pool.pixels).to(device), pool.label_kind
+        self.pixels, self.label_kind = torch.from_numpy(np.asarray(pool.pixels)).to(device), pool.label_kind
         self.tracker = ThresholdTracker(pool.online_params, pool.target_prior, pool.n_classes, recipe.ema, device)
         self.transforms, self.precision, self.device = transforms, precision, device
         self._batches = shuffled_batches(len(pool.pixels), self.batch_size, seed)
