@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from scipy.stats import t as student_t
 
 from fer.core.formatting import markdown_table
+from fer.evaluation.statistics import compare_correct
 from fer.experiments.arms import NO_POOL, TRUE_LABELS
-from fer.predictions import metrics
 
 TEACHER = "teacher"
 
@@ -29,18 +28,14 @@ class MethodResult:
 def paired_difference(pairs: list[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]) -> tuple[float, float, float]:
     """Return the mean difference of accuracy, new − baseline, over the seeds, and the bounds of its 95 % interval.
 
-    With several seeds the interval is Student's t on the seeds' differences, so it covers the draw of labels, the
-    initial weights and the order of the faces. With one seed it is Wald's on the faces, as in `compare_accuracy`.
+    The interval is that of `compare_correct`, with a seed as a replica: with several it covers the draw of labels, the
+    initial weights and the order of the faces beside the test faces.
 
     Args:
         pairs: For each seed, whether each face is predicted correctly by the baseline and by the new network.
     """
-    if len(pairs) == 1:
-        comparison = metrics.compare_accuracy(*pairs[0])
-        return float(comparison["difference"]), float(comparison["low"]), float(comparison["high"])
-    differences = np.array([new.mean() - baseline.mean() for baseline, new in pairs])
-    half_width = student_t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / np.sqrt(len(differences))
-    return float(differences.mean()), float(differences.mean() - half_width), float(differences.mean() + half_width)
+    change = compare_correct(*(np.stack(rows) for rows in zip(*pairs, strict=True)))
+    return change["difference"], change["low"], change["high"]
 
 
 def compute_gains(results: Mapping[tuple[int | None, int], Mapping[str, MethodResult]]) -> pd.DataFrame:
