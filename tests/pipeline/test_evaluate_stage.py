@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from fer.core.table import TABLE_COLUMNS
+from fer.evaluation.verdict import AS_PREDICTED
 from fer.runtime.errors import InputError
 from fer.runtime.stage import run_stage
 from pipeline import evaluate
@@ -135,7 +136,9 @@ def test_outputs_are_complete_and_reproducible_and_other_files_stay(project: Pro
     assert completed.returncode == 0, completed.stderr
     warning, *verdicts = completed.stdout.splitlines()
     assert warning.startswith("warning: round 2, faces: all 80 test faces are recognised; are ")
-    assert [line.split(":")[0] for line in verdicts] == ["round 1", "round 2"]
+    assert [line.split(":")[0] for line in verdicts] == ["round 1", "round 1", "round 2", "round 2"]
+    assert verdicts[0::2] == [f"round {key}: {gain['verdict']}" for key, gain in project.read("verdict.json").items()]
+    assert verdicts[1::2] == [f"round {key}: {gain['losses']}" for key, gain in project.read("verdict.json").items()]
     metrics = project.read_metrics()
     assert set(metrics) == STAGE_WRITES | {"mine.txt"}
 
@@ -183,6 +186,11 @@ def test_every_replica_is_a_member_of_the_ensemble(project: Project) -> None:
     (project.root / "params.yaml").write_text(yaml.safe_dump(project.params))
     evaluate.main()
     assert list(project.read("evaluate.json")["0"]) == ["shallow-0", "shallow-2", "ensemble"], "5 is no longer listed"
+    verdict, tests = project.read("verdict.json")["1"], [project.read("evaluate.json")[key] for key in "01"]
+    assert verdict["replicas"] == 2
+    if verdict["teacher"] == verdict["student"] == AS_PREDICTED:
+        means = [np.mean([by_name[f"shallow-{r}"]["test"]["accuracy"] for r in (0, 2)]) for by_name in tests]
+        assert [verdict["accuracy"][key] for key in ("before", "after")] == pytest.approx(means, abs=1e-5)
     assert list(pd.read_csv(project.root / "metrics" / "curves.csv")["network"].unique()) == ["shallow-0", "shallow-2"]
 
 
