@@ -26,35 +26,37 @@ PSEUDO_FACES = np.sqrt([0.5, 0.5]) * (1, -1)
 
 
 def compare_predictions(
-    before: Int[np.ndarray, "replicas n"],
-    after: Int[np.ndarray, "replicas n"],
+    baseline: Int[np.ndarray, "replicas n"],
+    new: Int[np.ndarray, "replicas n"],
     labels: Int[np.ndarray, " n"],
     emotions: Sequence[str],
 ) -> dict[str, Any]:
     """Return the number of faces and replicas, and the change of accuracy, of macro F1 and of each emotion's recall.
 
-    A change has "before" and "after", means over the replicas, their "difference", and its interval "low" to "high".
+    A change has "baseline" and "new", means over the replicas, their "difference", and its interval "low" to "high".
     Rows with the same number are compared with each other. Emotions without labels have no recall and do not count for
     macro F1. The comparison on no faces is {"n": 0}.
 
     Args:
-        before: The emotion that each replica predicts for each face.
-        after: The same of the replicas that are compared with `before`.
+        baseline: The emotion that each replica predicts for each face.
+        new: The same of the replicas that are compared with `baseline`.
     """
     if not len(labels):
         return {"n": 0}
-    correct = before == labels, after == labels
-    (f1_before, influence_before), (f1_after, influence_after) = (_macro_f1(rows, labels) for rows in (before, after))
-    changes = f1_after - f1_before
+    correct = baseline == labels, new == labels
+    (f1_of_baseline, influence_on_baseline), (f1_of_new, influence_on_new) = (
+        _macro_f1(rows, labels) for rows in (baseline, new)
+    )
+    changes = f1_of_new - f1_of_baseline
     return {
         "n": len(labels),
-        "replicas": len(before),
+        "replicas": len(baseline),
         "accuracy": compare_correct(*correct),
         "macro_f1": {
-            "before": float(f1_before.mean()),
-            "after": float(f1_after.mean()),
+            "baseline": float(f1_of_baseline.mean()),
+            "new": float(f1_of_new.mean()),
             "difference": float(changes.mean()),
-            **change_interval(changes, influence_after - influence_before),
+            **change_interval(changes, influence_on_new - influence_on_baseline),
         },
         "recall": {
             emotion: compare_correct(*(rows[:, labels == code] for rows in correct))
@@ -64,13 +66,13 @@ def compare_predictions(
     }
 
 
-def compare_correct(before: Bool[np.ndarray, "replicas n"], after: Bool[np.ndarray, "replicas n"]) -> dict[str, float]:
+def compare_correct(baseline: Bool[np.ndarray, "replicas n"], new: Bool[np.ndarray, "replicas n"]) -> dict[str, float]:
     """Return the change of the share of correct faces, as in `compare_predictions`; there must be a face."""
-    differences = after.astype(np.float64) - before
+    differences = new.astype(np.float64) - baseline
     padded = np.hstack([differences, np.tile(PSEUDO_FACES, (len(differences), 1))])
     return {
-        "before": float(before.mean()),
-        "after": float(after.mean()),
+        "baseline": float(baseline.mean()),
+        "new": float(new.mean()),
         "difference": float(differences.mean()),
         **change_interval(padded.mean(axis=1), padded),
     }

@@ -31,11 +31,13 @@ def compare_rounds(
         replicas: The weights of the members with the same replica number, for each of these numbers.
         seed: Of the halves of the validation fold on which the correction is cross-fitted.
     """
-    chosen = {round_: _choose_variant(prediction, faces, replicas, seed) for round_, prediction in predictions.items()}
-    teacher, teacher_predicted = chosen[0]
+    variants = {
+        round_: _choose_variant(prediction, faces, replicas, seed) for round_, prediction in predictions.items()
+    }
+    teacher, teacher_predicted = variants[0]
     labels = faces.labels[faces.test]
     results: dict[int, Any] = {}
-    for round_, (student, predicted) in chosen.items():
+    for round_, (student, predicted) in variants.items():
         if round_:
             comparison = compare_predictions(
                 teacher_predicted[:, faces.test], predicted[:, faces.test], labels, emotions

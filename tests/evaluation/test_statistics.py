@@ -40,7 +40,7 @@ def make_rounds(unchanged: int, lost: int, gained: int, wrong: int) -> tuple[np.
 
 def test_the_interval_of_one_replica_of_a_worked_example() -> None:
     change = compare_correct(*make_rounds(unchanged=70, lost=2, gained=10, wrong=18))
-    assert (change["before"], change["after"]) == (0.72, 0.8)
+    assert (change["baseline"], change["new"]) == (0.72, 0.8)
     assert change["difference"] == pytest.approx(0.08)
     spread = 1.959964 * math.sqrt(2.5 + 10.5 - 8**2 / 102) / 102
     assert (change["low"], change["high"]) == pytest.approx((8 / 102 - spread, 8 / 102 + spread), abs=1e-6)
@@ -74,7 +74,7 @@ def test_the_changes_are_those_of_scikit_learn(seed: int, replicas: int, n: int)
     comparison = compare_predictions(before, after, labels, EMOTIONS)
     present = np.unique(labels)
     options = {"labels": present, "zero_division": 0}
-    for key, rows in (("before", before), ("after", after)):
+    for key, rows in (("baseline", before), ("new", after)):
         f1 = [f1_score(labels, row, average="macro", **options) for row in rows]
         assert comparison["macro_f1"][key] == pytest.approx(np.mean(f1))
         recall = np.mean([recall_score(labels, row, average=None, **options) for row in rows], axis=0)
@@ -82,7 +82,7 @@ def test_the_changes_are_those_of_scikit_learn(seed: int, replicas: int, n: int)
     assert list(comparison["recall"]) == [EMOTIONS[code] for code in present]
     assert (comparison["n"], comparison["replicas"]) == (n, replicas)
     for change in (comparison["accuracy"], comparison["macro_f1"], *comparison["recall"].values()):
-        assert change["difference"] == pytest.approx(change["after"] - change["before"])
+        assert change["difference"] == pytest.approx(change["new"] - change["baseline"])
 
 
 def test_the_interval_of_macro_f1_is_that_of_a_jackknife() -> None:

@@ -79,8 +79,8 @@ def test_later_rounds_are_compared_with_round_0_on_the_test_fold() -> None:
     results = compare_rounds(rounds, make_faces(), ONE_REPLICA, EMOTIONS, 0)
     assert list(results) == [1, 2]
     assert (results[1]["against"], results[1]["n"], results[1]["replicas"]) == (0, TEST.sum(), 1)
-    assert results[1]["accuracy"]["before"] == pytest.approx(right(worse))
-    assert results[1]["accuracy"]["after"] == pytest.approx(right(better))
+    assert results[1]["accuracy"]["baseline"] == pytest.approx(right(worse))
+    assert results[1]["accuracy"]["new"] == pytest.approx(right(better))
     assert results[1]["effect"] == "helped"
     assert results[1]["verdict"].startswith("The pseudo-labels helped: accuracy +")
     assert results[2]["effect"] == "no clear difference"
@@ -94,8 +94,8 @@ def test_each_replica_is_compared_with_its_own_teacher() -> None:
     replicas = [{f"se-{i}": 1.0} for i in range(3)]
     result = compare(make_round(**teachers), make_round(**students), replicas)
     assert result["replicas"] == 3
-    assert result["accuracy"]["before"] == pytest.approx(np.mean([right(probs) for probs in teachers.values()]))
-    assert result["accuracy"]["after"] == pytest.approx(np.mean([right(probs) for probs in students.values()]))
+    assert result["accuracy"]["baseline"] == pytest.approx(np.mean([right(probs) for probs in teachers.values()]))
+    assert result["accuracy"]["new"] == pytest.approx(np.mean([right(probs) for probs in students.values()]))
     assert "mean of 3 replicas." in result["verdict"]
     assert "unknown" not in result["verdict"]
 
@@ -103,8 +103,8 @@ def test_each_replica_is_compared_with_its_own_teacher() -> None:
 def test_the_networks_of_a_replica_vote_with_their_weights() -> None:
     good, bad = make_probs(0.9), make_probs(0.3, 1)
     result = compare(make_round(se_0=bad, cnn_0=good), make_round(se_0=good, cnn_0=bad), [{"se-0": 1.0, "cnn-0": 0.0}])
-    assert result["accuracy"]["before"] == pytest.approx(right(bad))
-    assert result["accuracy"]["after"] == pytest.approx(right(good))
+    assert result["accuracy"]["baseline"] == pytest.approx(right(bad))
+    assert result["accuracy"]["new"] == pytest.approx(right(good))
 
 
 def test_the_better_variant_on_validation_is_compared_on_both_sides() -> None:
@@ -115,7 +115,7 @@ def test_the_better_variant_on_validation_is_compared_on_both_sides() -> None:
     teacher, student = make_round(se_0=balanced.astype(np.float32)), make_round(se_0=make_probs(0.9))
     result = compare(teacher, student)
     assert (result["teacher"], result["student"]) == (CORRECTED, AS_PREDICTED)
-    assert result["accuracy"]["before"] > right(balanced) + 0.02
+    assert result["accuracy"]["baseline"] > right(balanced) + 0.02
     assert f"the student {AS_PREDICTED}, against the teacher {CORRECTED};" in result["verdict"]
     shuffled = np.where(TEST, rng.permutation(LABELS), LABELS)
     other = compare(teacher, student, faces=make_faces(shuffled))

@@ -190,7 +190,7 @@ def test_every_replica_is_a_member_of_the_ensemble(project: Project) -> None:
     assert verdict["replicas"] == 2
     if verdict["teacher"] == verdict["student"] == AS_PREDICTED:
         means = [np.mean([by_name[f"shallow-{r}"]["test"]["accuracy"] for r in (0, 2)]) for by_name in tests]
-        assert [verdict["accuracy"][key] for key in ("before", "after")] == pytest.approx(means, abs=1e-5)
+        assert [verdict["accuracy"][key] for key in ("baseline", "new")] == pytest.approx(means, abs=1e-5)
     assert list(pd.read_csv(project.root / "metrics" / "curves.csv")["network"].unique()) == ["shallow-0", "shallow-2"]
 
 
