@@ -94,7 +94,7 @@ def find_agreement(
     """Return for each face whether all of `among` predict the emotion that the ensemble predicts.
 
     Args:
-        among: "networks" (each with a weight above 0), "views" (the ensemble on each view), both or neither.
+        among: "networks" (each replica with a weight above 0), "views" (the ensemble on each view), both or neither.
     """
     predicted = calibrated.ensemble_probs.argmax(axis=1)
     agreed = np.ones(len(predicted), dtype=bool)
