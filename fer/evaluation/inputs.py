@@ -93,8 +93,6 @@ def read_pseudo_labels(
 ) -> RoundPseudoLabels:
     """Read the pseudo-labels of unlabelled faces from `folder`; faces that people reviewed are only counted.
 
-    A true emotion that is not in `emotions` counts as known, so every prediction of such a face is wrong.
-
     Raises:
         InputError: The truth or an array in the folder has another number of rows than the table.
     """
@@ -105,17 +103,28 @@ def read_pseudo_labels(
             raise InputError(
                 f"{folder / name}.npy: has shape {array.shape}, but {shape} is needed for this table; run `dvc repro`"
             )
-    if len(truth) != len(table):
-        raise InputError(f"the truth has {len(truth)} rows, but the table has {len(table)}; run `dvc repro`")
     pool = np.flatnonzero((table["fold"] == "unlabelled") & ~arrays["reviewed"])
-    other_emotions = sorted(set(truth) - {"", *emotions})
     return RoundPseudoLabels(
         rows=pool,
         probs=arrays["probs"][pool],
         accepted=arrays["accepted"][pool],
-        truth=encode_labels(truth.iloc[pool], [*emotions, *other_emotions]),
+        truth=encode_truth(truth, emotions, len(table))[pool],
         summary=read_json(folder / "summary.json"),
     )
+
+
+def encode_truth(truth: pd.Series, emotions: Sequence[str], n: int) -> Int[np.ndarray, " n"]:
+    """Return the index of each true emotion, -1 where unknown.
+
+    An emotion that is not in `emotions` has a higher index, so every prediction of such a face is wrong.
+
+    Raises:
+        InputError: The truth has not `n` rows, as the table has.
+    """
+    if len(truth) != n:
+        raise InputError(f"the truth has {len(truth)} rows, but the table has {n}; run `dvc repro`")
+    other_emotions = sorted(set(truth) - {"", *emotions})
+    return encode_labels(truth, [*emotions, *other_emotions])
 
 
 def read_learning_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) -> pd.DataFrame:
