@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from fer.evaluation.inputs import HeldOutFaces, RoundPredictions
-from fer.evaluation.statistics import compare_predictions
+from fer.evaluation.statistics import compare_correct, compare_predictions
 from fer.predictions.ensembles import average_probs
 from fer.predictions.prior import correct_to_prior
 
@@ -25,7 +25,8 @@ def compare_rounds(
 
     A replica of round 0 is the teacher, the same replica of the later round its student of the same cost. "teacher" and
     "student" tell whether they are compared `AS_PREDICTED` or `CORRECTED`, whichever is more accurate on the validation
-    fold. "verdict" is a sentence on what rose, "losses" one on what fell; see `judge_effect` for "effect".
+    fold. "accuracy_over_other_teacher" is the change against the teacher's other variant. "verdict" is a sentence on
+    what rose, "losses" one on what fell; see `judge_effect` for "effect".
 
     Args:
         replicas: The weights of the members with the same replica number, for each of these numbers.
@@ -35,13 +36,15 @@ def compare_rounds(
         round_: _choose_variant(prediction, faces, replicas, seed) for round_, prediction in predictions.items()
     }
     teacher, teacher_predicted = variants[0]
-    labels = faces.labels[faces.test]
+    labels, rejected = faces.labels[faces.test], CORRECTED if teacher == AS_PREDICTED else AS_PREDICTED
     results: dict[int, Any] = {}
-    for round_, (student, predicted) in variants.items():
+    for round_, (student, student_predicted) in variants.items():
         if round_:
-            comparison = compare_predictions(
-                teacher_predicted[:, faces.test], predicted[:, faces.test], labels, emotions
-            )
+            predicted = student_predicted[student]
+            comparison = compare_predictions(teacher_predicted[teacher], predicted, labels, emotions)
+            if len(labels):
+                is_correct = teacher_predicted[rejected] == labels, predicted == labels
+                comparison["accuracy_over_other_teacher"] = compare_correct(*is_correct)
             results[round_] = {"against": 0, "teacher": teacher, "student": student} | comparison
             results[round_] |= _summarize(results[round_])
     return results
@@ -64,8 +67,8 @@ def judge_effect(comparison: Mapping[str, Any]) -> str:
 
 def _choose_variant(
     prediction: RoundPredictions, faces: HeldOutFaces, replicas: Sequence[Mapping[str, float]], seed: int
-) -> tuple[str, Int[np.ndarray, "replicas n"]]:
-    """Return the more accurate variant on the validation fold, and the emotions that the replicas predict in it."""
+) -> tuple[str, dict[str, Int[np.ndarray, "replicas n"]]]:
+    """Return the more accurate variant on the validation fold, and the replicas' predictions of test faces in each."""
     members = prediction.calibrated.probs
     probs = [average_probs({name: members[name] for name in weights}, weights) for weights in replicas]
     corrected = [correct_to_prior(rows, faces.labels, ~faces.test, seed)[0] for rows in probs]
@@ -75,7 +78,7 @@ def _choose_variant(
     }
     correct = {name: (rows == faces.labels)[:, ~faces.test].sum() for name, rows in predicted.items()}
     best = max(correct, key=correct.__getitem__)
-    return best, predicted[best]
+    return best, {name: rows[:, faces.test] for name, rows in predicted.items()}
 
 
 def _summarize(comparison: Mapping[str, Any]) -> dict[str, str]:
@@ -85,10 +88,12 @@ def _summarize(comparison: Mapping[str, Any]) -> dict[str, str]:
     effect, replicas = judge_effect(comparison), comparison["replicas"]
     phrase = {"mixed": "had mixed effects", "no clear difference": "made no clear difference"}.get(effect, effect)
     trainings = f"mean of {replicas} replicas" if replicas > 1 else "one replica, so the training variance is unknown"
+    over_rejected = 100 * comparison["accuracy_over_other_teacher"]["difference"]
+    rejected = "corrected" if comparison["teacher"] == AS_PREDICTED else AS_PREDICTED
     verdict = (
         f"The pseudo-labels {phrase}: accuracy {_format_change(comparison['accuracy'])}, macro F1 "
         f"{_format_change(comparison['macro_f1'])}; the student {comparison['student']}, against the teacher "
-        f"{comparison['teacher']}; {trainings}."
+        f"{comparison['teacher']} ({over_rejected:+.1f} against it {rejected}); {trainings}."
     )
     ranking = sorted(comparison["recall"].items(), key=lambda item: item[1]["difference"])
     changes = [f"{emotion} {_format_change(change)}" for emotion, change in ranking if change["high"] < 0]

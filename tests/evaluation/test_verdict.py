@@ -116,7 +116,11 @@ def test_the_better_variant_on_validation_is_compared_on_both_sides() -> None:
     result = compare(teacher, student)
     assert (result["teacher"], result["student"]) == (CORRECTED, AS_PREDICTED)
     assert result["accuracy"]["baseline"] > right(balanced) + 0.02
-    assert f"the student {AS_PREDICTED}, against the teacher {CORRECTED};" in result["verdict"]
+    over_other = result["accuracy_over_other_teacher"]
+    assert over_other["baseline"] == pytest.approx(right(balanced))
+    assert over_other["difference"] > result["accuracy"]["difference"]
+    text = f"{100 * over_other['difference']:+.1f} against it as predicted"
+    assert f"the student {AS_PREDICTED}, against the teacher {CORRECTED} ({text});" in result["verdict"]
     preferring_the_other = np.where(TEST, balanced.argmax(axis=1), LABELS)
     other = compare(teacher, student, faces=make_faces(preferring_the_other))
     assert (other["teacher"], other["student"]) == (CORRECTED, AS_PREDICTED), "the test fold chooses nothing"
