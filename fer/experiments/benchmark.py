@@ -99,7 +99,7 @@ class Trial:
     def policy_params(self, method: str) -> dict[str, Any]:
         params = self.params.pseudo_label
         policy = getattr(params.policies, method).model_dump()
-        return {"alignment": params.alignment, "agreement": params.agreement} | policy
+        return {"alignment": params.alignment, "agreement": params.agreement, "weights": params.weights} | policy
 
     @cached_property
     def labelled_rows(self) -> Int[np.ndarray, " a"]:
