@@ -38,7 +38,7 @@ def main() -> None:
         train_set + pseudo_set,
         valid_set,
         recipe=recipe,
-        transforms=params.transforms,
+        transforms=params.transform_sets[params.transforms],
         seed=params.seed,
         precision=params.precision,
         name=args.network,

@@ -37,7 +37,7 @@ def main() -> None:
         train_set,
         valid_set,
         recipe=recipe,
-        transforms=params.transforms,
+        transforms=params.transform_sets[params.transforms],
         seed=params.seed,
         precision=params.precision,
         name=args.network,

@@ -29,7 +29,15 @@ from fer.training.params import (
 from fer.training.step import balanced_class_weights
 
 TRANSFORMS = Transforms(
-    flip=0.5, rotation_degrees=5.0, shift=0.05, zoom=0.05, shear_degrees=2.0, brightness=0.1, contrast=0.1, erasing=0.1
+    flip=0.5,
+    rotation_degrees=5.0,
+    shift=0.05,
+    zoom=0.05,
+    shear_degrees=2.0,
+    brightness=0.1,
+    contrast=0.1,
+    erasing=0.1,
+    erased_area=0.2,
 )
 ADAMW = AdaptiveOptimizer(kind="adamw", lr=0.01, weight_decay=0.01)
 RECIPE = Recipe(
