@@ -44,6 +44,7 @@ def main() -> None:
         name=args.network,
         checkpoint=args.out.with_name(f".{args.network}.checkpoint"),
         epoch_faces=round(params.retrain.steps * len(train_set)),
+        logit_adjustment=params.retrain.logit_adjustment,
         unlabelled=read_unlabelled_pool(args.faces, args.table, args.pseudo_labels, params.retrain, valid_set),
     )
     if distributed.is_main_process():

@@ -67,7 +67,7 @@ class Trial:
         params = self.params
         method_params: dict[str, Any] = {}
         if method != TEACHER:
-            method_params["start"] = params.retrain.start
+            method_params |= {"start": params.retrain.start, "logit_adjustment": params.retrain.logit_adjustment}
         if method not in (TEACHER, *CONTROLS, FIXED_95):
             method_params |= {"labels": params.retrain.labels, "weight": params.retrain.weight}
             method_params |= (
@@ -260,6 +260,7 @@ def _train(
         name=trial.run_name(method),
         epoch_faces=trial.epoch_faces,
         unlabelled=unlabelled,
+        logit_adjustment=0.0 if method == TEACHER else trial.params.retrain.logit_adjustment,
     )
 
 

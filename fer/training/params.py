@@ -165,5 +165,6 @@ class Retrain(Section):
     start: Literal["scratch", "teacher"]
     labels: Literal["soft", "hard"]
     weight: NonNegativeNumber
+    logit_adjustment: NonNegativeNumber
     steps: PositiveNumber
     online: Online

@@ -151,6 +151,20 @@ def test_only_methods_with_changed_params_are_trained_again(
     assert counts == [4, 6, 7]
 
 
+def test_only_students_depend_on_the_weights_of_pseudo_labels_and_on_logit_adjustment(
+    folder: Path, training_calls: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    pseudo_label = PARAMS.pseudo_label.model_copy(update={"weights": "confidence"})
+    params = params_with(logit_adjustment=0.5).model_copy(update={"pseudo_label": pseudo_label})
+    trial, default = make_trial(folder, params=params), make_trial(folder)
+    assert trial.fingerprint_inputs(TEACHER) == default.fingerprint_inputs(TEACHER)
+    for method, changes in (("no_pool", {"logit_adjustment"}), ("fixed", {"logit_adjustment", "weights"})):
+        changed, rules = (a_trial.fingerprint_inputs(method)["rules"] for a_trial in (trial, default))
+        assert {key for key in rules if rules[key] != changed[key]} == changes
+    benchmark.evaluate_method(trial, NO_POOL, benchmark.train_teacher(trial, tmp_path), tmp_path)
+    assert [call["logit_adjustment"] for call in training_calls] == [0.0, 0.5]
+
+
 def test_students_can_start_from_the_teachers_weights(
     folder: Path, training_calls: list[dict[str, Any]], tmp_path: Path
 ) -> None:
