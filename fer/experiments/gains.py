@@ -122,14 +122,12 @@ def compute_gains(
         candidates = [row for row in budget_rows if row["arm"] in BASELINES]
         baseline = max(candidates, key=lambda row: row["valid_accuracy"])["arm"]
         for row in budget_rows:
-            seeds = [seed for seed in trials if {row["arm"], baseline} <= trials[seed].keys()]
-            row["baseline"] = baseline
-            for name in GAIN_METRICS:
-                tests = [(measured[row["arm"], seed]["test"], measured[baseline, seed]["test"]) for seed in seeds]
-                differences = np.array([new[name] - old[name] for new, old in tests])
-                is_gain = len(seeds) and row["arm"] != baseline
-                gain = estimate_gain(differences[:, 0], differences[:, 1:].mean(axis=0)) if is_gain else [np.nan] * 3
-                row |= dict(zip((f"gain_{name}{end}" for end in ("", "_low", "_high")), gain, strict=True))
+            pairs = [
+                (measured[row["arm"], seed]["test"], measured[baseline, seed]["test"])
+                for seed in trials
+                if {row["arm"], baseline} <= trials[seed].keys()
+            ]
+            row |= {"baseline": baseline} | _estimate_gains(pairs if row["arm"] != baseline else [])
         rows += budget_rows
     table = pd.DataFrame(rows)
     oracle = table[(table["arm"] == TRUE_LABELS) & (table["gain_accuracy"] > 0)].set_index("budget")["gain_accuracy"]
@@ -138,15 +136,27 @@ def compute_gains(
     return table
 
 
-def _average_metrics(by_seed: Sequence[Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]]) -> dict[str, float]:
+def _average_metrics(by_seed: Sequence[Mapping[str, Mapping[str, np.ndarray]]]) -> dict[str, Any]:
     """Return the means over the seeds of the metrics of both folds, and the standard deviations of `GAIN_METRICS`."""
-    row: dict[str, float] = {"seeds": len(by_seed)}
+    row: dict[str, Any] = {"seeds": len(by_seed)}
     for fold, metrics in by_seed[0].items():
         for name in metrics:
             values = np.array([measured[fold][name][0] for measured in by_seed])
             row[f"{fold}_{name}"] = values.mean()
             if name in GAIN_METRICS:
                 row[f"{fold}_{name}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
+    return row
+
+
+def _estimate_gains(
+    pairs: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
+) -> dict[str, float]:
+    """Return the gain in each of `GAIN_METRICS` and its bounds, from pairs of measured (method, baseline) by seed."""
+    row: dict[str, float] = {}
+    for name in GAIN_METRICS:
+        differences = np.array([method[name] - baseline[name] for method, baseline in pairs])
+        estimate = estimate_gain(differences[:, 0], differences[:, 1:].mean(axis=0)) if pairs else (np.nan,) * 3
+        row |= {f"gain_{name}{end}": value for end, value in zip(("", "_low", "_high"), estimate, strict=True)}
     return row
 
 
