@@ -97,9 +97,9 @@ def benchmark(args: argparse.Namespace) -> None:
         write_csv(args.out / "gains.csv", table)
         with atomic_write(args.out / "gains.md") as part:
             part.write_text(format_gains_table(table, notes), encoding="utf-8")
-        benchmark_plot.plot_gains(args.out / "gains.png", table)
-        if len(set(args.budgets)) > 1:
-            benchmark_plot.plot_budgets(args.out / "budgets.png", table)
+    benchmark_plot.plot_gains(args.out / "gains.png", table)
+    if len(set(args.budgets)) > 1:
+        benchmark_plot.plot_budgets(args.out / "budgets.png", table)
     print(*notes, sep="\n")
     for row in table.to_dict("records"):
         if verdict := format_gain_verdict(row):
