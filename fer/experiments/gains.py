@@ -230,9 +230,10 @@ def format_gains_table(table: pd.DataFrame, notes: Sequence[str] = ()) -> str:
     baselines = [f"{format_method(row.baseline)} ({format_budget(row.budget)})" for row in by_budget.itertuples()]
     if by_budget["baseline"].nunique() == 1:
         baselines = [format_method(by_budget["baseline"].iloc[0])]
+    intervals = ", with 95 % intervals" if table["gain_accuracy_low"].notna().any() else ""
     caption = (
         f"{summary}, in percent. Validation is accuracy; test, macro F1 and recall are of the test fold. Gains are "
-        f"points on the test fold, with 95 % intervals, over the best baseline on validation: {'; '.join(baselines)}."
+        f"points on the test fold{intervals}, over the best baseline on validation: {'; '.join(baselines)}."
     )
     paragraphs = [caption, markdown_table(head, rows, left_columns=(1,)), *notes, *_format_training_sd(table)]
     return "\n\n".join(paragraphs) + "\n"
