@@ -53,13 +53,8 @@ def benchmark(args: argparse.Namespace) -> None:
     from fer.experiments import benchmark, benchmark_plot, trials
     from fer.experiments.arms import METHODS, NO_POOL, TRUE_LABELS
     from fer.experiments.comparison import fit_steps
-    from fer.experiments.gains import (
-        compute_gains,
-        format_budget,
-        format_gain_verdict,
-        format_gains_table,
-        format_result,
-    )
+    from fer.experiments.gains import compute_gains
+    from fer.experiments.gains_table import format_budget, format_gain_verdict, format_gains_table, format_result
     from fer.params import load_params
     from fer.runtime.errors import InputError
     from fer.training.params import resolve_recipe

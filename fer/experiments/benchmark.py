@@ -15,7 +15,8 @@ from torch import nn
 from fer.core.labels import target_prior
 from fer.experiments.arms import CONTROLS, FIXED_95, ONLINE_PREFIX, PseudoTargets, make_targets
 from fer.experiments.cache import RunResult, cached_result, damaged_result_error
-from fer.experiments.gains import TEACHER, TEACHER_CORRECTED, VOTE, VOTE_CORRECTED, MethodResult, format_budget
+from fer.experiments.gains import TEACHER, TEACHER_CORRECTED, VOTE, VOTE_CORRECTED, MethodResult
+from fer.experiments.gains_table import format_budget
 from fer.experiments.trials import Trial, can_correct
 from fer.nn import weights as nn_weights
 from fer.nn.devices import to_device

@@ -11,15 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from fer.experiments.arms import ONLINE_PREFIX, RANDOM_LABELS, TRUE_LABELS
-from fer.experiments.gains import (
-    BASELINES,
-    TEACHER,
-    TEACHER_CORRECTED,
-    VOTE,
-    VOTE_CORRECTED,
-    format_budget,
-    format_method,
-)
+from fer.experiments.gains import BASELINES, TEACHER, TEACHER_CORRECTED, VOTE, VOTE_CORRECTED
+from fer.experiments.gains_table import format_budget, format_method
 from fer.reporting.plots.plots import DASHED_LINE, GREY, INK, PALETTE, PERCENT_FORMAT, draw_legend, plot_file
 
 _ROW_INCHES = 0.3
@@ -84,7 +77,7 @@ def _draw_gains(panel: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
         fill = colours if metric == "accuracy" else "white"
         panel.scatter(gain, y + offset, 22, fill, edgecolors=colours, linewidths=1.2, zorder=3)
     baseline = rows["baseline"].iloc[0]
-    style = {"ha": "center", "va": "center", "size": 7.5, "bbox": {"color": "white", "pad": 1.5}}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "size": 7.5, "bbox": {"color": "white", "pad": 1.5}}
     panel.text(0, methods.index(baseline), "best baseline", **style)
     panel.set_title(format_budget(rows["budget"].iloc[0]))
     panel.set(xlabel="percentage points, on test faces")

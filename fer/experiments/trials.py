@@ -15,7 +15,8 @@ from fer.core.store import open_faces
 from fer.core.table import read_table, read_truth
 from fer.data.curation.splits import beyond_budget
 from fer.experiments.arms import CONTROLS, FIXED_95, ONLINE_PREFIX
-from fer.experiments.gains import MIN_SEEDS, TEACHER, format_budget
+from fer.experiments.gains import MIN_SEEDS, TEACHER
+from fer.experiments.gains_table import format_budget
 from fer.nn.inference import view_names
 from fer.params import Params
 from fer.runtime.errors import InputError

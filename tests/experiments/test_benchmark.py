@@ -17,14 +17,7 @@ from fer.core.table import write_csv
 from fer.experiments import benchmark
 from fer.experiments.arms import FIXED_95, METHODS, NO_POOL, TRUE_LABELS
 from fer.experiments.comparison import fit_steps
-from fer.experiments.gains import (
-    TEACHER,
-    TEACHER_CORRECTED,
-    VOTE,
-    VOTE_CORRECTED,
-    MethodResult,
-    compute_gains,
-)
+from fer.experiments.gains import TEACHER, TEACHER_CORRECTED, VOTE, VOTE_CORRECTED, MethodResult, compute_gains
 from fer.experiments.trials import Trial, describe_limits, read_benchmark_data
 from fer.nn import weights as nn_weights
 from fer.params import Params

@@ -18,12 +18,9 @@ from fer.experiments.gains import (
     MethodResult,
     compute_gains,
     estimate_gain,
-    format_budget,
-    format_gain_verdict,
-    format_gains_table,
-    format_result,
     measure_predictions,
 )
+from fer.experiments.gains_table import format_budget, format_gain_verdict, format_gains_table, format_result
 from fer.predictions import metrics
 
 EMOTIONS = ("angry", "happy", "sad", "neutral")
