@@ -9,6 +9,7 @@ from fer.nn import distributed, weights
 from fer.nn.devices import to_device
 from fer.nn.inference import view_names
 from fer.nn.pool import predict_pool
+from fer.nn.shards import parse_shard
 from fer.params import load_params
 
 
@@ -19,8 +20,9 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help=".npy file to write; metadata go into a .json beside it"
     )
+    parser.add_argument("--shard", help="compute part i of n only, from 1/n to n/n; a run without this takes all parts")
     args = parser.parse_args()
-    params = load_params()
+    params, shard = load_params(), None if args.shard is None else parse_shard(args.shard)
 
     size = open_faces(args.faces).shape[1]
     network, config = weights.load_model(args.model, params.emotions, size)
@@ -35,8 +37,9 @@ def main() -> None:
         batch=params.predict.batch,
         precision=params.precision,
         progress=config.network,
+        shard=shard,
     )
-    if distributed.is_main_process():
+    if not shard and distributed.is_main_process():
         write_json(args.out.with_suffix(".json"), manifest)
 
 

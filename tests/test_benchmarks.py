@@ -131,6 +131,7 @@ def test_numbers_of_a_table_have_three_digits() -> None:
 def test_every_benchmark_has_a_section_in_the_page() -> None:
     files = {path.stem for path in page.BENCHMARKS_FOLDER.glob("*.py")} - {
         "__main__",
+        "gpu",
         "measuring",
         "memory",
         "ordinary",

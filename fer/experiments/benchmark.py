@@ -23,7 +23,7 @@ from fer.nn.devices import to_device
 from fer.nn.inference import predict_logits
 from fer.predictions.confidence import class_prior
 from fer.predictions.ensembles import calibrate_ensemble, find_agreement
-from fer.predictions.prior import apply_prior_factors, fit_prior_factors
+from fer.predictions.prior import correct_to_prior
 from fer.pseudo_labels.policy import collect_evidence
 from fer.runtime.errors import InputError
 from fer.training.examples import LabelledSet, UnlabelledPool
@@ -65,18 +65,17 @@ def train_teachers(trial: Trial, folder: Path) -> dict[str, Logits]:
 
 def evaluate_baselines(trial: Trial, teacher_logits: Mapping[str, Logits]) -> dict[str, MethodResult]:
     """Return the results of the teachers and of their vote, if there are several, and of both corrected."""
-    held_out = trial.fold != "unlabelled"
-    networks = {name: logits[held_out] for name, logits in teacher_logits.items()}
+    labels, valid = _held_out_labels(trial)
+    networks = {name: logits[trial.fold != "unlabelled"] for name, logits in teacher_logits.items()}
     groups = {(TEACHER, TEACHER_CORRECTED): [{name: logits} for name, logits in networks.items()]}
     if len(networks) > 1:
         groups[VOTE, VOTE_CORRECTED] = [networks]
     results = {}
     for (plain, corrected), ensembles in groups.items():
-        results[plain] = _make_result(trial, [_calibrate(trial, ensemble) for ensemble in ensembles])
+        probs = [_calibrate(trial, ensemble) for ensemble in ensembles]
+        results[plain] = _make_result(trial, probs)
         if can_correct(trial.data, trial.params.emotions):
-            results[corrected] = _make_result(
-                trial, [_calibrate_and_correct(trial, ensemble) for ensemble in ensembles]
-            )
+            results[corrected] = _make_result(trial, [correct_to_prior(p, labels, valid, trial.seed)[0] for p in probs])
     return results
 
 
@@ -177,22 +176,6 @@ def _calibrate(trial: Trial, logits: Mapping[str, Logits]) -> Float[np.ndarray, 
     """Return the mean of the networks' calibrated probabilities of the held-out faces."""
     labels, valid = _held_out_labels(trial)
     return calibrate_ensemble(logits, labels, valid, trial.seed, dict.fromkeys(logits, 1.0)).ensemble_probs
-
-
-def _calibrate_and_correct(trial: Trial, logits: Mapping[str, Logits]) -> Float[np.ndarray, "n classes"]:
-    """Return the probabilities of `_calibrate`, corrected to validation's prior.
-
-    On each random half of validation, temperatures and factors are those fitted on the other half.
-    """
-    labels, valid = _held_out_labels(trial)
-    rows = np.random.default_rng(trial.seed).permutation(np.flatnonzero(valid))
-    first, second = (np.isin(np.arange(len(valid)), half) for half in np.array_split(rows, 2))
-    corrected = np.empty((len(labels), len(trial.params.emotions)), dtype=np.float32)
-    for fitted, applied in ((valid, ~valid), (first, second), (second, first)):
-        probs = calibrate_ensemble(logits, labels, fitted, trial.seed, dict.fromkeys(logits, 1.0)).ensemble_probs
-        factors = fit_prior_factors(probs[fitted], labels[fitted])
-        corrected[applied] = apply_prior_factors(probs[applied], factors)
-    return corrected
 
 
 def _make_result(

@@ -98,7 +98,7 @@ def read_comparison_data(unified: Path, params: Params, targets: str, n_train: i
     pixels = open_faces(faces)[held_out.rows]
     digest = hashlib.sha256()
     for array in (train.pixels, train.targets, pixels, held_out.labels, held_out.test):
-        digest.update(array.tobytes())
+        digest.update(np.asarray(array).tobytes())
     return ComparisonData(train, valid, held_out, pixels, digest.hexdigest())
 
 

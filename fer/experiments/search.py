@@ -152,7 +152,7 @@ def dvc_exp_arguments(current_params: Mapping[str, Any], point: SearchPoint, wit
 
 def _params_at(current: Mapping[str, Any], point: SearchPoint, rounds: bool) -> dict[str, Any]:
     content = copy.deepcopy(dict(current))
-    for key, value in point.items():
+    for key, value in (point if rounds else {**point, "package.round": "best"}).items():
         *sections, name = key.split(".")
         section = content
         for section_name in sections:
@@ -160,7 +160,7 @@ def _params_at(current: Mapping[str, Any], point: SearchPoint, rounds: bool) -> 
             if not isinstance(section, dict):
                 raise InputError(f"{key} is not a key: {section_name} is not a section; remove what follows it")
         section[name] = value
-    return content if rounds else content | {"rounds": SUPERVISED_ROUNDS, "package": {"round": "best"}}
+    return content if rounds else content | {"rounds": SUPERVISED_ROUNDS}
 
 
 def _run_key(content: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Predict logits of faces: views, precision, batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from fer.nn.devices import autocast
 from fer.nn.weights import normalize_faces
 
 CPU_BATCH = 32  # faces; their feature maps fit the cache of a CPU, which makes prediction up to twice as fast
+MAX_GPU_PIXELS = 2**31 // 64  # of a batch: torch's fast kernels index maps with 32 bits; first maps have 64 channels
 CROP_MARGIN = 1 / 24  # share of the side on each side of the centre crop: 44 of 48 pixels, as usual with FER-2013
 
 
@@ -84,13 +85,17 @@ def predict_logits(
 
 @torch.inference_mode()
 def predict_batch(
-    network: nn.Module, faces: UInt8[Tensor, "n size size"], views: Sequence[str], precision: str
+    network: Callable[[Tensor], Tensor], faces: UInt8[Tensor, "n size size"], views: Sequence[str], precision: str
 ) -> Float[Tensor, "n views classes"]:
     """Return float32 logits of a batch of faces; `network` is in evaluation mode, all tensors are on its device."""
-    parts = faces.split(CPU_BATCH) if faces.device.type == "cpu" else [faces]
     logits = []
     with autocast(faces.device, precision):
-        for part in parts:
+        for part in faces.split(largest_part(faces)):
             images = make_views(part.float() / 255, views).values()
             logits.append(torch.stack([network(normalize_faces(image)).float() for image in images], dim=1))
     return torch.cat(logits)
+
+
+def largest_part(faces: UInt8[Tensor, "n size size"]) -> int:
+    """Return how many of the faces the network should get at once on their device."""
+    return CPU_BATCH if faces.device.type == "cpu" else max(1, MAX_GPU_PIXELS // faces.shape[1:].numel())

@@ -17,7 +17,8 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Linear(channels // reduction, channels, bias=False)
 
     def forward(self, maps: Float[Tensor, "n channels h w"]) -> Float[Tensor, "n channels 1 1"]:
-        squeezed = maps.sum(dim=(2, 3)) / maps.shape[2:].numel()  # .mean has a slow gradient on a CPU in channels-last
+        # .mean has a slow gradient on a CPU in channels-last. Without dtype, autocast on a GPU sums a copy in fp32.
+        squeezed = maps.sum(dim=(2, 3), dtype=maps.dtype) / maps.shape[2:].numel()
         return torch.sigmoid(self.expand(torch.relu(self.reduce(squeezed))))[:, :, None, None]
 
 

@@ -1,18 +1,14 @@
 """Predict logits for a pool of any size: slice by slice, in several processes, resumable after a kill."""
 
 import json
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
-from io import BytesIO
-from math import prod
+from math import inf, prod
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,12 +17,28 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fer.core.store import open_faces
-from fer.nn.distributed import broadcast_from_main, is_main_process, rank, wait_for_processes, world_size
-from fer.nn.inference import predict_batch, predict_logits
-from fer.runtime.errors import InputError
+from fer.nn.batches import BatchPredictor, count_operations
+from fer.nn.distributed import (
+    broadcast_from_main,
+    is_main_process,
+    rank,
+    sum_over_processes,
+    wait_for_processes,
+    world_size,
+)
+from fer.nn.inference import predict_logits
+from fer.nn.partial import PartialPredictions, partial_path
+from fer.nn.shards import Shard, check_same_machine, hash_faces, merge_shards, remove_shards
 
-FACES_PER_SLICE = 16_384  # approximate; a killed process loses at most the slices in work
-DONE_MARK = b"\1"
+# Faces of a slice, approximately. A killed process loses at most the slices in work, and each slice waits twice for the
+# disk: a GPU, which predicts hundreds of thousands of faces a second, gets larger ones, but at least 32 to share out.
+FACES_PER_SLICE = 16_384
+GPU_FACES_PER_SLICE, MIN_GPU_SLICES = 131_072, 32
+
+# Compiling takes 12 to 30 seconds of a core. With AVX-512, improved_se then predicts 438 instead of 298 faces a second
+# in fp32 (se_resnet9: 253 instead of 204), which pays from 1e13 operations on, and 6 % more in bf16: from 3e13 on.
+# On a GPU none of this was measured: the number assumes 450,000 instead of 250,000 faces of improved_se a second.
+MIN_OPERATIONS_TO_COMPILE = {"cpu": 2e13, "cuda": 1e15}  # 2e13: of 90,000 faces by improved_se
 
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
@@ -42,6 +54,7 @@ def predict_pool(
     batch: int,
     precision: str,
     progress: str | None = None,
+    shard: Shard | None = None,
 ) -> None:
     """Write the logits of all `faces` to the `.npy` file `out`, in memory that does not grow with their number.
 
@@ -49,136 +62,108 @@ def predict_pool(
     determines the logits has changed: `manifest`, which identifies the weights, settings, faces or code. Processes
     divide the slices among themselves, and rank 0 moves the file to `out`.
 
+    With `shard`, only the slices of that shard are computed, into a file of its own. A later call without `shard` takes
+    them from the files of all shards and computes what is missing.
+
     Raises:
-        InputError: Slices are missing, for example because the processes share no file system.
+        InputError: Slices are missing, for example because the processes share no file system, or those of shards were
+            computed in different ways.
         OSError: The disk is full, for example; finished slices stay.
     """
     pool, device = open_faces(faces), next(network.parameters()).device
-    shape = (len(pool), *predict_logits(network, pool[:0], views=views, batch=batch, precision=precision).shape[1:])
-    slice_size = max(batch, FACES_PER_SLICE // batch * batch)  # whole batches, so that logits equal `predict_logits`
-    dependencies = {
-        **manifest,
-        **{"views": list(views), "batch": batch, "precision": precision, "device": device.type, "slice": slice_size},
-        "faces": _file_identity(faces),
-        "code": _hash_loaded_code(),
-        "torch": torch.__version__,
-    }
-    partial = PartialPredictions(out.with_name(f".{out.name}.part"), shape, slice_size, json.dumps(dependencies))
+    with count_operations(network) as operations:  # of one view of a face, which gives the number of classes
+        empty = predict_logits(network, pool[:0], views=views, batch=batch, precision=precision)
+    shape = (len(pool), *empty.shape[1:])
+    inputs = {**manifest, "views": list(views), "batch": batch, "precision": precision, "code": _hash_loaded_code()}
+    partial = broadcast_from_main(lambda: None if shard else merge_shards(out, shape, faces, inputs))
+    if partial is None or broadcast_from_main(partial.missing_slices):
+        predictor = BatchPredictor(network, views, batch, precision)
+        if prod(shape[:2]) * sum(operations) >= MIN_OPERATIONS_TO_COMPILE.get(device.type, inf):
+            predictor = _compile_on_all_processes(predictor, pool.shape[1], device)
+        slice_size = _slice_size(len(pool), batch, device)
+        dependencies = json.dumps(
+            {
+                **inputs,
+                "faces": hash_faces(faces) if shard or partial else _file_identity(faces),
+                "device": device.type,
+                "compiled": predictor.is_compiled,
+                "torch": torch.__version__,
+                "slice": slice_size,
+            }
+        )
+        if partial:
+            check_same_machine(
+                partial.dependencies, dependencies, f"the shards of {out} were", "this machine would add slices"
+            )
+        path = shard.path(out, dependencies) if shard else partial_path(out)
+        partial = PartialPredictions(path, shape, slice_size, dependencies)
+        missing = broadcast_from_main(partial.resume_or_create)
+        starts = sorted(set(shard.select(partial.starts) if shard else partial.starts) & set(missing))
+        _predict_slices(predictor, faces, partial, starts[rank() :: world_size()], device, progress)
+    wait_for_processes()
+    if not is_main_process():
+        return
+    if shard:
+        shard.finish(partial)
+    else:
+        partial.finish(out)
+        remove_shards(out, partial.dependencies)
 
-    starts = broadcast_from_main(partial.resume_or_create)[rank() :: world_size()]
-    n_faces = sum(min(slice_size, len(pool) - start) for start in starts)
+
+def _predict_slices(
+    predictor: BatchPredictor,
+    faces: Path,
+    partial: PartialPredictions,
+    starts: Sequence[int],
+    device: torch.device,
+    progress: str | None,
+) -> None:
+    """Write the slices that start at these rows. One thread reads, one writes, while this one computes."""
+    size, n_faces = partial.slice_size, partial.shape[0]
+    total = sum(min(size, n_faces - start) for start in starts)
     is_hidden = None if progress and is_main_process() else True  # None: shown on a terminal only
-    with tqdm(desc=progress, total=n_faces, unit="face", disable=is_hidden, leave=False) as bar:
-
-        def read(start: int) -> UInt8[Tensor, "n size size"]:
-            # A new mapping each time: all pages ever read through one mapping count as memory of this process.
-            pixels = torch.from_numpy(np.array(open_faces(faces)[start : start + slice_size]))
-            return pixels.pin_memory() if device.type == "cuda" else pixels
+    with tqdm(desc=progress, total=total, unit="face", disable=is_hidden, leave=False) as bar:
 
         def predict(pixels: UInt8[Tensor, "n size size"]) -> Float[Tensor, "n views classes"]:
             logits = []
-            for part in pixels.to(device, non_blocking=True).split(batch):
-                logits.append(predict_batch(network, part, views, precision))
+            for part in predictor(pixels):
+                logits.append(part)
                 bar.update(len(part))
             return torch.cat(logits)
 
         def write(prediction: tuple[int, Float[Tensor, "n views classes"]]) -> None:
             start, logits = prediction
-            partial.write_slice(start, logits.cpu().numpy())
+            partial.write_slice(start, logits.cpu().numpy())  # waits for the GPU, which has the next slice to do
 
+        read = _reader(faces, size, device)
         predictions = ((start, predict(pixels)) for start, pixels in zip(starts, _prefetch(read, starts), strict=True))
         for _ in _prefetch(write, predictions):
             pass
-    wait_for_processes()
-    if is_main_process():
-        partial.finish(out)
 
 
-@dataclass(frozen=True)
-class PartialPredictions:
-    """An unfinished file of predictions.
+def _reader(faces: Path, slice_size: int, device: torch.device) -> Callable[[int], UInt8[Tensor, "n size size"]]:
+    """Return a function that reads the faces of the slice at a row to the device."""
 
-    The file holds what `np.save` would write, with zeros for missing slices, then one byte for each slice, which marks
-    it as done, then `dependencies`. A slice is on disk before its mark is.
-    """
+    def map_slice(start: int) -> UInt8[np.ndarray, "n size size"]:
+        # A new mapping each time: all pages ever read through one mapping count as memory of this process.
+        return open_faces(faces)[start : start + slice_size]
 
-    path: Path
-    shape: tuple[int, ...]  # of the predictions, float32
-    slice_size: int  # in rows
-    dependencies: str  # all that determines the predictions
+    if device.type != "cuda":
+        return lambda start: torch.from_numpy(np.array(map_slice(start))).to(device)
 
-    def resume_or_create(self) -> list[int]:
-        """Return the start rows of missing slices; create the file if it does not exist or has other dependencies."""
-        missing = self.missing_slices()
-        if missing is not None:
-            n_slices = len(self._starts)
-            print(f"resuming from {self.path}: {n_slices - len(missing)} of {n_slices} slices are done")
-            return missing
-        if self.path.exists():
-            print(f"starting over: {self.path} is damaged, or has other faces, weights, settings or code")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._name_file_in_errors(), self.path.open("wb") as file:
-            file.write(self._header)
-            file.seek(self._end + len(self._starts))
-            file.write(self.dependencies.encode())
-        return self._starts
+    buffer = torch.empty(map_slice(0).shape, dtype=torch.uint8, pin_memory=True)
+    stream = torch.cuda.Stream(device)  # copies while the default stream computes
 
-    def missing_slices(self) -> list[int] | None:
-        """Return the start rows of missing slices; None if the file is missing, damaged or has other dependencies."""
-        if not self.path.is_file():
-            return None
-        with self.path.open("rb") as file:
-            header = file.read(len(self._header))
-            file.seek(self._end)
-            marks, dependencies = file.read(len(self._starts)), file.read()
-        if (header, dependencies) != (self._header, self.dependencies.encode()):
-            return None
-        return [start for start, mark in zip(self._starts, marks, strict=True) if mark != ord(DONE_MARK)]
+    def read(start: int) -> UInt8[Tensor, "n size size"]:
+        pixels = map_slice(start)
+        np.copyto(buffer[: len(pixels)].numpy(), pixels)
+        with torch.cuda.stream(stream):
+            copied = buffer[: len(pixels)].to(device, non_blocking=True)
+        copied.record_stream(torch.cuda.default_stream(device))  # its memory is in use until that has computed
+        stream.synchronize()  # the buffer is free again
+        return copied
 
-    def write_slice(self, start: int, rows: Float[np.ndarray, "n views classes"]) -> None:
-        """Write the slice that starts at row `start` to disk, then its mark."""
-        # Write-only: after reading, an NFS client writes whole pages back, with outdated rows of other hosts.
-        with self._name_file_in_errors(), open(os.open(self.path, os.O_WRONLY), "wb") as file:
-            _write_and_sync(file, len(self._header) + start * self._row_bytes, rows.tobytes())
-            _write_and_sync(file, self._end + start // self.slice_size, DONE_MARK)
-
-    def finish(self, out: Path) -> None:
-        """Cut the file to the predictions and move it to `out`.
-
-        Raises:
-            InputError: A slice is missing.
-        """
-        if (missing := self.missing_slices()) is None or missing:
-            reason = "damaged" if missing is None else f"{len(missing)} of {len(self._starts)} slices are missing"
-            raise InputError(f"{self.path}: {reason}; run all processes on one shared file system")
-        os.truncate(self.path, self._end)
-        os.replace(self.path, out)
-
-    @property
-    def _header(self) -> bytes:
-        header = BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": self.shape})
-        return header.getvalue()
-
-    @property
-    def _row_bytes(self) -> int:
-        return 4 * prod(self.shape[1:])
-
-    @property
-    def _end(self) -> int:
-        return len(self._header) + self.shape[0] * self._row_bytes
-
-    @property
-    def _starts(self) -> list[int]:
-        return list(range(0, self.shape[0], self.slice_size))
-
-    @contextmanager
-    def _name_file_in_errors(self) -> Iterator[None]:
-        """Add the path to an OSError, which lacks one if a write to an open file fails."""
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+    return read
 
 
 def _prefetch(function: Callable[[InputT], OutputT], items: Iterable[InputT]) -> Iterator[OutputT]:
@@ -193,12 +178,19 @@ def _prefetch(function: Callable[[InputT], OutputT], items: Iterable[InputT]) ->
             yield pending.popleft().result()
 
 
-def _write_and_sync(file: BinaryIO, offset: int, content: bytes) -> None:
-    """Write `content` at `offset` and return once it is on disk."""
-    file.seek(offset)
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
+def _slice_size(n_faces: int, batch: int, device: torch.device) -> int:
+    """Return the faces of a slice: whole batches, so that logits equal those of `predict_logits`."""
+    size = FACES_PER_SLICE
+    if device.type != "cpu":
+        size = max(size, min(GPU_FACES_PER_SLICE, n_faces // MIN_GPU_SLICES))
+    return max(batch, size // batch * batch)
+
+
+def _compile_on_all_processes(predictor: BatchPredictor, size: int, device: torch.device) -> BatchPredictor:
+    """Return the predictor compiled, or as it is if that fails in any process: their slices make up one file."""
+    compiled = predictor.compile(torch.zeros(1, size, size, dtype=torch.uint8, device=device))
+    count = sum_over_processes(torch.tensor(int(compiled.is_compiled), device=device))
+    return compiled if count == world_size() else predictor
 
 
 def _file_identity(path: Path) -> list[int]:

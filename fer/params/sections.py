@@ -54,6 +54,7 @@ class Evaluate(Section):
 
 class Package(Section):
     round: Literal["best"] | Annotated[int, Field(ge=0)]
+    prior: Literal["none", "valid"]
 
 
 def _expand_ensemble(ensemble: Any) -> Any:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from math import prod
 
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
+from fer.core.store import FaceRows
 from fer.nn import distributed
 from fer.runtime.errors import InputError
 
@@ -16,21 +18,24 @@ DEVICE_SHARE = 0.5  # of the free memory of a GPU that a set of faces may take
 class FaceBatches:
     """The batches of a set of faces: `rows` and `pixels` of one batch, at an address that does not change.
 
-    The faces lie on the GPU if they fit there. Otherwise each batch is gathered from memory, or from the disk if
-    `faces` is memory-mapped. A process gets its share of each batch.
+    The faces lie on the GPU if they fit there. Otherwise each batch is gathered from memory, or from the file of
+    `FaceRows`. A process gets its share of each batch.
 
     Raises:
         InputError: The processes cannot share a batch evenly.
     """
 
-    def __init__(self, faces: UInt8[np.ndarray, "n size size"], batch: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, faces: UInt8[np.ndarray | FaceRows, "n size size"], batch: int, seed: int, device: torch.device
+    ) -> None:
         world_size = distributed.world_size()
         if batch % world_size:
             raise InputError(f"{world_size} processes cannot share batches of {batch} faces evenly; change train.batch")
         share = batch // world_size
         self.rows = torch.zeros(share, dtype=torch.int64, device=device)
         self.pixels = torch.zeros(share, *faces.shape[1:], dtype=torch.uint8, device=device)
-        self._on_gpu = torch.from_numpy(np.asarray(faces)).to(device) if fits_on_gpu(faces.nbytes, device) else None
+        is_on_gpu = fits_on_gpu(prod(faces.shape), device)
+        self._on_gpu = torch.from_numpy(np.asarray(faces)).to(device) if is_on_gpu else None
         self._faces, self._device = faces, device
         self._batches, self._next_step = shuffled_batches(len(faces), batch, seed), 0
 

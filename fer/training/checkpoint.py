@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fer.core.files import atomic_write, parse_json
+from fer.core.store import FaceRows
 from fer.nn import distributed
 from fer.nn.weights import save_tensors
 from fer.runtime.errors import InputError, StoppedError, is_out_of_memory
@@ -147,7 +148,13 @@ def compute_fingerprint(*inputs: Any) -> str:
     for file in sorted(CODE_FOLDER.rglob("*.py")):
         digest.update(file.read_bytes())
     for value in inputs:
-        digest.update(np.ascontiguousarray(value).data if isinstance(value, np.ndarray) else repr(value).encode())
+        match value:
+            case FaceRows():
+                digest.update(value.fingerprint().encode())
+            case np.ndarray():
+                digest.update(np.ascontiguousarray(value).data)
+            case _:
+                digest.update(repr(value).encode())
     return digest.hexdigest()
 
 

@@ -1,4 +1,7 @@
-"""Read the sets of faces that a network is trained and validated on."""
+"""Read the sets of faces that a network is trained and validated on.
+
+Training faces and pools stay in their file until a batch reads them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from fer.core.files import read_array
 from fer.core.labels import encode_labels, parse_votes, target_prior
-from fer.core.store import open_faces
+from fer.core.store import FaceRows, concatenate_rows, open_faces, read_rows
 from fer.core.table import read_table
 from fer.runtime.errors import InputError
 from fer.training.params import Online, Retrain
@@ -19,7 +22,7 @@ from fer.training.params import Online, Retrain
 class LabelledSet:
     """Faces with their targets (a probability for each emotion) and loss weights."""
 
-    pixels: UInt8[np.ndarray, "n size size"]
+    pixels: UInt8[np.ndarray | FaceRows, "n size size"]
     targets: Float[np.ndarray, "n classes"]
     weights: Float[np.ndarray, " n"]
 
@@ -31,13 +34,13 @@ class LabelledSet:
         """Return the side of a face in pixels."""
         return self.pixels.shape[1]
 
-    def arrays(self) -> tuple[np.ndarray, ...]:
+    def arrays(self) -> tuple[np.ndarray | FaceRows, ...]:
         """Return everything that a training depends on."""
         return self.pixels, self.targets, self.weights
 
     def __add__(self, addend: "LabelledSet") -> "LabelledSet":
         return LabelledSet(
-            np.concatenate([self.pixels, addend.pixels]),
+            concatenate_rows(self.pixels, addend.pixels),
             np.concatenate([self.targets, addend.targets]),
             np.concatenate([self.weights, addend.weights]),
         )
@@ -47,7 +50,7 @@ class LabelledSet:
 class UnlabelledPool:
     """Unlabelled faces of the pool, and the rules by which every step labels some of them."""
 
-    pixels: UInt8[np.ndarray, "n size size"]
+    pixels: UInt8[np.ndarray | FaceRows, "n size size"]
     online_params: Online
     label_kind: str  # soft | hard
     n_classes: int
@@ -68,7 +71,7 @@ def read_labelled_sets(
     pixels, metadata = open_faces(faces), read_table(table)
     labels = encode_labels(metadata["emotion"], emotions)
 
-    def make_set(pixels: UInt8[np.ndarray, "m size size"], rows: np.ndarray, use_votes: bool) -> LabelledSet:
+    def make_set(pixels: UInt8[np.ndarray | FaceRows, "m size size"], rows: np.ndarray, use_votes: bool) -> LabelledSet:
         set_targets = np.eye(len(emotions), dtype=np.float32)[labels[rows]]
         if use_votes:
             shares = parse_votes(metadata["votes"].iloc[rows], emotions)
@@ -76,11 +79,11 @@ def read_labelled_sets(
         return LabelledSet(pixels, set_targets, np.ones(len(rows), dtype=np.float32))
 
     train_rows, valid_rows = (np.flatnonzero(metadata["fold"] == fold) for fold in ("train", "valid"))
-    train_set = make_set(pixels[train_rows], train_rows, targets == "votes")
+    train_set = make_set(FaceRows((pixels, train_rows)), train_rows, targets == "votes")
     if augmented:
         copies, parents = (read_array(augmented / f"{name}.npy") for name in ("faces", "parents"))
         train_set += make_set(copies, parents, targets == "votes")
-    return train_set, make_set(pixels[valid_rows], valid_rows, False)
+    return train_set, make_set(read_rows(pixels, valid_rows), valid_rows, False)
 
 
 def read_pseudo_labelled_set(faces: Path, table: Path, pseudo_labels: Path, retrain: Retrain) -> LabelledSet:
@@ -101,7 +104,7 @@ def read_pseudo_labelled_set(faces: Path, table: Path, pseudo_labels: Path, retr
     targets, weights = read_array(pseudo_labels / "probs.npy")[rows], weights[rows]
     if retrain.labels == "hard":
         targets = np.eye(targets.shape[1], dtype=np.float32)[targets.argmax(axis=1)]
-    return LabelledSet(open_faces(faces)[rows], targets, weights)
+    return LabelledSet(FaceRows((open_faces(faces), rows)), targets, weights)
 
 
 def read_unlabelled_pool(
@@ -112,4 +115,5 @@ def read_unlabelled_pool(
     if retrain.online.policy == "none" or not len(rows):
         return None
     prior = target_prior(retrain.online.alignment, valid.targets.mean(axis=0))
-    return UnlabelledPool(open_faces(faces)[rows], retrain.online, retrain.labels, valid.targets.shape[1], prior)
+    pixels = FaceRows((open_faces(faces), rows))
+    return UnlabelledPool(pixels, retrain.online, retrain.labels, valid.targets.shape[1], prior)

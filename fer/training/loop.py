@@ -153,7 +153,7 @@ def train_phase(
         network, train_set, unlabelled, recipe=recipe, transforms=transforms, seed=seed, precision=precision
     )
     schedule = make_schedule(step.optimizer, recipe.schedule, steps)
-    valid_pixels = torch.from_numpy(valid_set.pixels).to(step.device)
+    valid_pixels = torch.from_numpy(np.asarray(valid_set.pixels)).to(step.device)
     progress = TrainingProgress(totals=step.totals, best_weights=network.state_dict())
     parts: dict[str, Stateful] = step.parts | {"schedule": schedule, "progress": progress}
     if checkpoint:

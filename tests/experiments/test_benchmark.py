@@ -204,22 +204,6 @@ def test_corrected_predictions_have_the_prior_of_validation(folder: Path) -> Non
         assert corrected < 0.4
 
 
-def test_a_validation_face_is_corrected_without_its_own_label(folder: Path) -> None:
-    trial = make_trial(folder)
-    valid = trial.data.rows["valid"]
-    held_out = trial.fold != "unlabelled"
-    logits = np.random.default_rng(0).normal(0, 1, (held_out.sum(), 1, 7)).astype(np.float32)
-    before = benchmark._calibrate_and_correct(trial, {TEACHER: logits})
-    for face in range(5):
-        labels = trial.data.labels.copy()
-        labels[valid[face]] = (labels[valid[face]] + 1) % 7
-        after = benchmark._calibrate_and_correct(
-            replace(trial, data=replace(trial.data, labels=labels)), {TEACHER: logits}
-        )
-        np.testing.assert_array_equal(after[face], before[face])
-        assert (after[: len(valid)] != before[: len(valid)]).any()
-
-
 def test_what_the_table_cannot_say_is_noted(folder: Path) -> None:
     data, emotions = read_benchmark_data(folder, PARAMS), PARAMS.emotions
     assert describe_limits(data, emotions, 3, 3, "balanced") == [

@@ -199,24 +199,20 @@ def test_multiply_accumulates_are_as_counted_by_hand() -> None:
     assert comparison.count_macs(network, 16) == 14 * 14 * 8 * 9 + 12 * 12 * 8 * 9 + 1152 * 7
 
 
-def test_throughput_excludes_validation_and_the_first_batch(
-    tmp_path: Path, trained_runs: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_throughput_excludes_the_first_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     faces = read_data(write_unified(tmp_path / "unified"))
-    clock, steps_timed, faces_validated = [0.0], [], []
+    clock, steps = [0.0], []
 
-    def train_phase(network: nn.Module, train: object, valid: object, *, steps: int, **options: object) -> None:
-        faces_validated.append(len(valid))  # type: ignore[arg-type]
-        steps_timed.append(steps)
-        clock[0] += 0.5 * steps if steps > 1 else 100
+    def take(step: comparison.TrainingStep, number: int) -> None:
+        steps.append(number)
+        clock[0] += 100 if number <= comparison.EAGER_CALLS else 0.5
 
-    monkeypatch.setattr(comparison, "train_phase", train_phase)
+    monkeypatch.setattr(comparison.TrainingStep, "take", take)
     monkeypatch.setattr(comparison, "MIN_TIMED_SECONDS", 6.0)
     monkeypatch.setattr("fer.experiments.comparison.time.perf_counter", lambda: clock[0])
     network, _ = init_tiny_model("se", RECIPE, PARAMS.emotions, 16, 0)
     assert comparison.measure_throughput(network, make_job(faces)) == pytest.approx(RECIPE.batch / 0.5)
-    assert steps_timed == [1, 4, 16]
-    assert set(faces_validated) == {1}
+    assert steps == list(range(4 + 4 + 16))
 
 
 def test_the_fingerprint_has_every_input_of_a_job(tmp_path: Path) -> None:

@@ -12,9 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from fer.nn import batches
 from fer.nn import pool as nn_pool
 from fer.nn.inference import predict_logits
-from fer.nn.pool import PartialPredictions, predict_pool
+from fer.nn.partial import PartialPredictions
+from fer.nn.pool import predict_pool
+from fer.nn.shards import Shard
 from fer.runtime import errors
 from fer.runtime.errors import InputError
 
@@ -29,12 +32,13 @@ class Stub(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(7, 144, generator=torch.Generator().manual_seed(0)))
+        self.dense = nn.Linear(144, 7, bias=False)
+        nn.init.normal_(self.dense.weight, generator=torch.Generator().manual_seed(0))
         self.n_faces = 0
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         self.n_faces += len(faces)
-        return faces.flatten(1) @ self.weight.T
+        return self.dense(faces.flatten(1))
 
 
 class Pool:
@@ -45,10 +49,10 @@ class Pool:
         if not self.faces.exists():
             np.save(self.faces, np.random.default_rng(0).integers(0, 256, (n, 12, 12), dtype=np.uint8))
 
-    def predict(self, weights: str = "abc", batch: int = BATCH) -> int:
+    def predict(self, weights: str = "abc", batch: int = BATCH, shard: Shard | None = None) -> int:
         """Predict, and return the number of faces that were computed."""
-        network = Stub()
-        predict_pool(network, self.faces, self.out, {"weights": weights}, views=VIEWS, batch=batch, precision="fp32")
+        network, manifest = Stub(), {"weights": weights}
+        predict_pool(network, self.faces, self.out, manifest, views=VIEWS, batch=batch, precision="fp32", shard=shard)
         return (network.n_faces - 1) // len(VIEWS)  # one face gives the number of classes
 
     def predict_until_disk_is_full(self, slices: int, **settings: object) -> None:
@@ -95,9 +99,9 @@ def test_the_bytes_are_those_of_all_logits_at_once(tmp_path: Path, n: int, batch
 
 def test_batches_are_those_of_all_logits_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    predict_batch = nn_pool.predict_batch
+    predict_batch = batches.predict_batch
     monkeypatch.setattr(
-        nn_pool,
+        batches,
         "predict_batch",
         lambda network, faces, *args: sizes.append(len(faces)) or predict_batch(network, faces, *args),
     )
@@ -183,11 +187,15 @@ def test_a_full_disk_is_reported_in_one_line(pool: Pool, monkeypatch: pytest.Mon
         self.path.symlink_to("/dev/full")
         return starts
 
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
     message = rf"^error: {pool.part}: No space left on device$"
     monkeypatch.setattr(PartialPredictions, "resume_or_create", create_on_full_disk)
     with pytest.raises(SystemExit, match=message):
         errors.run_main(pool.predict)
     monkeypatch.setattr(PartialPredictions, "resume_or_create", resume_or_create)
+    monkeypatch.setattr(os, "replace", no_space)  # while the file is created
     with pytest.raises(SystemExit, match=message):
         errors.run_main(pool.predict)
 
@@ -214,7 +222,7 @@ KILL_EVERYWHERE = """
 import json, os, signal
 from pathlib import Path
 import torch
-from fer.nn import pool as nn_pool
+from fer.nn import batches, pool as nn_pool
 from test_pool import SLICE, Pool
 
 def die_at(module, name, count):
@@ -228,7 +236,7 @@ def die_at(module, name, count):
 torch.set_num_threads(1)
 nn_pool.FACES_PER_SLICE = SLICE
 pool = Pool(Path.cwd())
-points = [(os, "fsync", count) for count in range(12)] + [(nn_pool, "predict_batch", 7), (os, "truncate", 0)]
+points = [(os, "fsync", count) for count in range(12)] + [(batches, "predict_batch", 7), (os, "truncate", 0)]
 results = []
 for module, name, count in points:
     if not (child := os.fork()):
@@ -259,18 +267,51 @@ def test_a_prediction_resumes_after_a_kill_anywhere(tmp_path: Path) -> None:
             assert marks == 6
 
 
+def test_much_work_is_compiled_and_says_so(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    operations = 45 * len(VIEWS) * 2 * 144 * 7
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compiled.append(network) or network)
+    for minimum in (operations + 1, operations):
+        monkeypatch.setitem(nn_pool.MIN_OPERATIONS_TO_COMPILE, "cpu", minimum)
+        assert not compiled
+        pool.predict_until_disk_is_full(slices=2)
+        assert (b'"compiled": true' in pool.part.read_bytes()) == bool(compiled)
+    assert compiled
+    monkeypatch.setitem(nn_pool.MIN_OPERATIONS_TO_COMPILE, "cpu", operations + 1)
+    assert pool.predict() == 45  # finished slices of the compiled network are not used by another run
+    assert pool.is_complete()
+
+
+@pytest.mark.parametrize(
+    ("device", "n_faces", "batch", "size"),
+    [
+        ("cpu", 10**7, 256, 16_384),
+        ("cpu", 100, 20_000, 20_000),
+        ("cuda", 100, 4096, 16_384),
+        ("cuda", 10**6, 4096, 28_672),  # 35 slices
+        ("cuda", 10**7, 4096, 131_072),
+    ],
+)
+def test_a_slice_has_whole_batches_and_more_of_them_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, device: str, n_faces: int, batch: int, size: int
+) -> None:
+    monkeypatch.undo()
+    assert nn_pool._slice_size(n_faces, batch, torch.device(device)) == size
+
+
 TWO_RANKS = """
 import time
 from pathlib import Path
 from fer.nn import distributed, pool as nn_pool
+from fer.nn.partial import PartialPredictions
 from test_pool import SLICE, Pool
 
 def main():
-    nn_pool.FACES_PER_SLICE, write = SLICE, nn_pool.PartialPredictions.write_slice
+    nn_pool.FACES_PER_SLICE, write = SLICE, PartialPredictions.write_slice
     def write_late(self, *slice):
         time.sleep(0.3 * distributed.rank())
         write(self, *slice)
-    nn_pool.PartialPredictions.write_slice = write_late
+    PartialPredictions.write_slice = write_late
     Path(f"{distributed.rank()}.txt").write_text(str(Pool(Path.cwd()).predict()))
 
 if __name__ == "__main__":

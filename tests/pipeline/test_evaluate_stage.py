@@ -139,11 +139,12 @@ def test_outputs_are_complete_and_reproducible_and_other_files_stay(project: Pro
 
     figures = project.read("evaluate.json")
     folds = {"valid", "test", "test_without_twins", "test_by_source"}
+    others = {"temperature", "corrected_to_prior", "ece_before_calibration", "single_crop"}
     assert list(figures) == ["0", "1", "2"], "a round that params.yaml does not list is not read"
     for networks in figures.values():
         assert list(networks) == ["improved_se", "shallow", "ensemble"]
-        assert networks["improved_se"].keys() == folds | {"temperature", "ece_before_calibration", "single_crop"}
-        assert networks["ensemble"].keys() == folds | {"ece_before_calibration", "single_crop"}
+        assert networks["improved_se"].keys() == folds | others
+        assert networks["ensemble"].keys() == folds | others - {"temperature"}
     assert figures["0"]["ensemble"]["test"]["n"] == figures["0"]["ensemble"]["test_by_source"]["faces"]["n"] == 80
     assert list(project.read("pseudo_labels.json")) == list(project.read("verdict.json")) == ["1", "2"]
     assert project.read("summary.json")["0"]["test_accuracy"] == figures["0"]["ensemble"]["test"]["accuracy"]

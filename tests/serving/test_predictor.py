@@ -157,6 +157,15 @@ def test_any_image_size_is_accepted(height: int, width: int, faces: FaceMode, al
 # Images of a program
 
 
+def test_a_corrected_package_predicts_corrected_labels(predictor: Predictor, tmp_path: Path) -> None:
+    corrected = Predictor.load(write_package(tmp_path / "package", prior_factors={"angry": 10.0, "happy": 0.1}))
+    (before,), (after,) = predictor.predict_image(SMALL), corrected.predict_image(SMALL)
+    odds = before.probabilities["angry"] / before.probabilities["happy"]
+    assert after.probabilities["angry"] / after.probabilities["happy"] == pytest.approx(100 * odds, rel=0.01)
+    assert (before.label, after.label) == ("happy", "angry")
+    assert after.confidence == after.probabilities["angry"]
+
+
 def test_prediction_does_not_depend_on_the_form_of_the_image(predictor: Predictor, tmp_path: Path) -> None:
     grey = SMALL[..., 0]
     colour = np.dstack([grey] * 3)

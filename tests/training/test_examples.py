@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fer.core import store
 from fer.core.table import TABLE_COLUMNS
 from fer.params import load_params
 from fer.runtime.errors import InputError
+from fer.training import examples
+from fer.training.checkpoint import compute_fingerprint
 from fer.training.examples import read_labelled_sets, read_pseudo_labelled_set, read_unlabelled_pool
 
 EMOTIONS = ("happy", "sad")
@@ -34,10 +37,10 @@ def test_training_targets_are_labels_or_votes_and_validation_targets_are_labels(
 ) -> None:
     paths = folder / "faces.npy", folder / "table.csv", folder / "augmented"
     train, valid = read_labelled_sets(*paths, EMOTIONS, targets)
-    assert train.pixels[:, 0, 0].tolist() == [0, 3, 9]
+    assert np.asarray(train.pixels)[:, 0, 0].tolist() == [0, 3, 9]
     assert train.targets.tolist() == [first, [1, 0], first]
     assert train.weights.tolist() == [1, 1, 1]
-    assert valid.pixels[:, 0, 0].tolist() == [2]
+    assert np.asarray(valid.pixels)[:, 0, 0].tolist() == [2]
     assert valid.targets.tolist() == [[0, 1]]
 
 
@@ -59,10 +62,31 @@ def test_accepted_faces_get_their_pseudo_labels_as_targets(
     retrain = RETRAIN.model_copy(update={"labels": labels, "weight": weight})
     accepted_set = read_pseudo_labelled_set(*arguments, retrain)
     assert (accepted_set.targets.tolist(), accepted_set.weights.tolist()) == (targets, weights)
-    assert accepted_set.pixels[:, 0, 0].tolist() == [1] * len(weights)
+    assert np.asarray(accepted_set.pixels)[:, 0, 0].tolist() == [1] * len(weights)
     np.save(folder / "reviewed.npy", np.array([False, True, False, False]))
     reviewed_set = read_pseudo_labelled_set(*arguments, retrain)
     assert reviewed_set.weights.tolist() == [1], "a reviewed face has the weight of a label"
+
+
+def test_labelled_and_accepted_faces_and_the_pool_stay_in_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, array in (("accepted", [False, True, False, False]), ("reviewed", [False] * 4), ("weights", [1.0] * 4)):
+        np.save(folder / f"{name}.npy", np.array(array))
+    np.save(folder / "probs.npy", np.full((4, 2), 0.5, dtype=np.float32))
+    paths = folder / "faces.npy", folder / "table.csv"
+    _, valid = read_labelled_sets(*paths, None, EMOTIONS, "labels")
+    monkeypatch.setattr(store, "read_rows", lambda *_: pytest.fail("faces are read"))
+    monkeypatch.setattr(examples, "read_rows", lambda _, rows: np.zeros((len(rows), 3, 3), dtype=np.uint8))
+    train, _ = read_labelled_sets(*paths, folder / "augmented", EMOTIONS, "labels")
+    accepted = read_pseudo_labelled_set(*paths, folder, RETRAIN)
+    online = RETRAIN.model_copy(update={"online": RETRAIN.online.model_copy(update={"policy": "fixmatch"})})
+    pool = read_unlabelled_pool(*paths, folder, online, valid)
+    both = train + accepted
+    assert compute_fingerprint(*both.arrays(), *pool.fingerprint_inputs())
+    assert (len(both), both.size, len(pool.pixels)) == (4, 3, 1)
+    monkeypatch.undo()
+    assert np.asarray(both.pixels)[:, 0, 0].tolist() == [0, 3, 9, 1]
 
 
 @pytest.mark.parametrize("fold", ["test", "valid", "train", "excluded"])
@@ -85,7 +109,7 @@ def test_the_pool_is_read_if_online_labelling_is_on(folder: Path, alignment: str
     online = RETRAIN.online.model_copy(update={"policy": "fixmatch", "alignment": alignment})
     pool = read_unlabelled_pool(*paths, folder, RETRAIN.model_copy(update={"online": online}), valid)
     assert pool is not None
-    assert pool.pixels[:, 0, 0].tolist() == [1]
+    assert np.asarray(pool.pixels)[:, 0, 0].tolist() == [1]
     assert (None if pool.target_prior is None else pool.target_prior.tolist()) == prior
     assert pool.n_classes == 2
     assert read_unlabelled_pool(*paths, folder, RETRAIN, valid) is None, "params.yaml turns it off"

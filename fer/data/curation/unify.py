@@ -53,17 +53,18 @@ def unify(
     fold, notes = assign_official_folds(table, by_rule)
     supplied_fold = fold.copy()
     identical = cluster_exact_duplicates(faces)
-    cluster = cluster_near_duplicates(faces, identical)
+    is_blank = find_blank(faces)
+    cluster = cluster_near_duplicates(faces, identical, is_blank)
     check_unique_ids(table)
     if settings.leaks == "stop":
         check_leaks(table, fold, cluster)
     group = (table["source"] + "/" + table["group"]).where(table["group"] != "", "")
     exact_cluster = np.where(group != "", cluster.max(initial=-1) + 1 + identical, cluster)
-    for mask, reason in iter_exclusions(table, fold, label, cluster, exact_cluster, find_blank(faces), settings):
+    for mask, reason in iter_exclusions(table, fold, label, cluster, exact_cluster, is_blank, settings):
         table.loc[mask, "reason"] = reason
         fold[mask] = "excluded"
 
-    group_id = group_ids(cluster, list(group))
+    group_id = group_ids(cluster, group.tolist())
     for name, share, stream in (("test", settings.test, seeds[0]), ("valid", settings.valid, seeds[1])):
         generator = np.random.default_rng(stream)
         for source in table["source"].unique():

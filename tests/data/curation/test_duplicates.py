@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.data.curation.duplicates import (
+    BLANK_STD,
     cluster_exact_duplicates,
     expand_to_clusters,
     find_blank,
@@ -38,6 +39,18 @@ def test_black_and_nearly_constant_faces_are_blank() -> None:
     faces[1] = 200
     faces[1, 0, 0] = 210
     assert find_blank(faces).tolist() == [True, True, False]
+
+
+@given(st.integers(1, 9), st.integers(0, 60), st.integers(1, 12), st.integers(0, 9))
+def test_clusters_and_blank_faces_are_those_of_a_search_one_by_one(size: int, n: int, n_unlike: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    contrast = rng.choice([0, 1, 3, 7, 8, 9, 10, 255], (n_unlike, 1, 1))
+    faces = (rng.random((n_unlike, size, size)) * contrast).astype(np.uint8)[rng.integers(n_unlike, size=n)]
+    faces[: n // 3, -1, -1] += 1
+    contents = [face.tobytes() for face in faces]
+    in_order = list(dict.fromkeys(contents))
+    assert cluster_exact_duplicates(faces).tolist() == [in_order.index(content) for content in contents]
+    assert find_blank(faces).tolist() == [bool(face.std() < BLANK_STD) for face in faces]
 
 
 @given(LABELLED_CLUSTERS)

@@ -1,16 +1,31 @@
 """Near duplicates, found without comparing all pairs."""
 
 import io
+import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer.data.curation.duplicates import cluster_exact_duplicates
-from fer.data.curation.near_duplicates import MIN_CORRELATION, cluster_near_duplicates, correlate_pixels
+from fer.core.store import open_faces
+from fer.data.curation.duplicates import cluster_exact_duplicates, find_blank
+from fer.data.curation.near_duplicates import (
+    BUCKET_NEIGHBOURS,
+    EXTRA_HASH_BITS,
+    MIN_CORRELATION,
+    MIN_DESCRIPTOR_CORRELATION,
+    N_HASH_TABLES,
+    cluster_near_duplicates,
+    compute_descriptors,
+    correlate_pixels,
+    find_candidate_pairs,
+)
 
 
 def draw_smooth(n: int, seed: int = 0, size: int = 48) -> np.ndarray:
@@ -27,7 +42,7 @@ def compress(face: np.ndarray, quality: int) -> np.ndarray:
 
 
 def find_clusters(faces: np.ndarray) -> np.ndarray:
-    return cluster_near_duplicates(faces, cluster_exact_duplicates(faces))
+    return cluster_near_duplicates(faces, cluster_exact_duplicates(faces), find_blank(faces))
 
 
 @pytest.mark.parametrize("size", [16, 48, 64, 100])
@@ -107,8 +122,36 @@ def test_a_large_cluster_needs_few_comparisons(monkeypatch: pytest.MonkeyPatch) 
     assert sum(pair_counts) < 2 * len(near_copies)
 
 
+def iter_pairs_one_by_one(descriptors: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of `find_candidate_pairs` whose correlation is not a matter of rounding."""
+    n, width = descriptors.shape
+    bits, generator = math.ceil(math.log2(n)) + EXTRA_HASH_BITS, np.random.default_rng(0)
+    for _ in range(N_HASH_TABLES):
+        signs = descriptors @ generator.standard_normal((width, bits), dtype=np.float32) > 0
+        order = sorted(range(n), key=lambda row: (signs[row].tolist()[::-1], descriptors[row, 0], row))
+        for position, row in enumerate(order):
+            for neighbour in order[position + 1 : position + 1 + BUCKET_NEIGHBOURS]:
+                correlation = float(descriptors[row] @ descriptors[neighbour])
+                if (signs[row] == signs[neighbour]).all() and correlation > MIN_DESCRIPTOR_CORRELATION:
+                    yield row, neighbour
+
+
+@given(st.integers(2, 120), st.integers(1, 20), st.integers(0, 9))
+def test_candidate_pairs_are_those_of_a_search_one_by_one(n: int, n_unlike: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    faces = draw_smooth(n_unlike, seed, 16)[rng.integers(n_unlike, size=n)]
+    noisy = (faces + rng.normal(0, rng.uniform(0, 30), faces.shape)).clip(0, 255).astype(np.uint8)
+    descriptors = compute_descriptors(noisy, np.arange(n))
+    found = [tuple(pair) for pairs in find_candidate_pairs(descriptors) for pair in pairs.tolist()]
+    assert sorted(found) == sorted(iter_pairs_one_by_one(descriptors))
+
+
 def test_faces_may_stay_on_disk(tmp_path: Path) -> None:
     faces = draw_smooth(50)
     faces[30] = compress(faces[3], 90)
     np.save(tmp_path / "faces.npy", faces)
-    assert (find_clusters(np.load(tmp_path / "faces.npy", mmap_mode="r")) == find_clusters(faces)).all()
+    mapped = open_faces(tmp_path / "faces.npy")
+    assert (find_clusters(mapped) == find_clusters(faces)).all()
+    if sys.platform == "linux":
+        maps = psutil.Process().memory_maps()
+        assert [part.rss for part in maps if part.path == str(tmp_path / "faces.npy")] == [0], "all pages are unread"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer.core.labels import EMOTIONS
-from fer.data.curation.duplicates import cluster_exact_duplicates
+from fer.data.curation.duplicates import cluster_exact_duplicates, find_blank
 from fer.data.curation.near_duplicates import cluster_near_duplicates
 from fer.data.curation.params import Unify
 from fer.data.curation.unify import unify
@@ -160,7 +160,7 @@ def test_the_pool_holds_no_near_duplicate_of_a_training_face() -> None:
     faces[280:300] = faces[0:20] + 5
     for budget in (None, 3, 10, 15):
         table, truth, report = unify(rows, faces, SEVEN, SETTINGS.model_copy(update={"label_budget": budget}), 0)
-        cluster = cluster_near_duplicates(faces, cluster_exact_duplicates(faces))
+        cluster = cluster_near_duplicates(faces, cluster_exact_duplicates(faces), find_blank(faces))
         pool, train = (set(cluster[table["fold"] == fold]) for fold in ("unlabelled", "train"))
         assert pool
         assert not pool & train
