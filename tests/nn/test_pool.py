@@ -101,7 +101,7 @@ def test_batches_are_those_of_all_logits_at_once(pool: Pool, monkeypatch: pytest
     sizes = []
     predict_batch = batch_predictor.predict_batch
     monkeypatch.setattr(
-        batches,
+        batch_predictor,
         "predict_batch",
         lambda network, faces, *args: sizes.append(len(faces)) or predict_batch(network, faces, *args),
     )
@@ -236,7 +236,7 @@ def die_at(module, name, count):
 torch.set_num_threads(1)
 nn_pool.FACES_PER_SLICE = SLICE
 pool = Pool(Path.cwd())
-points = [(os, "fsync", count) for count in range(12)] + [(batches, "predict_batch", 7), (os, "truncate", 0)]
+points = [(os, "fsync", count) for count in range(12)] + [(batch_predictor, "predict_batch", 7), (os, "truncate", 0)]
 results = []
 for module, name, count in points:
     if not (child := os.fork()):
