@@ -20,7 +20,7 @@ def main() -> None:
     args = parse_paths(__doc__, "table", "report", "models", "predictions", "pseudo-labels", "out")
     params = load_params()
 
-    members = {name: weight for name, weight in params.ensemble.items() if weight}
+    members = {name: weight for name, weight in params.members.items() if weight}
     table = read_table(args.table)
     labels = encode_labels(table["emotion"], params.emotions)
     valid = (table["fold"] == "valid").to_numpy()

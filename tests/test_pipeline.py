@@ -25,6 +25,7 @@ def stages() -> dict[str, dict[str, object]]:
     params = load_params(ROOT / "params.yaml")
     first_values = {
         "${item.network}": next(iter(params.ensemble)),
+        "${item.replica}": str(params.replicas[0]),
         "${item.round}": "1",
         "${item}": params.sources[0],
         "${key}": "1",
@@ -152,6 +153,8 @@ def test_a_stage_lists_exactly_the_parameters_that_its_script_reads(stage: str) 
     source = (ROOT / "pipeline" / f"{stage}.py").read_text()
     section_names = "|".join(Params.model_fields)
     sections_read = set(re.findall(rf"\b(?:params|load_params\(\))\.({section_names})\b", source))
+    if "params.members" in source:
+        sections_read |= {"ensemble", "replicas"}
     assert sections_read == {name.split(".")[0] for name in stages()[stage].get("params", [])}
 
 
@@ -160,6 +163,7 @@ def test_a_network_depends_only_on_its_own_row_of_parameters(stage: str) -> None
     network = next(iter(load_params(ROOT / "params.yaml").ensemble))
     keys = [name for name in stages()[stage]["params"] if name.startswith("networks")]
     assert keys == [f"networks.{network}"]
+    assert "replicas" not in stages()[stage]["params"], "another replica would train the first one again"
 
 
 @pytest.mark.parametrize("name", ["standard", "strong"])

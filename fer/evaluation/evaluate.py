@@ -1,4 +1,4 @@
-"""The results of the stage `evaluate`: metrics of every round and network, audits of pseudo-labels, comparisons.
+"""The results of the stage `evaluate`: metrics of every round and network, audits of pseudo-labels, warnings.
 
 Dictionaries, keyed by round, network and fold, are written as JSON, tables as CSV. Every round has an ensemble, even of
 one network.
@@ -85,19 +85,6 @@ def audit_rounds(pseudo_labels: Mapping[int, RoundPseudoLabels], emotions: Seque
     return audits
 
 
-def compare_rounds(predictions: Mapping[int, RoundPredictions], faces: HeldOutFaces) -> dict[int, Any]:
-    """Compare the ensemble of each later round with that of round 0 on the test fold; "verdict" is a sentence on it."""
-    correct = {
-        round_: (prediction.calibrated.ensemble_probs.argmax(axis=1) == faces.labels)[faces.test]
-        for round_, prediction in predictions.items()
-    }
-    comparisons = {round_: metrics.compare_accuracy(correct[0], correct[round_]) for round_ in correct if round_ != 0}
-    return {
-        round_: {"against": 0} | comparison | {"verdict": metrics.summarize_gain(comparison)}
-        for round_, comparison in comparisons.items()
-    }
-
-
 def summary_metrics(
     metrics_by_round: Mapping[int, Any], audits: Mapping[int, Any], comparisons: Mapping[int, Any]
 ) -> dict[int, dict[str, Any]]:
@@ -109,8 +96,10 @@ def summary_metrics(
     for round_, networks in metrics_by_round.items():
         test, valid, audit = networks[ENSEMBLE]["test"], networks[ENSEMBLE]["valid"], audits.get(round_, {})
         corrected = networks[ENSEMBLE]["corrected_to_prior"]
-        gain = {
-            key: value for key, value in comparisons.get(round_, {}).items() if key in ("difference", "low", "high")
+        gains = {
+            name: {key: comparisons[round_][figure][key] for key in ("difference", "low", "high")}
+            for name, figure in (("gain_over_round_0", "accuracy"), ("macro_f1_gain_over_round_0", "macro_f1"))
+            if figure in comparisons.get(round_, {})
         }
         values = {
             **{f"test_{key}": test.get(key) for key in ("accuracy", "macro_f1", "ece")},
@@ -124,7 +113,7 @@ def summary_metrics(
             "pseudo_label_coverage": audit.get("coverage"),
             "pseudo_label_precision": audit.get("precision"),
             "pseudo_label_precision_estimated": audit.get("estimated_precision"),
-            "gain_over_round_0": gain or None,
+            **gains,
         }
         summary[round_] = {key: value for key, value in values.items() if value is not None}
     return summary

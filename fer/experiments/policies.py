@@ -60,7 +60,7 @@ def read_teacher(
     Raises:
         InputError: There are no such predictions, no validation faces or no unlabelled faces.
     """
-    emotions, members = params.emotions, params.ensemble
+    emotions, members = params.emotions, params.members
     fold = np.where(reviews.reviewed, "reviewed", table["fold"])
     if not (fold == "unlabelled").any():
         raise InputError("there are no unlabelled faces; add an unlabelled source or set unify.label_budget")

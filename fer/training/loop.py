@@ -50,7 +50,7 @@ class TrainingProgress:
 
 
 def init_model(
-    name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int
+    name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int, replica: int = 0
 ) -> tuple[nn.Module, ModelConfig]:
     """Return an untrained network and its description: weights drawn from `seed`, or of ImageNet below a new head.
 
@@ -58,7 +58,14 @@ def init_model(
         InputError: The network does not exist or needs larger faces, or the ImageNet weights are not available.
     """
     input_px = recipe.transfer.input_px if recipe.transfer else None
-    config = ModelConfig(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=input_px)
+    config = ModelConfig(
+        network=name,
+        replica=replica,
+        emotions=tuple(emotions),
+        size=size,
+        dropout=recipe.dropout,
+        input_px=input_px,
+    )
     torch.manual_seed(seed)
     network = config.build()
     if recipe.transfer:

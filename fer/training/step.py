@@ -26,6 +26,7 @@ from fer.training.optim import make_optimizer, move_learning_rates
 from fer.training.params import Train, Transforms
 
 SEED_STRIDE = 10_000_019  # more than the steps of any training
+REPLICA_STRIDE = 1_000_003  # no multiple of it comes near another seed, see `replica_seed`
 
 
 class TrainingStep:
@@ -163,6 +164,15 @@ class TrainingStep:
             if self._unlabelled:
                 with torch.no_grad():
                     self._teacher = fuse(self.ema_model, self.device, normalize_faces(pixels[1].float()))
+
+
+def replica_seed(seed: int, replica: int) -> int:
+    """Return the seed of the weights, orders and transforms of a replica; replica 0 has `seed` itself.
+
+    A CPU's generator takes only the low 32 bits of seed · `SEED_STRIDE` + step. There the steps of 20 replicas of each
+    of the seeds 0 to 15 share no number either.
+    """
+    return seed + replica * REPLICA_STRIDE
 
 
 def soft_cross_entropy(logits: Float[Tensor, "n classes"], targets: Float[Tensor, "n classes"]) -> Float[Tensor, ""]:

@@ -38,9 +38,11 @@ def predicted(project: Path) -> Path:
     folder = project / "data/predictions/0"
     folder.mkdir(parents=True)
     logits = rng.normal(size=(N, 2, len(emotions))) + 2 * np.eye(len(emotions))[truth][:, None]
-    for name in load_params().ensemble:
+    for name in load_params().members:
         np.save(folder / f"{name}.npy", logits.astype(np.float32))
-        manifest = {"network": name, "emotions": emotions, "views": ["plain", "flip"], "weights_sha256": "0"}
+        network, _, replica = name.rpartition("-")
+        manifest = {"network": network, "replica": int(replica), "weights_sha256": "0"}
+        manifest |= {"emotions": emotions, "views": ["plain", "flip"]}
         write_json(folder / f"{name}.json", manifest)
     return project
 

@@ -15,6 +15,7 @@ from fer.core.labels import EMOTIONS, ENSEMBLE
 from fer.core.table import TABLE_COLUMNS
 from fer.evaluation import evaluate, inputs
 from fer.evaluation.inputs import HeldOutFaces, RoundPredictions, RoundPseudoLabels
+from fer.evaluation.verdict import compare_rounds
 from fer.predictions import metrics
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import StoredLogits
@@ -226,25 +227,6 @@ def test_the_confusion_table_has_a_row_for_each_test_face() -> None:
     assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(accuracy)
 
 
-def test_rounds_are_compared_with_round_0_on_the_test_fold() -> None:
-    table = make_table(2000)
-    (worse, faces), (better, _) = (
-        make_predictions(table, make_logits(table, skill=1)),
-        make_predictions(table, make_logits(table, 1, skill=3)),
-    )
-    results = evaluate.compare_rounds({0: worse, 1: better, 2: worse}, faces)
-    assert list(results) == [1, 2]
-    assert all(verdict["against"] == 0 for verdict in results.values())
-    assert results[1]["n"] == faces.test.sum()
-    assert "helped" in results[1]["verdict"]
-    assert (results[2]["difference"], results[2]["gained"], results[2]["lost"]) == (0, 0, 0)
-    assert "no clear difference" in results[2]["verdict"]
-    tests = [
-        evaluate_round(table, make_logits(table, seed, skill))[ENSEMBLE]["test"] for seed, skill in ((0, 1), (1, 3))
-    ]
-    assert results[1]["difference"] == pytest.approx(tests[1]["accuracy"] - tests[0]["accuracy"])
-
-
 def test_a_suspiciously_high_accuracy_is_reported() -> None:
     table = make_table(900)
     good, poor, perfect = (make_logits(table, skill=skill) for skill in (3.0, 0.5, 100.0))
@@ -339,10 +321,12 @@ def test_the_summary_holds_the_metrics_of_the_ensemble() -> None:
     rounds, pseudo_labels = {0: predictions, 1: predictions}, {1: make_pseudo_labels(50, 0.8)}
     results = evaluate.evaluate_rounds(rounds, faces, EMOTIONS, BINS)
     audit = evaluate.audit_rounds(pseudo_labels, EMOTIONS)
-    summary = evaluate.summary_metrics(results, audit, evaluate.compare_rounds(rounds, faces))
+    comparisons = compare_rounds(rounds, faces, [dict.fromkeys(predictions.calibrated.probs, 1.0)], EMOTIONS, 0)
+    summary = evaluate.summary_metrics(results, audit, comparisons)
     common = {"test_accuracy", "test_macro_f1", "test_ece", "valid_accuracy", "valid_macro_f1"}
     common |= {f"{fold}_{key}_corrected" for fold in ("test", "valid") for key in ("accuracy", "macro_f1")}
-    labels = {"pseudo_labels", "pseudo_label_coverage", "pseudo_label_precision", "gain_over_round_0"}
+    labels = {"pseudo_labels", "pseudo_label_coverage", "pseudo_label_precision"}
+    labels |= {"gain_over_round_0", "macro_f1_gain_over_round_0"}
     assert (set(summary[0]), set(summary[1])) == (common, common | labels)
     assert summary[0]["test_accuracy"] == results[0][ENSEMBLE]["test"]["accuracy"]
     corrected = results[0][ENSEMBLE]["corrected_to_prior"]
@@ -350,6 +334,7 @@ def test_the_summary_holds_the_metrics_of_the_ensemble() -> None:
     assert summary[0]["valid_accuracy_corrected"] == corrected["valid"]["accuracy"]
     assert summary[1]["pseudo_labels"] == audit[1]["accepted"]
     assert summary[1]["gain_over_round_0"]["low"] < summary[1]["gain_over_round_0"]["difference"] == 0
+    assert summary[1]["macro_f1_gain_over_round_0"]["difference"] == 0
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The stage `package`: what it corrects to the class frequencies of the validation fold, and what it leaves alone."""
 
+import itertools
 import json
 import re
 import sys
@@ -56,15 +57,15 @@ class Project:
         report = {"sources": {}, "emotions": {"train": {}, "valid": {}, "test": {}}, "excluded": {}, "supplied": {}}
         Path("report.json").write_text(json.dumps(report))
         config = weights.ModelConfig(network="simple_cnn", emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
-        for round_, logits in enumerate(self.logits):
-            model, predictions = Path(f"models/{round_}/simple_cnn"), Path(f"predictions/{round_}")
+        for (round_, logits), replica in itertools.product(enumerate(self.logits), self.params["replicas"]):
+            model, predictions = Path(f"models/{round_}/simple_cnn-{replica}"), Path(f"predictions/{round_}")
             for folder in (model, predictions):
                 folder.mkdir(parents=True, exist_ok=True)
-            weights.save_model(config.build(), config, model)
-            np.save(predictions / "simple_cnn.npy", logits)
-            stored = {"network": "simple_cnn", "emotions": EMOTIONS, "views": ["plain", "flip"]}
+            weights.save_model(config.build(), config.model_copy(update={"replica": replica}), model)
+            np.save(predictions / f"simple_cnn-{replica}.npy", logits)
+            stored = {"network": "simple_cnn", "replica": replica, "emotions": EMOTIONS, "views": ["plain", "flip"]}
             stored["weights_sha256"] = weights.hash_weights(model)
-            (predictions / "simple_cnn.json").write_text(json.dumps(stored))
+            (predictions / f"simple_cnn-{replica}.json").write_text(json.dumps(stored))
         Path("pseudo_labels/1").mkdir(parents=True, exist_ok=True)
         summary = {"accepted": 10, "unlabelled": 20, "teacher": 0}
         Path("pseudo_labels/1/summary.json").write_text(json.dumps(summary))
@@ -114,7 +115,7 @@ def test_a_corrected_package_has_factors_thresholds_and_figures_of_corrected_pro
     assert accuracy > plain_accuracy + 5
     loaded = bundle.load_package(Path("package"), torch.device("cpu"))
     np.testing.assert_allclose(
-        loaded.manifest.combine_logits({"simple_cnn": project.logits[0]})[FOLDS == "test"],
+        loaded.manifest.combine_logits({"simple_cnn-0": project.logits[0]})[FOLDS == "test"],
         probs[FOLDS == "test"],
         atol=1e-5,
     )
@@ -139,6 +140,14 @@ def test_constant_predictions_are_packaged(project: Project) -> None:
     factors = project.run("valid")["prior_factors"]
     assert all(np.isfinite(list(factors.values())))
     loaded = bundle.load_package(Path("package"), torch.device("cpu"))
-    (probs,) = loaded.manifest.combine_logits({"simple_cnn": project.logits[0, :1]})
+    (probs,) = loaded.manifest.combine_logits({"simple_cnn-0": project.logits[0, :1]})
     shares = np.bincount(project.labels[FOLDS == "valid"], minlength=3) / 300
     np.testing.assert_allclose(probs, shares, atol=1e-4)
+
+
+def test_the_package_is_the_vote_of_all_replicas(project: Project) -> None:
+    project.params |= {"ensemble": {"simple_cnn": 2}, "replicas": [0, 3]}
+    assert project.run("none")["vote"] == {"simple_cnn-0": 2, "simple_cnn-3": 2}
+    loaded = bundle.load_package(Path("package"), torch.device("cpu"))
+    assert list(loaded.networks) == ["simple_cnn-0", "simple_cnn-3"]
+    assert weights.read_model_config(Path("package/simple_cnn-3")).replica == 3

@@ -31,7 +31,7 @@ from tests.robustness.harness import ROOT, call, make_project, start
 
 NAMES = weights.list_models()
 SIDE, FACES, EPOCHS = 48, 8, 2  # two steps an epoch
-TRAIN_STAGE = "train@simple_cnn"
+TRAIN_STAGE = "train@simple_cnn-0"
 SELECTION_OUTPUTS = ("data/models", "data/pseudo_labels")  # what follows from selection, and from no test face
 
 

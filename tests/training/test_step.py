@@ -14,7 +14,7 @@ from fer.nn import recording
 from fer.training import step as step_module
 from fer.training.examples import LabelledSet, UnlabelledPool
 from fer.training.params import Online
-from fer.training.step import TrainingStep
+from fer.training.step import SEED_STRIDE, TrainingStep, replica_seed
 
 POOL = UnlabelledPool(
     make_faces(64, 5).pixels,
@@ -139,3 +139,25 @@ def test_the_ema_weights_equal_those_of_torch() -> None:
         step.ema_model.state_dict() | {"1.num_batches_tracked": expected["1.num_batches_tracked"]}, expected
     )
     assert not torch.equal(step.ema_model[1].running_var, step.network[1].running_var)
+
+
+def test_replica_0_has_the_seed_itself() -> None:
+    assert [replica_seed(seed, 0) for seed in (0, 7, 2**32 - 1)] == [0, 7, 2**32 - 1]
+
+
+def test_no_two_replicas_share_a_number_of_the_generators() -> None:
+    """torch's generator of a CPU takes the low 32 bits of a seed."""
+    seeds = [replica_seed(seed, replica) for seed in range(16) for replica in range(20)]
+    assert len({seed % 2**32 for seed in seeds}) == len(seeds)
+    first_steps = sorted(seed * SEED_STRIDE % 2**32 for seed in seeds)
+    gaps = np.diff([*first_steps, first_steps[0] + 2**32])
+    assert gaps.min() >= SEED_STRIDE
+    assert replica_seed(2**32 - 1, 999) * SEED_STRIDE * 256 < 2**64, "torch takes no larger seed, on 256 processes"
+
+
+def test_replicas_draw_other_numbers_on_a_cpu() -> None:
+    draws = []
+    for replica in range(3):
+        torch.manual_seed(replica_seed(0, replica))
+        draws.append(torch.rand(4))
+    assert not any(torch.equal(draws[first], draws[second]) for first, second in ((0, 1), (0, 2), (1, 2)))
