@@ -36,7 +36,7 @@ def main() -> None:
     teachers = calibrate_ensemble(logits, labels, fold == "valid", params.seed, params.members)
     agreement = find_agreement(logits, teachers, params.members, options.agreement)
     evidence = collect_evidence(teachers.ensemble_probs, labels, fold, agreement, options.alignment)
-    pseudo_labels = selection.select(evidence, options.active_policy, emotions)
+    pseudo_labels = selection.select(evidence, options.active_policy, emotions, options.weights)
     thresholds = selection.thresholds(evidence, options.active_policy, emotions)
     estimate = estimates.estimate_precision(evidence, pseudo_labels, thresholds, emotions)
     shift = estimates.measure_shift(evidence)
@@ -49,7 +49,7 @@ def main() -> None:
         write_array(out / "reviewed.npy", reviews.reviewed)
         write_csv(out / "labels.csv", selection.decision_table(reviewed_labels, table, emotions))
         summary = {"round": args.round, "teacher": args.teacher}
-        summary |= {"alignment": options.alignment, "agreement": options.agreement}
+        summary |= {"alignment": options.alignment, "agreement": options.agreement, "weights": options.weights}
         summary |= {"policy": {"name": options.policy} | options.active_policy.model_dump()}
         summary |= {"thresholds": dict(zip(emotions, thresholds, strict=True))}
         summary |= {"temperatures": teachers.temperatures, "ensemble": params.members}

@@ -42,12 +42,13 @@ def main() -> None:
         train_set + pseudo_set,
         valid_set,
         recipe=recipe,
-        transforms=params.transforms,
+        transforms=params.transform_sets[params.transforms],
         seed=seed,
         precision=params.precision,
         name=member,
         checkpoint=args.out.with_name(f".{member}.checkpoint"),
         epoch_faces=round(params.retrain.steps * len(train_set)),
+        logit_adjustment=params.retrain.logit_adjustment,
         unlabelled=read_unlabelled_pool(args.faces, args.table, args.pseudo_labels, params.retrain, valid_set),
     )
     if distributed.is_main_process():

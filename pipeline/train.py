@@ -41,7 +41,7 @@ def main() -> None:
         train_set,
         valid_set,
         recipe=recipe,
-        transforms=params.transforms,
+        transforms=params.transform_sets[params.transforms],
         seed=seed,
         precision=params.precision,
         name=member,

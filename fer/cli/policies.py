@@ -52,7 +52,8 @@ def policies(args: argparse.Namespace) -> None:
     evidence = policies.read_teacher(predictions, table, reviews, params, alignment)
     n_labels = int((table["fold"] == "train").sum() + (reviews.emotion >= 0).sum())
     candidates = policies.list_candidates(options)
-    rows = policies.compare_policies(evidence, candidates, emotions, truth, n_labels, params.retrain.weight)
+    loss_weight, weights = params.retrain.weight, options.weights
+    rows = policies.compare_policies(evidence, candidates, emotions, truth, n_labels, loss_weight, weights)
     warnings = policies.teacher_warnings(evidence, emotions)
 
     active = policies.format_policy(options.policy, options.active_policy)

@@ -99,6 +99,7 @@ def compare_policies(
     truth: Int[np.ndarray, " n"],
     n_labels: int,
     loss_weight: float,
+    weights: str = "none",
 ) -> list[dict[str, Any]]:
     """Return the results of each policy; what may be worth most comes first, what has no estimate last.
 
@@ -109,11 +110,12 @@ def compare_policies(
         truth: The true emotion of each face, -1 where unknown; nothing but "precision" depends on it.
         n_labels: The labelled faces that students learn from as well.
         loss_weight: `retrain.weight`.
+        weights: `pseudo_label.weights`.
     """
     prior = class_prior(evidence.labels[evidence.valid], len(emotions))
     rows = []
     for name, policy in candidates.items():
-        selection = select(evidence, policy, emotions)
+        selection = select(evidence, policy, emotions, weights)
         estimate = estimate_precision(evidence, selection, thresholds(evidence, policy, emotions), emotions)
         accepted = np.flatnonzero(selection.accepted)
         weight, confidence = selection.weight[accepted].astype(np.float64), selection.confidence[accepted]

@@ -169,9 +169,12 @@ def _run_key(content: dict[str, Any]) -> str:
         params = Params.model_validate(content)
     except ValidationError as error:
         raise InputError(format_errors(error, content, _FILE, Params).replace(f"{_FILE}: ", "")) from error
-    unused = {"train", "networks", "package"} | (set() if params.rounds.retrain else {"pseudo_label", "retrain"})
+    unused = {"transform_sets", "train", "networks", "package"} | (
+        set() if params.rounds.retrain else {"pseudo_label", "retrain"}
+    )
     recipes = {
         name: [phase.model_dump() for phase in params.train.with_overrides(params.networks[name]).phases()]
         for name in params.ensemble
     }
-    return json.dumps([params.model_dump(exclude=unused), recipes])
+    transforms = params.transform_sets[params.transforms].model_dump()
+    return json.dumps([params.model_dump(exclude=unused), transforms, recipes])

@@ -82,7 +82,8 @@ class Params(Section):
     ingest: Ingest
     unify: Unify
     augment: Augment
-    transforms: Transforms
+    transforms: Name
+    transform_sets: Annotated[dict[Name, Transforms], Field(min_length=1)]
     train: Train
     predict: Predict
     pseudo_label: PseudoLabel
@@ -125,6 +126,10 @@ class Params(Section):
                 raise ValueError(
                     f"networks.{name} has {', '.join(sorted(overridden_keys))}, but each phase of transfer has its own"
                 )
+        if self.transforms not in self.transform_sets:
+            raise ValueError(
+                f"transforms is {self.transforms}, but transform_sets has {', '.join(self.transform_sets)}"
+            )
         if unknown := [name for name in self.ensemble if name not in self.networks]:
             raise ValueError(f"ensemble names {', '.join(unknown)}, but networks has {', '.join(self.networks)}")
         if not any(self.ensemble.values()):

@@ -48,6 +48,7 @@ class TrainingStep:
         transforms: Transforms,
         seed: int,
         precision: str,
+        logit_adjustment: float = 0.0,
     ) -> None:
         self.recipe, self.transforms, self.seed, self.precision = recipe, transforms, seed, precision
         self.device = device = next(network.parameters()).device
@@ -63,6 +64,7 @@ class TrainingStep:
         self._unlabelled = FaceBatches(pool.pixels, n_unlabelled, seed, device) if pool else None
         targets, weights = (torch.from_numpy(array).to(device) for array in (train_set.targets, train_set.weights))
         self._labels, self._targets = targets.argmax(dim=1), weigh_targets(targets, weights, recipe)
+        self._logit_shift = logit_adjustment * log_frequencies(self._targets)
         self._mixup_weights = torch.ones(2, device=device)  # of a face and of the one that it is blended with
         self._averages, self._values = float_tensors(self.ema_model), float_tensors(network)
         self._generator = torch.Generator(device)  # of the transforms; dropout draws from the default generator
@@ -115,9 +117,10 @@ class TrainingStep:
             faces = torch.cat([faces, self._transform(self._unlabelled.pixels)])
         with autocast(self.device, self.precision):
             logits = self._student(normalize_faces(faces)).float()
-        loss = soft_cross_entropy(logits[: len(rows)], targets)
+        shifted_logits = logits + self._logit_shift
+        loss = soft_cross_entropy(shifted_logits[: len(rows)], targets)
         if self.labeller:
-            loss = loss + soft_cross_entropy(logits[len(rows) :], pseudo_targets)
+            loss = loss + soft_cross_entropy(shifted_logits[len(rows) :], pseudo_targets)
             self.totals[2] += pseudo_targets.sum() / len(pseudo_targets)
         self.totals[0] += loss.detach()
         self.totals[1] += (logits[: len(rows)].argmax(dim=1) == self._labels[rows]).float().mean()
@@ -185,6 +188,16 @@ def weigh_targets(
         weights = weights * (targets @ balanced_class_weights(targets))
     smoothed = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[1]
     return smoothed * weights[:, None]
+
+
+def log_frequencies(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:
+    """Return the logarithm of each class's share of all targets, as the loss weighs them.
+
+    Added to the logits in training, it lets the network fit the frequencies without learning them (logit adjustment,
+    Menon et al. 2021, arXiv:2007.07314).
+    """
+    counts = targets.sum(dim=0)
+    return (counts / counts.sum()).clamp(min=1e-9).log()
 
 
 def balanced_class_weights(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:

@@ -71,12 +71,17 @@ def test_policies_are_compared_in_a_table_a_plot_and_json(
     assert Path("params.yaml").read_bytes() == params
 
 
-@pytest.mark.parametrize("policy", ["fixed", "quota", "softmatch"])
-def test_the_stage_decides_and_estimates_alike(predicted: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "weights"), [("fixed", "none"), ("quota", "confidence"), ("fixed", "softmatch"), ("softmatch", "none")]
+)
+def test_the_stage_decides_weighs_and_estimates_alike(
+    predicted: Path, monkeypatch: pytest.MonkeyPatch, policy: str, weights: str
+) -> None:
     reviews = pd.DataFrame({"source": "faces", "id": ["2.png", "3.png"], "emotion": ["happy", "unusable"]})
     write_csv(predicted / "data/reviews.csv", reviews)
     content = yaml.safe_load(Path("params.yaml").read_text())
     content["pseudo_label"] |= {"alignment": "valid", "agreement": ["views", "networks"], "policy": policy}
+    content["pseudo_label"]["weights"] = weights
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     paths = [
         "--table",
@@ -97,8 +102,8 @@ def test_the_stage_decides_and_estimates_alike(predicted: Path, monkeypatch: pyt
     assert {key: row.get(key) for key in summary["estimate"] if key != "per_emotion"} == {
         key: value for key, value in summary["estimate"].items() if key != "per_emotion"
     }
-    weights = np.load("labels/weights.npy")[~np.load("labels/reviewed.npy")].astype(np.float64)
-    assert row["effective"] == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    face_weights = np.load("labels/weights.npy")[~np.load("labels/reviewed.npy")].astype(np.float64)
+    assert row["effective"] == pytest.approx(face_weights.sum() ** 2 / (face_weights**2).sum())
 
 
 def test_another_alignment_is_tried_without_writing_it(

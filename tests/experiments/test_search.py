@@ -157,10 +157,11 @@ def test_an_invalid_point_is_reported(current: dict[str, Any], point: search.Sea
         (["improved_se"], "networks.shallow.dropout"),  # not in the ensemble
         (["shallow"], "train.batch"),  # overridden by the network
         (["improved_se"], "package.round"),  # used only after `evaluate`
+        (["improved_se"], "transform_sets.strong.shift"),  # not the set that `transforms` names
     ],
 )
 def test_a_key_that_makes_no_difference_is_reported(current: dict[str, Any], ensemble: list[str], key: str) -> None:
-    values = ["best", 0] if key == "package.round" else [0.5, 0.1] if key.endswith("dropout") else [8, 16]
+    values = ["best", 0] if key == "package.round" else [0.5, 0.1] if key.endswith(("dropout", "shift")) else [8, 16]
     with pytest.raises(InputError, match=f"{key} would make no difference"):
         search.params_at_points(current | {"ensemble": ensemble}, [{key: value} for value in values], with_rounds=False)
 

@@ -43,6 +43,9 @@ def test_the_shipped_file_survives_an_edit_without_values(tmp_path: Path) -> Non
         ("retrain.online.share=0.25", "    share: 0.25           # unlabelled share of each batch"),
         ("train.optimizer.lr=0.01", "  optimizer: {kind: adamw, lr: 0.01, weight_decay: 0.01}     # or adam, "),
         ("pseudo_label.policies.quota.share=0.2", "    quota: {share: 0.2}       # of the pool: "),
+        ("transforms=strong", "transforms: strong        # random changes of each training face"),
+        ("transform_sets.strong.erasing=0.5", "    erasing: 0.5"),
+        ("pseudo_label.weights=confidence", "  weights: confidence     # of accepted faces in the loss"),
         ("unify.label_budget=10", "  label_budget: 10        # labels kept per emotion; "),
     ],
 )

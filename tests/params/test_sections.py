@@ -101,6 +101,15 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
         ),
         (r"\[angry, disgust, fear", "[disgust, angry, fear", "emotions must keep the order angry, disgust"),
         (r"readers: \{.*?\}", "readers: {mine: tree}", "ingest.readers names mine, but sources are"),
+        (r"^transforms: .*", "transforms: stong", "transforms is stong, but transform_sets has standard, strong"),
+        (r"^transforms: .*", "transforms: {flip: 0.5}", r"transforms is \{'flip': 0.5\}; it should be a valid string"),
+        (r"erased_area: 0.3", "erased_area: 1.3", r"transform_sets\.strong\.erased_area is 1\.3; it should be less"),
+        (r"erased_area: 0.3", "erased: 0.3", r"transform_sets\.strong\.erased is not a key; did you mean erased_area"),
+        (
+            r"  weights: none",
+            "  weights: cubic",
+            r"pseudo_label\.weights is 'cubic'; it should be 'none', 'confidence'",
+        ),
         (r"^seed: \d+", "seed: [0", "not valid YAML"),
     ],
 )

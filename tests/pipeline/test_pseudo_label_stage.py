@@ -207,6 +207,18 @@ def test_every_policy_labels_by_the_thresholds_in_its_summary(project, policy):
     assert (labels["accepted"] == (labels["weight"] > 0)).all()
 
 
+@pytest.mark.parametrize("weights", ["none", "confidence", "softmatch"])
+def test_accepted_faces_have_the_weights_of_the_params(project, weights):
+    project.params["pseudo_label"]["weights"] = weights
+    project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = 0.0
+    _, labels, summary = project.succeed()
+    confidence = labels["confidence"]
+    shortfall = (confidence.mean() - confidence).clip(lower=0)
+    by_name = {"none": 1, "confidence": confidence, "softmatch": np.exp(-(shortfall**2) / 2 / confidence.var(ddof=0))}
+    np.testing.assert_allclose(labels["weight"], np.broadcast_to(by_name[weights], len(labels)), atol=1e-5)
+    assert summary["weights"] == weights
+
+
 def test_alignment_moves_the_class_frequencies_of_the_pool_towards_validation(project):
     pool, valid = project.table["fold"] == "unlabelled", project.table["fold"] == "valid"
     prior = project.table["emotion"][valid].value_counts(normalize=True).reindex(EMOTIONS, fill_value=0).to_numpy()

@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("steps", [1.0, 2.5])
-def test_the_number_of_steps_depends_only_on_labelled_faces(
+def test_the_number_of_steps_depends_only_on_labelled_faces_and_logits_are_adjusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: float
 ) -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["retrain"] |= {"steps": steps, "start": "scratch"}
+    content["retrain"] |= {"steps": steps, "start": "scratch", "logit_adjustment": 0.7}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     monkeypatch.chdir(tmp_path)
     arguments: dict[str, Any] = {}
@@ -48,3 +48,4 @@ def test_the_number_of_steps_depends_only_on_labelled_faces(
     retrain.main()
     assert (arguments["name"], arguments["seed"]) == (f"{network}-2", replica_seed(content["seed"], 2))
     assert (arguments["n"], arguments["epoch_faces"]) == (50, 20 * steps)
+    assert arguments["logit_adjustment"] == 0.7

@@ -79,7 +79,7 @@ def trained_weights_hash(name: str, seed: int = 0, cut_at: int | None = None) ->
             faces,
             faces,
             recipe=recipe,
-            transforms=params.transforms,
+            transforms=params.transform_sets[params.transforms],
             seed=seed,
             precision="fp32",
             name=name,
