@@ -153,6 +153,22 @@ class Transforms(Section):
     erasing: Fraction
 
 
+class Camera(Section):
+    share: Fraction
+    resolution_chance: Fraction
+    min_side: Annotated[float, Field(gt=0, le=1)]
+    blur_chance: Fraction
+    max_blur: NonNegativeNumber
+    light_chance: Fraction
+    min_gamma: PositiveNumber
+    max_gamma: PositiveNumber
+    min_gain: Annotated[float, Field(gt=0, le=1)]
+    noise_chance: Fraction
+    max_noise: Fraction
+    jpeg_chance: Fraction
+    min_quality: Annotated[float, Field(ge=1, le=95)]
+
+
 class Online(Section):
     policy: Literal["none", "fixmatch", "freematch", "softmatch"]
     threshold: Fraction
