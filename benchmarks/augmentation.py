@@ -14,7 +14,7 @@ import torch
 from benchmarks import measuring, ordinary
 from fer.params import load_params
 from fer.runtime.parallel import count_cores
-from fer.training.augmentation import ERASED_AREA, ERASED_ASPECT_RATIO, transform_faces
+from fer.training.augmentation import ERASED_ASPECT_RATIO, MIN_ERASED_AREA, transform_faces
 from fer.training.params import Transforms
 
 BATCH = 64
@@ -34,7 +34,9 @@ def build_kornia(transforms: Transforms) -> torch.nn.Module | None:
         ),
         kornia.RandomContrast((1 - transforms.contrast, 1 + transforms.contrast), p=1.0),
         kornia.RandomBrightness((1 - transforms.brightness, 1 + transforms.brightness), p=1.0),
-        kornia.RandomErasing(scale=ERASED_AREA, ratio=ERASED_ASPECT_RATIO, p=transforms.erasing),
+        kornia.RandomErasing(
+            scale=(MIN_ERASED_AREA, transforms.erased_area), ratio=ERASED_ASPECT_RATIO, p=transforms.erasing
+        ),
     )
 
 
@@ -42,7 +44,8 @@ def main() -> None:
     parser = measuring.make_parser(__doc__)
     parser.add_argument("--faces", type=int, default=1024)
     args = parser.parse_args()
-    transforms = load_params().transforms
+    params = load_params()
+    transforms = params.transform_sets[params.transforms]
     pixels = np.random.default_rng(0).integers(0, 256, (args.faces, measuring.SIZE, measuring.SIZE), dtype=np.uint8)
     batches = torch.from_numpy(pixels).split(BATCH)
     generator, kornia = torch.Generator().manual_seed(0), build_kornia(transforms)

@@ -57,6 +57,7 @@ TARGETS = {  # faces per second on an H200
     ("prediction", "improved_se", 1): 450_000,
 }
 PARAMS = load_params()
+TRANSFORMS = PARAMS.transform_sets[PARAMS.transforms]
 NO_TRANSFORMS = Transforms(**dict.fromkeys(Transforms.model_fields, 0.0))
 
 
@@ -130,7 +131,7 @@ class Checks:
 
     def compare_transforms(self) -> Row:
         pixels = torch.from_numpy(self.valid_set.pixels)
-        draws = augmentation.draw_transforms(len(pixels), PARAMS.transforms, torch.Generator().manual_seed(0))
+        draws = augmentation.draw_transforms(len(pixels), TRANSFORMS, torch.Generator().manual_seed(0))
         expected = augmentation.apply_transforms(pixels, draws)
         on_device = augmentation.TransformDraws(*(draw.to(self.device) for draw in draws))
         found = augmentation.apply_transforms(pixels.to(self.device), on_device).cpu()
@@ -169,7 +170,7 @@ class Checks:
                     self.train_set,
                     self.valid_set,
                     recipe=recipe.model_copy(update={"epochs": 2}),
-                    transforms=PARAMS.transforms,
+                    transforms=TRANSFORMS,
                     seed=0,
                     precision="bf16",
                     name="resumed",
@@ -261,7 +262,7 @@ class Checks:
     def make_step(self, network: str, batch: int, precision: str) -> TrainingStep:
         recipe = make_recipe(network, batch=batch)
         model = make_network(network, self.device, 0)
-        options = {"recipe": recipe, "transforms": PARAMS.transforms, "seed": 0, "precision": precision}
+        options = {"recipe": recipe, "transforms": TRANSFORMS, "seed": 0, "precision": precision}
         return TrainingStep(model, self.train_set, None, **options)
 
     def take_steps(self, step: TrainingStep, first_step: int, end_step: int) -> None:
@@ -278,7 +279,7 @@ class Checks:
         *,
         precision: str = "fp32",
         device: torch.device | None = None,
-        transforms: Transforms = PARAMS.transforms,
+        transforms: Transforms = TRANSFORMS,
         policy: str | None = None,
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the loss of each step and the last weights."""

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from fer.nn.devices import default_device
 from fer.nn.weights import PIXEL_MEAN, PIXEL_STD
 from fer.runtime.parallel import count_cores
-from fer.training.augmentation import ERASED_AREA, ERASED_ASPECT_RATIO
+from fer.training.augmentation import ERASED_ASPECT_RATIO, MIN_ERASED_AREA
 from fer.training.params import Transforms
 
 NORMALIZE = v2.Normalize([PIXEL_MEAN], [PIXEL_STD])
@@ -29,7 +29,9 @@ def make_transforms(transforms: Transforms, *, on_pil: bool) -> v2.Compose:
     )
     light = v2.ColorJitter(brightness=transforms.brightness, contrast=transforms.contrast)
     to_tensor = [v2.PILToTensor()] if on_pil else []
-    erase = v2.RandomErasing(transforms.erasing, scale=ERASED_AREA, ratio=ERASED_ASPECT_RATIO, value=PIXEL_MEAN)
+    erase = v2.RandomErasing(
+        transforms.erasing, scale=(MIN_ERASED_AREA, transforms.erased_area), ratio=ERASED_ASPECT_RATIO, value=PIXEL_MEAN
+    )
     flip = v2.RandomHorizontalFlip(transforms.flip)
     return v2.Compose([flip, affine, light, *to_tensor, v2.ToDtype(torch.float32, scale=True), erase])
 

@@ -67,7 +67,7 @@ def stage_arguments(stage: str) -> list[str]:
     if stage == "predict":
         return ["--faces", "faces.npy", "--model", "model", "--out", "logits.npy"]
     paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", "trained"]
-    return [STAGES[stage]["network"], *paths]
+    return [STAGES[stage]["network"], "--replica", "0", *paths]
 
 
 def time_stage(folder: Path, stage: str, processes: int, threads: int) -> float:

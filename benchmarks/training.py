@@ -57,13 +57,14 @@ def train_with_fer(
     network: nn.Module, train: LabelledSet, valid: LabelledSet, recipe: Train, steps: int, precision: str, seed: int
 ) -> None:
     """Train for all steps as one epoch, so that there is no epoch to choose by the accuracy on `valid`."""
+    params = load_params()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         loop.train_phase(
             to_device(network),
             train,
             valid,
             recipe=recipe.model_copy(update={"epochs": 1}),
-            transforms=load_params().transforms,
+            transforms=params.transform_sets[params.transforms],
             steps=steps,
             seed=seed,
             precision=precision,
@@ -72,7 +73,9 @@ def train_with_fer(
 
 
 def make_training_loader(pixels: np.ndarray, labels: np.ndarray, batch: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    transform = v2.Compose([ordinary.make_transforms(load_params().transforms, on_pil=True), ordinary.NORMALIZE])
+    params = load_params()
+    transforms = ordinary.make_transforms(params.transform_sets[params.transforms], on_pil=True)
+    transform = v2.Compose([transforms, ordinary.NORMALIZE])
     return ordinary.make_loader(ordinary.FaceDataset(pixels, labels, transform), batch, shuffle=True)
 
 

@@ -24,7 +24,9 @@ def main() -> None:
     copied_rows = select_rows_to_copy(labels, params.augment.balance, params.augment.max_copies, generator)
     parents = train_rows[copied_rows]
     torch_generator = torch.Generator().manual_seed(params.seed)
-    copies = transform_faces(torch.from_numpy(faces[parents]), params.transforms, torch_generator)
+    copies = transform_faces(
+        torch.from_numpy(faces[parents]), params.transform_sets[params.transforms], torch_generator
+    )
 
     with atomic_write_folder(args.out) as out:
         write_array(out / "faces.npy", (copies * 255).round().byte().numpy())

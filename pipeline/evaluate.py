@@ -3,6 +3,7 @@
 from fer.core.files import read_json, write_json
 from fer.core.table import read_table, read_truth, write_csv
 from fer.evaluation import audit, evaluate, history, inputs
+from fer.evaluation.verdict import compare_rounds
 from fer.params import load_params
 from fer.predictions.ensembles import read_stored_logits
 from fer.reporting.plots import audit_plot, plots
@@ -13,7 +14,7 @@ from pipeline import parse_paths
 def main() -> None:
     args = parse_paths(__doc__, "table", "truth", "report", "predictions", "pseudo-labels", "models", "history", "out")
     params = load_params()
-    weights, emotions, bins = params.ensemble, params.emotions, params.evaluate.bins
+    weights, emotions, bins = params.members, params.emotions, params.evaluate.bins
 
     table, truth = read_table(args.table), read_truth(args.truth)
     faces = inputs.select_held_out(table, emotions)
@@ -35,7 +36,8 @@ def main() -> None:
     label_history = history.build_history(pseudo_labels, len(pool))
     for round_, changes in history.count_changes(label_history).items():
         audits[round_]["changes"] = changes
-    verdicts = evaluate.compare_rounds(predictions, faces)
+    replicas = [params.members_of(replica) for replica in params.replicas]
+    verdicts = compare_rounds(predictions, faces, replicas, emotions, params.seed)
     confusion = evaluate.confusion_table(predictions, faces, emotions)
     reliability = evaluate.reliability_table(predictions, faces, bins)
     coverage = evaluate.coverage_table(pseudo_labels)
@@ -59,7 +61,8 @@ def main() -> None:
     for warning in warnings:
         print(f"warning: {warning}")
     for round_, verdict in verdicts.items():
-        print(f"round {round_}: {verdict['verdict']}")
+        for sentence in filter(None, (verdict["verdict"], verdict["losses"])):
+            print(f"round {round_}: {sentence}")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from fer.core.store import open_faces
 from fer.core.table import read_table
 from fer.nn.devices import default_device
 from fer.params import load_params
-from fer.predictions.calibration import compute_probs
-from fer.predictions.ensembles import average_probs, read_stored_logits
+from fer.predictions.ensembles import read_stored_logits
 from fer.reporting.explanation import selection
 from fer.reporting.explanation.gallery import (
     write_feature_maps_page,
@@ -33,9 +32,8 @@ def main() -> None:
     folder = args.predictions / str(manifest.round)
     predictions = read_stored_logits(folder, manifest.vote, manifest.emotions, len(table))
     rows = np.flatnonzero(table["fold"] == "test")
-    temperatures = manifest.temperatures
-    member_probs = {name: compute_probs(predictions[name].logits[rows], temperatures[name]) for name in predictions}
-    probs, test_faces, test_table = average_probs(member_probs, manifest.vote), faces[rows], table.iloc[rows]
+    probs = manifest.combine_logits({name: predictions[name].logits[rows] for name in predictions})
+    test_faces, test_table = faces[rows], table.iloc[rows]
     labels = encode_labels(test_table["emotion"], manifest.emotions)
     member = strongest_member(package)
 

@@ -27,7 +27,9 @@ def main() -> None:
     emotions = [params.emotions[code] for code in codes if code >= 0]
     originals = faces[rows[codes >= 0]]
     generator = torch.Generator().manual_seed(params.seed)
-    copies = transform_faces(torch.from_numpy(originals.repeat(PREVIEW_COPIES, axis=0)), params.transforms, generator)
+    copies = transform_faces(
+        torch.from_numpy(originals.repeat(PREVIEW_COPIES, axis=0)), params.transform_sets[params.transforms], generator
+    )
     grid = (copies * 255).round().byte().numpy().reshape(len(originals), PREVIEW_COPIES, *originals.shape[1:])
     grid = np.concatenate([originals[:, None], grid], axis=1)
     columns = ["original", *(f"change {k}" for k in range(1, PREVIEW_COPIES + 1))]

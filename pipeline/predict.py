@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from fer.core.files import write_json
+from fer.core.labels import member_name
 from fer.core.store import open_faces
 from fer.nn import distributed, weights
 from fer.nn.devices import to_device
@@ -26,7 +27,8 @@ def main() -> None:
 
     size = open_faces(args.faces).shape[1]
     network, config = weights.load_model(args.model, params.emotions, size)
-    manifest: dict[str, object] = {"network": config.network, "weights_sha256": weights.hash_weights(args.model)}
+    manifest: dict[str, object] = {"network": config.network, "replica": config.replica}
+    manifest |= {"weights_sha256": weights.hash_weights(args.model)}
     manifest |= {"views": view_names(params.predict.views), "emotions": params.emotions}
     predict_pool(
         to_device(network),
@@ -36,7 +38,7 @@ def main() -> None:
         views=params.predict.views,
         batch=params.predict.batch,
         precision=params.precision,
-        progress=config.network,
+        progress=member_name(config.network, config.replica),
         shard=shard,
     )
     if not shard and distributed.is_main_process():

@@ -31,12 +31,12 @@ def main() -> None:
     table = read_table(args.table)
     reviews = match_reviews(read_reviews(args.reviews), table, emotions)
     labels, fold = encode_labels(table["emotion"], emotions), np.where(reviews.reviewed, "reviewed", table["fold"])
-    predictions = read_stored_logits(args.predictions, params.ensemble, emotions, len(table))
+    predictions = read_stored_logits(args.predictions, params.members, emotions, len(table))
     logits = {name: predictions[name].logits for name in predictions}
-    teachers = calibrate_ensemble(logits, labels, fold == "valid", params.seed, params.ensemble)
-    agreement = find_agreement(logits, teachers, params.ensemble, options.agreement)
+    teachers = calibrate_ensemble(logits, labels, fold == "valid", params.seed, params.members)
+    agreement = find_agreement(logits, teachers, params.members, options.agreement)
     evidence = collect_evidence(teachers.ensemble_probs, labels, fold, agreement, options.alignment)
-    pseudo_labels = selection.select(evidence, options.active_policy, emotions)
+    pseudo_labels = selection.select(evidence, options.active_policy, emotions, options.weights)
     thresholds = selection.thresholds(evidence, options.active_policy, emotions)
     estimate = estimates.estimate_precision(evidence, pseudo_labels, thresholds, emotions)
     shift = estimates.measure_shift(evidence)
@@ -49,10 +49,10 @@ def main() -> None:
         write_array(out / "reviewed.npy", reviews.reviewed)
         write_csv(out / "labels.csv", selection.decision_table(reviewed_labels, table, emotions))
         summary = {"round": args.round, "teacher": args.teacher}
-        summary |= {"alignment": options.alignment, "agreement": options.agreement}
+        summary |= {"alignment": options.alignment, "agreement": options.agreement, "weights": options.weights}
         summary |= {"policy": {"name": options.policy} | options.active_policy.model_dump()}
         summary |= {"thresholds": dict(zip(emotions, thresholds, strict=True))}
-        summary |= {"temperatures": teachers.temperatures, "ensemble": params.ensemble}
+        summary |= {"temperatures": teachers.temperatures, "ensemble": params.members}
         summary |= {"weights_sha256": {name: predictions[name].weights_sha256 for name in predictions}}
         summary |= {"estimate": estimate, "shift": shift}
         summary |= selection.count_accepted(pseudo_labels, emotions) | reviews.counts

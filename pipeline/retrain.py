@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from fer.core.files import atomic_write_folder
+from fer.core.labels import member_name
 from fer.core.table import write_csv
 from fer.nn import distributed, weights
 from fer.nn.devices import to_device
@@ -13,11 +14,13 @@ from fer.params import load_params
 from fer.training.examples import read_labelled_sets, read_pseudo_labelled_set, read_unlabelled_pool
 from fer.training.loop import init_model, train_network
 from fer.training.params import resolve_recipe
+from fer.training.step import replica_seed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network")
+    parser.add_argument("--replica", type=int, required=True)
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--augmented", type=Path, required=True)
@@ -26,24 +29,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     params = load_params()
+    member, seed = member_name(args.network, args.replica), replica_seed(params.seed, args.replica)
     recipe = resolve_recipe(args.network, params.networks, params.train)
 
     train_set, valid_set = read_labelled_sets(args.faces, args.table, args.augmented, params.emotions, recipe.targets)
     pseudo_set = read_pseudo_labelled_set(args.faces, args.table, args.pseudo_labels, params.retrain)
-    network, config = init_model(args.network, recipe, params.emotions, train_set.size, params.seed)
+    network, config = init_model(args.network, recipe, params.emotions, train_set.size, seed, args.replica)
     if params.retrain.start == "teacher":
-        weights.load_teacher_weights(network, args.network, args.models, args.pseudo_labels)
+        weights.load_teacher_weights(network, member, args.models, args.pseudo_labels)
     curve = train_network(
         to_device(network),
         train_set + pseudo_set,
         valid_set,
         recipe=recipe,
-        transforms=params.transforms,
-        seed=params.seed,
+        transforms=params.transform_sets[params.transforms],
+        seed=seed,
         precision=params.precision,
-        name=args.network,
-        checkpoint=args.out.with_name(f".{args.network}.checkpoint"),
+        name=member,
+        checkpoint=args.out.with_name(f".{member}.checkpoint"),
         epoch_faces=round(params.retrain.steps * len(train_set)),
+        logit_adjustment=params.retrain.logit_adjustment,
         unlabelled=read_unlabelled_pool(args.faces, args.table, args.pseudo_labels, params.retrain, valid_set),
     )
     if distributed.is_main_process():

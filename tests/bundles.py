@@ -10,7 +10,13 @@ from fer.serving.package.manifest import PackageManifest, save_package
 EMOTIONS = ("angry", "happy")
 
 
-def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float, float] = (0.0, 2.0)) -> Path:
+def write_package(
+    folder: Path,
+    *,
+    align: bool = False,
+    thresholds: tuple[float, float] = (0.0, 2.0),
+    prior_factors: dict[str, float] | None = None,
+) -> Path:
     """Write a package with two emotions and faces of 16 pixels; by default only the first emotion is accepted."""
     config = weights.ModelConfig(network="simple_cnn", emotions=EMOTIONS, size=16, dropout=0.1, input_px=None)
     weights_folder = folder.with_name(f"{folder.name}-trained")
@@ -26,6 +32,7 @@ def write_package(folder: Path, *, align: bool = False, thresholds: tuple[float,
         precision="fp32",
         vote={"simple_cnn": 1.0},
         temperatures={"simple_cnn": 1.0},
+        prior_factors=prior_factors,
         thresholds=dict(zip(EMOTIONS, thresholds, strict=True)),
         weights_sha256={"simple_cnn": weights.hash_weights(weights_folder / "simple_cnn")},
     )

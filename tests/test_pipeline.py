@@ -2,12 +2,15 @@
 
 import ast
 import re
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
+from dvc.utils.hydra import apply_overrides
 
 from fer.params import Params, load_params
 
@@ -22,6 +25,7 @@ def stages() -> dict[str, dict[str, object]]:
     params = load_params(ROOT / "params.yaml")
     first_values = {
         "${item.network}": next(iter(params.ensemble)),
+        "${item.replica}": str(params.replicas[0]),
         "${item.round}": "1",
         "${item}": params.sources[0],
         "${key}": "1",
@@ -149,6 +153,8 @@ def test_a_stage_lists_exactly_the_parameters_that_its_script_reads(stage: str) 
     source = (ROOT / "pipeline" / f"{stage}.py").read_text()
     section_names = "|".join(Params.model_fields)
     sections_read = set(re.findall(rf"\b(?:params|load_params\(\))\.({section_names})\b", source))
+    if "params.members" in source:
+        sections_read |= {"ensemble", "replicas"}
     assert sections_read == {name.split(".")[0] for name in stages()[stage].get("params", [])}
 
 
@@ -157,6 +163,23 @@ def test_a_network_depends_only_on_its_own_row_of_parameters(stage: str) -> None
     network = next(iter(load_params(ROOT / "params.yaml").ensemble))
     keys = [name for name in stages()[stage]["params"] if name.startswith("networks")]
     assert keys == [f"networks.{network}"]
+    assert "replicas" not in stages()[stage]["params"], "another replica would train the first one again"
+
+
+@pytest.mark.parametrize("name", ["standard", "strong"])
+def test_dvc_follows_only_the_set_of_transforms_that_is_chosen(tmp_path: Path, name: str) -> None:
+    for file in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / file, tmp_path)
+    apply_overrides(tmp_path / "params.yaml", [f"transforms={name}"])  # as `dvc exp run -S` does
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        listed = {
+            stage.name: {key for dep in stage.deps for key in getattr(dep, "params", ()) if key.startswith("transform")}
+            for stage in repo.index.stages
+        }
+    expected = {"transforms", f"transform_sets.{name}"}
+    stages_with_transforms = {stage.partition("@")[0] for stage, keys in listed.items() if keys == expected}
+    assert stages_with_transforms == {"augment", "inspect", "train", "retrain"}
+    assert all(keys in (set(), expected) for keys in listed.values())
 
 
 def test_every_parameter_is_used_by_a_stage() -> None:

@@ -81,11 +81,11 @@ def test_every_network_of_every_round_is_trained_and_evaluated(project: Path) ->
     metrics = json.loads((project / "metrics" / "evaluate.json").read_text())
     assert list(metrics) == ["0", "1", "2"]
     for round_, networks in metrics.items():
-        assert set(networks) == {"simple_cnn", "linear", "ensemble"}
+        assert set(networks) == {"simple_cnn-0", "linear-0", "ensemble"}
         for name in networks:
             assert {"valid", "test", "test_without_twins", "test_by_source"} <= set(networks[name])
             assert networks[name]["test"]["n"] == 150
-        for name in ("simple_cnn", "linear"):
+        for name in ("simple_cnn-0", "linear-0"):
             assert (project / "data" / "models" / round_ / name / "weights.safetensors").is_file()
     assert set(json.loads((project / "metrics" / "verdict.json").read_text())) == {"1", "2"}
 
@@ -104,7 +104,7 @@ def test_training_prediction_and_pseudo_labelling_read_no_image_files(project: P
 def test_row_i_is_the_same_face_everywhere(project: Path) -> None:
     faces = np.load(project / "data" / "unified" / "faces.npy", mmap_mode="r")
     n = len(faces)
-    for path in ("data/predictions/0/simple_cnn.npy", "data/predictions/2/linear.npy"):
+    for path in ("data/predictions/0/simple_cnn-0.npy", "data/predictions/2/linear-0.npy"):
         assert np.load(project / path, mmap_mode="r").shape == (n, 2, 7)
     for name in ("accepted", "probs", "weights", "reviewed"):
         assert len(np.load(project / "data" / "pseudo_labels" / "1" / f"{name}.npy")) == n
@@ -134,11 +134,11 @@ def test_an_unchanged_project_runs_no_stage(project: Path) -> None:
 def test_a_new_threshold_repeats_no_inference_and_the_old_one_repeats_nothing(project: Path) -> None:
     original_metrics = (project / "metrics" / "evaluate.json").read_bytes()
     edit_params(project, r"threshold: 0\.2", "threshold: 1.0")  # No face is that confident.
-    output = call(project, "dvc", "repro", "retrain@1-simple_cnn", "retrain@1-linear")
+    output = call(project, "dvc", "repro", "retrain@1-simple_cnn-0", "retrain@1-linear-0")
     stages = set(re.findall(r"Running stage '([^']+)'", output))
-    assert stages == {"pseudo_label@1", "retrain@1-simple_cnn", "retrain@1-linear"}
+    assert stages == {"pseudo_label@1", "retrain@1-simple_cnn-0", "retrain@1-linear-0"}
     assert "accepted none of" in output
-    for name in ("simple_cnn", "linear"):
+    for name in ("simple_cnn-0", "linear-0"):
         weights = [project / "data" / "models" / round_ / name / "weights.safetensors" for round_ in "01"]
         assert weights[0].read_bytes() == weights[1].read_bytes(), "without pseudo-labels retraining equals training"
 
@@ -182,7 +182,7 @@ def test_the_report_has_every_round_and_shows_faces(project: Path) -> None:
 def test_a_package_with_changed_weights_is_refused(project: Path) -> None:
     copy = project / "tampered"
     shutil.copytree(project / "data" / "package", copy)
-    weights = copy / "simple_cnn" / "weights.safetensors"
+    weights = copy / "simple_cnn-0" / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
@@ -228,5 +228,5 @@ def test_a_clone_that_pulls_from_s3_is_up_to_date(project: Path, tmp_path: Path,
 
     call(clone, "dvc", "pull")
     assert "up to date" in call(clone, "dvc", "repro")
-    for name in ("unified/faces.npy", "models/2/simple_cnn/weights.safetensors", "package/package.json"):
+    for name in ("unified/faces.npy", "models/2/simple_cnn-0/weights.safetensors", "package/package.json"):
         assert (clone / "data" / name).read_bytes() == (project / "data" / name).read_bytes()

@@ -8,7 +8,9 @@ from importlib import import_module
 from fer import __version__
 from fer.runtime.errors import run_main
 
-COMMANDS = "add remove doctor profile compare benchmark search rounds review predict explain demo export landmarks"
+COMMANDS = (
+    "add remove doctor profile compare benchmark search policies rounds review predict explain demo export landmarks"
+)
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ def check_params() -> Iterator[Finding]:
     from fer.params import load_params
 
     params = load_params(PARAMS_FILE)
-    yield "ok", f"params.yaml is valid: {len(params.emotions)} emotions, networks {', '.join(params.ensemble)}"
+    yield "ok", f"params.yaml is valid: {len(params.emotions)} emotions, networks {', '.join(params.members)}"
     detector = params.ingest.detector
     if detector != "haar" and not Path(detector).is_file():
         yield "problem", f"ingest.detector={detector} in params.yaml does not exist; use haar or a YuNet model"
@@ -200,7 +200,7 @@ def check_device() -> Iterator[Finding]:
     has_bf16 = devices.supports_bf16(device)
     if params.precision == "bf16" and has_bf16 is False:
         yield "warning", devices.SLOW_BF16_WARNING
-    if hint := faster_profile_hint(params, next(iter(params.ensemble)), device.type, has_bf16):
+    if hint := faster_profile_hint(params, next(iter(params.members)), device.type, has_bf16):
         yield "hint", hint
 
 

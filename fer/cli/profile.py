@@ -20,21 +20,10 @@ def add_to(commands: Any) -> None:
 
 
 def profile(args: argparse.Namespace) -> None:
-    from fer.core.files import atomic_write
     from fer.params import load_params
-    from fer.params.edit import with_values
+    from fer.params.edit import write_changes
     from fer.params.profiles import profile_changes
     from fer.runtime.yaml_files import read_yaml
 
     load_params(PARAMS_FILE)
-    changes = profile_changes(read_yaml(PARAMS_FILE), args.name)
-    if not changes:
-        print("nothing to change")
-        return
-    with atomic_write(PARAMS_FILE) as part:
-        values = {key: new for key, (_, new) in changes.items()}
-        part.write_bytes(with_values(PARAMS_FILE.read_bytes().decode(), values).encode())
-        load_params(part)
-    for key, (old, new) in changes.items():
-        print(f"{key}: {old} -> {new}")
-    print("now run `dvc repro`")
+    print(*write_changes(PARAMS_FILE, profile_changes(read_yaml(PARAMS_FILE), args.name)), sep="\n")

@@ -57,7 +57,7 @@ def write_review_questions(args: argparse.Namespace) -> None:
         DATA_FOLDER / "pseudo_labels" / str(round_),
         predictions,
         reviews,
-        params.ensemble,
+        params.members,
         params.emotions,
         hard_labels=params.retrain.labels == "hard",
         count=args.faces,

@@ -10,7 +10,7 @@ from fer.runtime.errors import InputError
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt")
 FOLDS = ("train", "valid", "test", "unlabelled", "excluded")
-ENSEMBLE = "ensemble"  # key of the ensemble in metrics, beside the names of its networks
+ENSEMBLE = "ensemble"  # key of the ensemble in metrics, beside the names of its members
 
 _ALIASES = {
     "angry": ("anger", "an"),
@@ -23,6 +23,11 @@ _ALIASES = {
     "contempt": ("contemptuous",),
 }
 EMOTION_ALIASES = {name: emotion for emotion, aliases in _ALIASES.items() for name in (emotion, *aliases)}
+
+
+def member_name(network: str, replica: int) -> str:
+    """Return the name of a member of the ensemble: of its stages, folder, predictions and metrics."""
+    return f"{network}-{replica}"
 
 
 def parse_emotion(name: str) -> str | None:

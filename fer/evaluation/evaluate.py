@@ -1,4 +1,4 @@
-"""The results of the stage `evaluate`: metrics of every round and network, audits of pseudo-labels, comparisons.
+"""The results of the stage `evaluate`: metrics of every round and network, audits of pseudo-labels, warnings.
 
 Dictionaries, keyed by round, network and fold, are written as JSON, tables as CSV. Every round has an ensemble, even of
 one network.
@@ -15,6 +15,7 @@ from scipy.stats import fisher_exact
 from fer.core.labels import ENSEMBLE
 from fer.evaluation.inputs import HeldOutFaces, RoundPredictions, RoundPseudoLabels
 from fer.predictions import metrics
+from fer.predictions.prior import uncorrected_emotions
 
 COVERAGE_COLUMNS = ("round", "threshold", "coverage", "accepted", "precision", "low", "high")
 LEAK_P_VALUE = 1e-4  # below it, a test accuracy above the validation accuracy is reported
@@ -26,13 +27,24 @@ def evaluate_rounds(
 ) -> dict[int, Any]:
     """Return metrics by round, by network and ensemble, by fold: valid, test, test_without_twins, test_by_source.
 
-    All are of calibrated predictions. "ece_before_calibration" is the calibration error at temperature 1, "single_crop"
-    the accuracy of the plain view without averaging over views.
+    All are of calibrated predictions. "corrected_to_prior" has the same metrics of the predictions corrected to the
+    class frequencies of the validation fold, and the factors. "ece_before_calibration" is the calibration error at
+    temperature 1, "single_crop" the accuracy of the plain view without averaging over views.
     """
     folds = {"valid": ~faces.test, "test": faces.test}
 
     def evaluate(probs: Float[np.ndarray, "n classes"], mask: Bool[np.ndarray, " n"]) -> dict[str, Any]:
         return metrics.compute_metrics(probs[mask], faces.labels[mask], emotions, bins)
+
+    def evaluate_folds(probs: Float[np.ndarray, "n classes"]) -> dict[str, Any]:
+        return {
+            **{fold: evaluate(probs, mask) for fold, mask in folds.items()},
+            "test_without_twins": evaluate(probs, faces.test & ~faces.twin_in_train),
+            "test_by_source": {
+                source: evaluate(probs, faces.test & (faces.sources == source))
+                for source in dict.fromkeys(faces.sources[faces.test])
+            },
+        }
 
     metrics_by_round: dict[int, Any] = {}
     for round_, prediction in predictions.items():
@@ -40,11 +52,10 @@ def evaluate_rounds(
         for name, probs in prediction.calibrated.all_probs.items():
             by_network[name] = {
                 **({} if name == ENSEMBLE else {"temperature": prediction.calibrated.temperatures[name]}),
-                **{fold: evaluate(probs, mask) for fold, mask in folds.items()},
-                "test_without_twins": evaluate(probs, faces.test & ~faces.twin_in_train),
-                "test_by_source": {
-                    source: evaluate(probs, faces.test & (faces.sources == source))
-                    for source in dict.fromkeys(faces.sources[faces.test])
+                **evaluate_folds(probs),
+                "corrected_to_prior": {
+                    "factors": dict(zip(emotions, prediction.prior_factors[name].tolist(), strict=True)),
+                    **evaluate_folds(prediction.corrected[name]),
                 },
                 "ece_before_calibration": {
                     fold: metrics.expected_calibration_error(
@@ -74,19 +85,6 @@ def audit_rounds(pseudo_labels: Mapping[int, RoundPseudoLabels], emotions: Seque
     return audits
 
 
-def compare_rounds(predictions: Mapping[int, RoundPredictions], faces: HeldOutFaces) -> dict[int, Any]:
-    """Compare the ensemble of each later round with that of round 0 on the test fold; "verdict" is a sentence on it."""
-    correct = {
-        round_: (prediction.calibrated.ensemble_probs.argmax(axis=1) == faces.labels)[faces.test]
-        for round_, prediction in predictions.items()
-    }
-    comparisons = {round_: metrics.compare_accuracy(correct[0], correct[round_]) for round_ in correct if round_ != 0}
-    return {
-        round_: {"against": 0} | comparison | {"verdict": metrics.summarize_gain(comparison)}
-        for round_, comparison in comparisons.items()
-    }
-
-
 def summary_metrics(
     metrics_by_round: Mapping[int, Any], audits: Mapping[int, Any], comparisons: Mapping[int, Any]
 ) -> dict[int, dict[str, Any]]:
@@ -97,17 +95,25 @@ def summary_metrics(
     summary: dict[int, dict[str, Any]] = {}
     for round_, networks in metrics_by_round.items():
         test, valid, audit = networks[ENSEMBLE]["test"], networks[ENSEMBLE]["valid"], audits.get(round_, {})
-        gain = {
-            key: value for key, value in comparisons.get(round_, {}).items() if key in ("difference", "low", "high")
+        corrected = networks[ENSEMBLE]["corrected_to_prior"]
+        gains = {
+            name: {key: comparisons[round_][figure][key] for key in ("difference", "low", "high")}
+            for name, figure in (("gain_over_round_0", "accuracy"), ("macro_f1_gain_over_round_0", "macro_f1"))
+            if figure in comparisons.get(round_, {})
         }
         values = {
             **{f"test_{key}": test.get(key) for key in ("accuracy", "macro_f1", "ece")},
             **{f"valid_{key}": valid.get(key) for key in ("accuracy", "macro_f1")},
+            **{
+                f"{fold}_{key}_corrected": corrected[fold].get(key)
+                for fold in ("test", "valid")
+                for key in ("accuracy", "macro_f1")
+            },
             "pseudo_labels": audit.get("accepted"),
             "pseudo_label_coverage": audit.get("coverage"),
             "pseudo_label_precision": audit.get("precision"),
             "pseudo_label_precision_estimated": audit.get("estimated_precision"),
-            "gain_over_round_0": gain or None,
+            **gains,
         }
         summary[round_] = {key: value for key, value in values.items() if value is not None}
     return summary
@@ -121,8 +127,11 @@ def sanity_warnings(
     for fold, mask in (("valid", ~faces.test), ("test", faces.test)):
         counts = np.bincount(faces.labels[mask], minlength=len(emotions))
         if absent := [emotion for emotion, count in zip(emotions, counts, strict=True) if mask.any() and not count]:
-            effect = "so their metrics are missing; add a source with such faces"
-            warnings.append(f"no {fold} face is labelled {', '.join(absent)}, {effect}")
+            effect = "so their metrics are missing"
+            if fold == "valid":
+                uncorrected = ", ".join(uncorrected_emotions(faces.labels[mask], emotions))
+                effect += f" and predictions of {uncorrected} are not corrected to the prior"
+            warnings.append(f"no {fold} face is labelled {', '.join(absent)}, {effect}; add a source with such faces")
     question = "are there near-duplicate images, or images of the same person, in training and test?"
     for round_, prediction in predictions.items():
         correct = prediction.calibrated.ensemble_probs.argmax(axis=1) == faces.labels

@@ -13,6 +13,7 @@ from fer.core.files import read_array, read_json
 from fer.core.labels import ENSEMBLE, encode_labels
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import CalibratedEnsemble, StoredLogits, average_probs, calibrate_ensemble
+from fer.predictions.prior import correct_to_prior
 from fer.runtime.errors import InputError
 
 LEARNING_CURVE_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
@@ -36,6 +37,8 @@ class RoundPredictions:
     calibrated: CalibratedEnsemble
     uncalibrated: dict[str, Float[np.ndarray, "n classes"]]  # of each network and the ensemble, at temperature 1
     single_crop: CalibratedEnsemble | None  # of the plain view; None if it was not predicted
+    corrected: dict[str, Float[np.ndarray, "n classes"]]  # `calibrated`, to the class frequencies of validation
+    prior_factors: dict[str, Float[np.ndarray, " classes"]]  # by which they were corrected
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def select_held_out(table: pd.DataFrame, emotions: Sequence[str]) -> HeldOutFace
 def calibrate_round(
     stored_logits: Mapping[str, StoredLogits], faces: HeldOutFaces, seed: int, weights: Mapping[str, float]
 ) -> RoundPredictions:
-    """Calibrate the networks and their ensemble with `weights`; only the logits of held-out faces are read."""
+    """Calibrate and correct the networks and their ensemble with `weights`, from the logits of held-out faces alone."""
     logits = {name: stored.logits[faces.rows] for name, stored in stored_logits.items()}
     plain = {
         name: logits[name][:, [stored.views.index("plain")]]
@@ -72,10 +75,16 @@ def calibrate_round(
         if "plain" in stored.views
     }
     uncalibrated = {name: compute_probs(network_logits, 1.0) for name, network_logits in logits.items()}
+    calibrated = calibrate_ensemble(logits, faces.labels, ~faces.test, seed, weights)
+    corrections = {
+        name: correct_to_prior(probs, faces.labels, ~faces.test, seed) for name, probs in calibrated.all_probs.items()
+    }
     return RoundPredictions(
-        calibrated=calibrate_ensemble(logits, faces.labels, ~faces.test, seed, weights),
+        calibrated=calibrated,
         single_crop=calibrate_ensemble(plain, faces.labels, ~faces.test, seed, weights) if plain else None,
         uncalibrated=uncalibrated | {ENSEMBLE: average_probs(uncalibrated, weights)},
+        corrected={name: probs for name, (probs, _) in corrections.items()},
+        prior_factors={name: factors for name, (_, factors) in corrections.items()},
     )
 
 
@@ -83,8 +92,6 @@ def read_pseudo_labels(
     folder: Path, table: pd.DataFrame, truth: pd.Series, emotions: Sequence[str]
 ) -> RoundPseudoLabels:
     """Read the pseudo-labels of unlabelled faces from `folder`; faces that people reviewed are only counted.
-
-    A true emotion that is not in `emotions` counts as known, so every prediction of such a face is wrong.
 
     Raises:
         InputError: The truth or an array in the folder has another number of rows than the table.
@@ -96,17 +103,28 @@ def read_pseudo_labels(
             raise InputError(
                 f"{folder / name}.npy: has shape {array.shape}, but {shape} is needed for this table; run `dvc repro`"
             )
-    if len(truth) != len(table):
-        raise InputError(f"the truth has {len(truth)} rows, but the table has {len(table)}; run `dvc repro`")
     pool = np.flatnonzero((table["fold"] == "unlabelled") & ~arrays["reviewed"])
-    other_emotions = sorted(set(truth) - {"", *emotions})
     return RoundPseudoLabels(
         rows=pool,
         probs=arrays["probs"][pool],
         accepted=arrays["accepted"][pool],
-        truth=encode_labels(truth.iloc[pool], [*emotions, *other_emotions]),
+        truth=encode_truth(truth, emotions, len(table))[pool],
         summary=read_json(folder / "summary.json"),
     )
+
+
+def encode_truth(truth: pd.Series, emotions: Sequence[str], n: int) -> Int[np.ndarray, " n"]:
+    """Return the index of each true emotion, -1 where unknown.
+
+    An emotion that is not in `emotions` has a higher index, so every prediction of such a face is wrong.
+
+    Raises:
+        InputError: The truth has not `n` rows, as the table has.
+    """
+    if len(truth) != n:
+        raise InputError(f"the truth has {len(truth)} rows, but the table has {n}; run `dvc repro`")
+    other_emotions = sorted(set(truth) - {"", *emotions})
+    return encode_labels(truth, [*emotions, *other_emotions])
 
 
 def read_learning_curves(folder: Path, rounds: Sequence[int], networks: Iterable[str]) -> pd.DataFrame:

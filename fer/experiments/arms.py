@@ -59,7 +59,7 @@ def make_targets(
         labels = np.random.default_rng(seed).choice(classes, n, p=prior)
         return PseudoTargets(one_hot[labels], evidence.pool.astype(np.float32))
     policy = fixed.Options(threshold=0.95) if method == FIXED_95 else getattr(pseudo_label.policies, method)
-    selection = select(evidence, policy, emotions)
+    selection = select(evidence, policy, emotions, "none" if method == FIXED_95 else pseudo_label.weights)
     is_hard = method == FIXED_95 or retrain.labels == "hard"
     targets = one_hot[evidence.probs.argmax(axis=1)] if is_hard else evidence.probs
     return PseudoTargets(targets, selection.weight * np.float32(retrain.weight))

@@ -20,7 +20,7 @@ def cached_result(
     """Return the result of `compute`, from the JSON file `path` and the .npy file beside it if the inputs are the same.
 
     Raises:
-        InputError: A file is damaged or missing.
+        InputError: A file is damaged or missing, or of a version with other inputs.
     """
     array_path = path.with_suffix(".npy")
     stored = _read_result(path, array_path) if path.is_file() else None
@@ -28,6 +28,8 @@ def cached_result(
         stored_inputs, array, metadata = stored
         if stored_inputs == fingerprint_inputs:
             return array, metadata
+        if stored_inputs.keys() != fingerprint_inputs.keys():
+            raise InputError(f"{path}: a run of another version of fer; use another --out, or delete {path.parent}")
         changed = [key for key, value in fingerprint_inputs.items() if stored_inputs.get(key) != value]
         print(f"{name}: {path} was run with other {', '.join(changed)}; running it again")
         path.unlink()  # an existing JSON file means that the array beside it is complete

@@ -70,7 +70,7 @@ class TrainingJob:
             "precision": self.params.precision,
             "views": view_names(self.params.predict.views),
             "recipe": self.recipe.model_dump(),
-            "transforms": self.params.transforms.model_dump(),
+            "transforms": self.params.transform_sets[self.params.transforms].model_dump(),
             "faces_sha256": self.data.sha256,
         }
 
@@ -162,7 +162,7 @@ def measure_throughput(network: nn.Module, job: TrainingJob) -> float:
         job.data.train,
         None,
         recipe=phase,
-        transforms=job.params.transforms,
+        transforms=job.params.transform_sets[job.params.transforms],
         seed=job.seed,
         precision=job.params.precision,
     )
@@ -204,7 +204,7 @@ def _train_and_predict(job: TrainingJob, name: str) -> RunResult:
         data.train,
         data.valid,
         recipe=recipe,
-        transforms=params.transforms,
+        transforms=params.transform_sets[params.transforms],
         seed=job.seed,
         precision=params.precision,
         name=name,

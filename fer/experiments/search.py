@@ -152,7 +152,7 @@ def dvc_exp_arguments(current_params: Mapping[str, Any], point: SearchPoint, wit
 
 def _params_at(current: Mapping[str, Any], point: SearchPoint, rounds: bool) -> dict[str, Any]:
     content = copy.deepcopy(dict(current))
-    for key, value in point.items():
+    for key, value in (point if rounds else {**point, "package.round": "best"}).items():
         *sections, name = key.split(".")
         section = content
         for section_name in sections:
@@ -160,7 +160,7 @@ def _params_at(current: Mapping[str, Any], point: SearchPoint, rounds: bool) -> 
             if not isinstance(section, dict):
                 raise InputError(f"{key} is not a key: {section_name} is not a section; remove what follows it")
         section[name] = value
-    return content if rounds else content | {"rounds": SUPERVISED_ROUNDS, "package": {"round": "best"}}
+    return content if rounds else content | {"rounds": SUPERVISED_ROUNDS}
 
 
 def _run_key(content: dict[str, Any]) -> str:
@@ -169,9 +169,12 @@ def _run_key(content: dict[str, Any]) -> str:
         params = Params.model_validate(content)
     except ValidationError as error:
         raise InputError(format_errors(error, content, _FILE, Params).replace(f"{_FILE}: ", "")) from error
-    unused = {"train", "networks", "package"} | (set() if params.rounds.retrain else {"pseudo_label", "retrain"})
+    unused = {"transform_sets", "train", "networks", "package"} | (
+        set() if params.rounds.retrain else {"pseudo_label", "retrain"}
+    )
     recipes = {
         name: [phase.model_dump() for phase in params.train.with_overrides(params.networks[name]).phases()]
         for name in params.ensemble
     }
-    return json.dumps([params.model_dump(exclude=unused), recipes])
+    transforms = params.transform_sets[params.transforms].model_dump()
+    return json.dumps([params.model_dump(exclude=unused), transforms, recipes])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fer.core.store import open_faces
-from fer.nn.batches import BatchPredictor, count_operations
+from fer.nn.batch_predictor import BatchPredictor, count_operations
 from fer.nn.distributed import (
     broadcast_from_main,
     is_main_process,

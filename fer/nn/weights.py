@@ -31,6 +31,7 @@ class ModelConfig(Section):
     """The description of a trained network, stored beside its weights."""
 
     network: Name
+    replica: Annotated[int, Field(ge=0)] = 0  # an older package has none
     emotions: Annotated[tuple[str, ...], Field(min_length=2)]
     size: ImageSide  # of a face, in pixels
     dropout: FractionBelowOne
@@ -141,15 +142,15 @@ def load_weights(network: nn.Module, folder: Path) -> None:
         ) from error
 
 
-def load_teacher_weights(network: nn.Module, network_name: str, models: Path, pseudo_labels: Path) -> None:
-    """Load the weights of `network_name` in the teacher round of the pseudo-labels into `network`.
+def load_teacher_weights(network: nn.Module, member: str, models: Path, pseudo_labels: Path) -> None:
+    """Load the weights of `member` in the teacher round of the pseudo-labels into `network`.
 
     Raises:
         InputError: The pseudo-labels were made with other weights.
     """
     summary = read_json(pseudo_labels / "summary.json")
-    folder = models / str(summary["teacher"]) / network_name
-    if hash_weights(folder) != summary["weights_sha256"].get(network_name):
+    folder = models / str(summary["teacher"]) / member
+    if hash_weights(folder) != summary["weights_sha256"].get(member):
         raise InputError(f"{folder}: not the weights that made {pseudo_labels}; run `dvc repro`")
     load_weights(network, folder)
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,6 +11,24 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import CommentMark
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 from ruamel.yaml.tokens import CommentToken
+
+from fer.core.files import atomic_write
+from fer.params.sections import load_params
+
+
+def write_changes(path: Path, changes: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Write the new values of `changes`, by dotted key, into the params.yaml at `path`, and return what to print.
+
+    Raises:
+        InputError: The file with the changes is not allowed; it stays as it was.
+    """
+    if not changes:
+        return ["nothing to change"]
+    values = {key: new for key, (_, new) in changes.items()}
+    with atomic_write(path) as part:
+        part.write_bytes(with_values(path.read_bytes().decode(), values).encode())
+        load_params(part)
+    return [*(f"{key}: {old} -> {new}" for key, (old, new) in changes.items()), "now run `dvc repro`"]
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:

@@ -89,12 +89,12 @@ def _shorten(number: float) -> float:
     return short if math.isclose(short, number, rel_tol=6e-4) else long
 
 
-def faster_profile_hint(params: Params, network: str, device: str, has_bf16: bool | None) -> str | None:
+def faster_profile_hint(params: Params, member: str, device: str, has_bf16: bool | None) -> str | None:
     """Return which profile would make training about twice as fast on `device`, or None if there is none.
 
-    Also None unless `network` is the first of the ensemble: one training of a run prints the hint.
+    Also None unless `member` is the first of the ensemble: one training of a run prints the hint.
     """
-    if network != next(iter(params.ensemble)) or not has_bf16:
+    if member != next(iter(params.members)) or not has_bf16:
         return None
     if device == "cuda" and (params.precision == "fp32" or params.train.batch < MIN_GPU_BATCH):
         return "this GPU would train several times as fast; run `fer profile gpu`"

@@ -1,11 +1,12 @@
 """The schema of `params.yaml`, which every stage checks as a whole. The defaults are in the file, not here."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from fer.core.labels import EMOTIONS, Emotion
+from fer.core.labels import EMOTIONS, Emotion, member_name
 from fer.core.schema import Count, Name, NonNegativeNumber, Section, format_errors
 from fer.data.curation.params import Unify
 from fer.data.readers.params import Ingest
@@ -54,6 +55,7 @@ class Evaluate(Section):
 
 class Package(Section):
     round: Literal["best"] | Annotated[int, Field(ge=0)]
+    prior: Literal["none", "valid"]
 
 
 def _expand_ensemble(ensemble: Any) -> Any:
@@ -73,13 +75,15 @@ class Params(Section):
     sources: Annotated[list[Name], Field(min_length=1)]
     networks: dict[Name, Annotated[RecipeOverrides, BeforeValidator(lambda row: {} if row is None else row)]]
     ensemble: Annotated[dict[Name, NonNegativeNumber], BeforeValidator(_expand_ensemble), Field(min_length=1)]
+    replicas: Annotated[list[Annotated[int, Field(ge=0, lt=1000)]], Field(min_length=1)]
     precision: Literal["fp32", "bf16"]
     rounds: Rounds
     sample: Sample
     ingest: Ingest
     unify: Unify
     augment: Augment
-    transforms: Transforms
+    transforms: Name
+    transform_sets: Annotated[dict[Name, Transforms], Field(min_length=1)]
     train: Train
     predict: Predict
     pseudo_label: PseudoLabel
@@ -87,18 +91,34 @@ class Params(Section):
     evaluate: Evaluate
     package: Package
 
+    @property
+    def members(self) -> dict[str, float]:
+        """The weight of each member of the ensemble; all replicas of a network have its weight."""
+        return {
+            member_name(network, replica): weight
+            for network, weight in self.ensemble.items()
+            for replica in self.replicas
+        }
+
+    def members_of(self, replica: int) -> dict[str, float]:
+        """Return the weight of each member with the number `replica`: one for each network."""
+        return {member_name(network, replica): weight for network, weight in self.ensemble.items()}
+
     @model_validator(mode="after")
     def _check_consistency(self) -> "Params":
         lists: dict[str, list[Any]] = {
             "sources": self.sources,
+            "replicas": self.replicas,
             "emotions": self.emotions,
             "predict.views": self.predict.views,
         }
         for key, names in lists.items():
-            if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            if duplicates := sorted({str(name) for name in names if names.count(name) > 1}):
                 raise ValueError(f"{key} names {', '.join(duplicates)} twice; remove the duplicates")
         if self.emotions != [emotion for emotion in EMOTIONS if emotion in self.emotions]:
             raise ValueError(f"emotions must keep the order {', '.join(EMOTIONS)}")
+        if numbered := [name for name in self.networks if re.search(r"-\d+$", name)]:
+            raise ValueError(f"networks names {', '.join(numbered)}, but a hyphen and digits mark a replica; rename it")
         if unknown := [name for name in self.networks if name not in NETWORKS]:
             raise ValueError(f"networks names {', '.join(unknown)}, but fer/models has {', '.join(NETWORKS)}")
         for name, row in self.networks.items():
@@ -106,6 +126,10 @@ class Params(Section):
                 raise ValueError(
                     f"networks.{name} has {', '.join(sorted(overridden_keys))}, but each phase of transfer has its own"
                 )
+        if self.transforms not in self.transform_sets:
+            raise ValueError(
+                f"transforms is {self.transforms}, but transform_sets has {', '.join(self.transform_sets)}"
+            )
         if unknown := [name for name in self.ensemble if name not in self.networks]:
             raise ValueError(f"ensemble names {', '.join(unknown)}, but networks has {', '.join(self.networks)}")
         if not any(self.ensemble.values()):

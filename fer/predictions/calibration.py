@@ -51,10 +51,15 @@ def cross_fit_probs(
     A fold looks better calibrated than it is at the temperature fitted on itself.
     """
     probs = np.empty((logits.shape[0], logits.shape[2]), dtype=np.float32)
-    first, second = np.array_split(np.random.default_rng(seed).permutation(len(logits)), 2)
-    for rows, fit_rows in ((first, second), (second, first)):
+    for rows, fit_rows in split_for_cross_fit(len(logits), seed):
         probs[rows] = compute_probs(logits[rows], fit_temperature(logits[fit_rows], labels[fit_rows]))
     return probs
+
+
+def split_for_cross_fit(n: int, seed: int) -> list[tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " fit_rows"]]]:
+    """Return each random half of `n` rows with the half on which its predictions are fitted: the other one."""
+    first, second = np.array_split(np.random.default_rng(seed).permutation(n), 2)
+    return [(first, second), (second, first)]
 
 
 def _mean_log_probs(logits: Float[np.ndarray, "n views classes"], temperature: float) -> Float[np.ndarray, "n classes"]:

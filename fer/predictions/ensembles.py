@@ -37,22 +37,20 @@ class CalibratedEnsemble:
 
 
 def read_stored_logits(
-    folder: Path, networks: Iterable[str], emotions: Sequence[str], n: int
+    folder: Path, members: Iterable[str], emotions: Sequence[str], n: int
 ) -> dict[str, StoredLogits]:
-    """Return the predictions of `networks`, in their order; logits are memory-mapped.
+    """Return the predictions of `members`, in their order; logits are memory-mapped.
 
     Args:
         folder: The predictions of one round.
+        members: Names of replicas of networks, as of `member_name`.
         n: The number of rows of the table, which the logits must have.
 
     Raises:
         InputError: A file is missing or damaged, belongs to another network or table or to other emotions, or holds a
             number that is not finite.
     """
-    return {
-        network: _read_network(folder / f"{network}.npy", {"network": network, "emotions": list(emotions)}, n)
-        for network in networks
-    }
+    return {member: _read_member(folder / f"{member}.npy", emotions, n) for member in members}
 
 
 def average_probs(
@@ -96,7 +94,7 @@ def find_agreement(
     """Return for each face whether all of `among` predict the emotion that the ensemble predicts.
 
     Args:
-        among: "networks" (each with a weight above 0), "views" (the ensemble on each view), both or neither.
+        among: "networks" (each replica with a weight above 0), "views" (the ensemble on each view), both or neither.
     """
     predicted = calibrated.ensemble_probs.argmax(axis=1)
     agreed = np.ones(len(predicted), dtype=bool)
@@ -114,7 +112,7 @@ def find_agreement(
     return agreed
 
 
-def _read_network(path: Path, expected: Mapping[str, object], n: int) -> StoredLogits:
+def _read_member(path: Path, emotions: Sequence[str], n: int) -> StoredLogits:
     remedy = "predict again with `dvc repro`"
     manifest_path = path.with_suffix(".json")
     logits = read_array(path, mmap=True)
@@ -125,7 +123,8 @@ def _read_network(path: Path, expected: Mapping[str, object], n: int) -> StoredL
     except (ValueError, TypeError) as error:
         raise InputError(f"{manifest_path}: not a JSON object ({error}); {remedy}") from error
 
-    for key, value in expected.items():
+    manifest["member"] = f"{manifest.get('network')}-{manifest.get('replica')}"
+    for key, value in {"member": path.stem, "emotions": list(emotions)}.items():
         if manifest.get(key) != value:
             raise InputError(f"{manifest_path}: {key} is {manifest.get(key)}, but should be {value}; {remedy}")
     for key, kind in (("views", list), ("weights_sha256", str)):

@@ -1,11 +1,11 @@
-"""Metrics of predictions and pseudo-labels, and the comparison of two rounds.
+"""Metrics of predictions and pseudo-labels.
 
 A ratio with denominator 0 is left out, never NaN. Intervals have 95 % and the form {"low", "high"}. The metrics of no
 faces are {"n": 0}.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,51 +99,6 @@ def wilson_interval(successes: int, n: int) -> dict[str, float]:
     centre = (2 * n * share + square) / (2 * (n + square))
     half = NORMAL_QUANTILE / (2 * (n + square)) * math.sqrt(4 * n * share * (1 - share) + square)
     return {"low": centre - half if successes else 0.0, "high": centre + half if successes < n else 1.0}
-
-
-def compare_accuracy(
-    correct_before: Bool[np.ndarray, " n"], correct_after: Bool[np.ndarray, " n"]
-) -> dict[str, float | int]:
-    """Return the difference of accuracy (after - before) on the same faces, its interval and McNemar's exact p-value.
-
-    "gained" counts the faces that became correct, "lost" those that became wrong. The interval is Wald's with half a
-    face added to each of the four cells (Agresti & Min 2005, doi:10.1002/sim.1781).
-    """
-    from scipy.stats import binomtest  # slow to import, and packaging needs no test
-
-    n = len(correct_before)
-    if not n:
-        return {"n": 0}
-    gained = int((~correct_before & correct_after).sum())
-    lost = int((correct_before & ~correct_after).sum())
-    centre = (gained - lost) / (n + 2)
-    half = NORMAL_QUANTILE * np.sqrt((gained + lost + 1) / (n + 2) ** 2 - centre**2 / (n + 2))
-    return {
-        "n": n,
-        "difference": (gained - lost) / n,
-        "low": float(max(centre - half, -1)),
-        "high": float(min(centre + half, 1)),
-        "p_value": float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
-        "gained": gained,
-        "lost": lost,
-    }
-
-
-def summarize_gain(comparison: Mapping[str, float | int]) -> str:
-    """Return one sentence on a comparison by `compare_accuracy`; an interval that contains 0 is no clear difference."""
-    if not comparison["n"]:
-        return "No verdict: there are no test faces to compare the rounds on."
-    difference, low, high = (f"{100 * comparison[key]:+.1f}" for key in ("difference", "low", "high"))
-    effect = "made no clear difference"
-    if comparison["low"] > 0:
-        effect = "helped"
-    elif comparison["high"] < 0:
-        effect = "hurt"
-    return (
-        f"The pseudo-labels {effect}: test accuracy changed by {difference} points (95 % interval {low} to {high}; "
-        f"{comparison['gained']} faces gained, {comparison['lost']} lost of {comparison['n']}; "
-        f"McNemar's p = {comparison['p_value']:.2g})."
-    )
 
 
 def audit_pseudo_labels(

@@ -8,6 +8,7 @@ from pydantic import ValidationError, create_model
 
 from fer.core.schema import Section, format_errors
 from fer.pseudo_labels.policy import Policy
+from fer.pseudo_labels.weights import WEIGHTS
 from fer.runtime.errors import InputError
 
 POLICIES: dict[str, type[Policy]] = {
@@ -23,6 +24,7 @@ class PseudoLabel(Section):
     alignment: Literal["none", "valid", "uniform"]
     agreement: list[Literal["networks", "views"]]
     policy: Literal[*POLICIES]  # type: ignore[valid-type]
+    weights: Literal[*WEIGHTS]  # type: ignore[valid-type]
     policies: create_model("Policies", __base__=Section, **_ROWS)  # type: ignore[valid-type]
 
     @property

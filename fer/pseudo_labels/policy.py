@@ -52,9 +52,9 @@ class Policy(Section, ABC):
     def thresholds(self, evidence: Evidence, emotions: Sequence[str]) -> Thresholds:
         """Return the confidence that a face needs to be accepted as each emotion; above 1 accepts none."""
 
-    def weights(self, evidence: Evidence) -> Float[np.ndarray, " n"]:
-        """Return the weight of each face in the loss, should it be accepted, in 0..1."""
-        return np.ones(len(evidence.probs))
+    def weights(self, evidence: Evidence) -> Float[np.ndarray, " n"] | None:
+        """Return the weight of each face in the loss, should it be accepted, in 0..1; None: `pseudo_label.weights`."""
+        return None
 
     def format_note(self, thresholds: Float[np.ndarray, " classes"], emotions: Sequence[str]) -> str | None:
         """Return one line that the user should know about these thresholds, if there is any."""

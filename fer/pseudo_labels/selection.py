@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from fer.core.files import DECIMALS
 from fer.core.table import escape_formulas
 from fer.pseudo_labels.policy import Evidence, Policy
+from fer.pseudo_labels.weights import WEIGHTS
 from fer.runtime.errors import InputError
 
 NOT_AGREED_REASON = "not agreed on"
@@ -30,8 +31,11 @@ class Selection:
     reason: Shaped[np.ndarray, " n"]  # str
 
 
-def select(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> Selection:
+def select(evidence: Evidence, policy: Policy, emotions: Sequence[str], weights: str = "none") -> Selection:
     """Accept the faces of the pool whose confidence is at or above the threshold of their predicted emotion.
+
+    Args:
+        weights: "none", "confidence" or "softmatch" weighs the accepted faces, unless the policy has its own weights.
 
     Raises:
         InputError: A probability is not finite.
@@ -42,6 +46,8 @@ def select(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> Selec
     threshold = thresholds(evidence, policy, emotions)[predicted]
     accepted = evidence.pool & (evidence.confidence >= threshold) & evidence.agreed
 
+    own_weights = policy.weights(evidence)
+    weight = WEIGHTS[weights](evidence) if own_weights is None else own_weights
     below = np.array([f"confidence below the threshold of {emotion}" for emotion in emotions], dtype=object)
     reason = np.where(evidence.agreed, below[predicted], NOT_AGREED_REASON)
     reason = np.where(accepted, "accepted", reason)
@@ -51,7 +57,7 @@ def select(evidence: Evidence, policy: Policy, emotions: Sequence[str]) -> Selec
         emotion=np.where(evidence.pool, predicted, -1),
         confidence=evidence.confidence,
         threshold=threshold,
-        weight=np.where(accepted, policy.weights(evidence), 0).astype(np.float32),
+        weight=np.where(accepted, weight, 0).astype(np.float32),
         reason=np.where(evidence.pool, reason, ""),
     )
 

@@ -21,10 +21,11 @@ OUTPUT_NAMES = ("probabilities", "logits")
 
 
 class ExportedPackage(nn.Module):
-    """The packaged networks with their preprocessing, views, calibration and ensemble mean."""
+    """The packaged networks with their preprocessing, views, calibration, ensemble mean and correction to the prior."""
 
     temperature: Tensor
     weight: Tensor
+    prior_factors: Tensor | None
 
     def __init__(self, package: ModelPackage) -> None:
         super().__init__()
@@ -35,17 +36,23 @@ class ExportedPackage(nn.Module):
         temperatures = torch.tensor([manifest.temperatures[name] for name in package.networks])
         self.register_buffer("weight", (weights / weights.sum())[:, None])
         self.register_buffer("temperature", temperatures[:, None, None])
+        factors = manifest.prior_factors
+        self.register_buffer("prior_factors", torch.tensor(list(factors.values())) if factors else None)
 
     def forward(
         self, faces: UInt8[Tensor, "n size size"]
     ) -> tuple[Float[Tensor, "n classes"], Float[Tensor, "n networks views classes"]]:
-        """Return the calibrated probabilities, averaged over views and networks, and the logits."""
+        """Return the calibrated probabilities, averaged over views and networks and corrected, and the logits."""
         views = [normalize_faces(view) for view in inference.make_views(faces.float() / 255, self.views).values()]
         logits = torch.stack(
             [torch.stack([network(view) for view in views], dim=1) for network in self.networks], dim=1
         )
         probs = (logits / self.temperature).softmax(dim=3).mean(dim=2)
-        return (probs * self.weight).sum(dim=1), logits
+        ensemble_probs = (probs * self.weight).sum(dim=1)
+        if self.prior_factors is not None:
+            scaled = ensemble_probs * self.prior_factors
+            ensemble_probs = scaled / scaled.sum(dim=1, keepdim=True)
+        return ensemble_probs, logits
 
 
 def export_onnx(package: ModelPackage, path: Path) -> float | None:
@@ -85,7 +92,7 @@ def export_onnx(package: ModelPackage, path: Path) -> float | None:
     ClearMetadataAndDocStringPass()(program.model)  # removes stack traces, which contain paths of this machine
     program.model.producer_name = "fer"
     program.model.metadata_props.update(
-        {key: json.dumps(value) for key, value in package.manifest.model_dump(mode="json").items()}
+        {key: json.dumps(value) for key, value in package.manifest.model_dump(mode="json", exclude_none=True).items()}
     )
     with atomic_write(path) as part:
         program.save(part)

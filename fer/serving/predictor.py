@@ -29,7 +29,11 @@ KEPT_IMAGE_BATCH = 16  # the same if the images are kept, since a 4K frame takes
 
 
 class Predictor:
-    """A package applied to images: it finds their faces and predicts their apparent expressions."""
+    """A package applied to images: it finds their faces and predicts their apparent expressions.
+
+    Probabilities are calibrated. If the package was made with `package.prior: valid`, they are also corrected to the
+    class frequencies of the validation fold; `package.manifest.prior_factors` has the factors, otherwise None.
+    """
 
     def __init__(self, package: bundle.ModelPackage, faces: FaceMode = "auto", detector: str = "haar") -> None:
         self.package = package

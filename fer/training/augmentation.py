@@ -15,7 +15,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from fer.training.params import Transforms
 
-ERASED_AREA = (0.02, 0.2)  # of the face; 0.4, as in Zhong et al. 2017 (arXiv:1708.04896), can hide a whole mouth
+MIN_ERASED_AREA = 0.02  # of the face, as in Zhong et al. 2017 (arXiv:1708.04896); their largest, 0.4, can hide a mouth
 ERASED_ASPECT_RATIO = (0.3, 3.3)  # height over width
 
 
@@ -59,7 +59,7 @@ def draw_transforms(n: int, transforms: Transforms, generator: torch.Generator) 
     mirror = 1 - 2 * (uniform(0.0, 1.0) < transforms.flip).float()
     contrast = uniform(1 - transforms.contrast, 1 + transforms.contrast)
     brightness = uniform(1 - transforms.brightness, 1 + transforms.brightness)
-    area = uniform(*ERASED_AREA)
+    area = uniform(min(MIN_ERASED_AREA, transforms.erased_area), transforms.erased_area)
     ratio = uniform(math.log(ERASED_ASPECT_RATIO[0]), math.log(ERASED_ASPECT_RATIO[1])).exp()
     height, width = (area * ratio).sqrt(), (area / ratio).sqrt()
     y_min, x_min = uniform(0.0, 1.0) * (1 - height), uniform(0.0, 1.0) * (1 - width)

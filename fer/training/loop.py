@@ -50,7 +50,7 @@ class TrainingProgress:
 
 
 def init_model(
-    name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int
+    name: str, recipe: Recipe, emotions: Sequence[str], size: int, seed: int, replica: int = 0
 ) -> tuple[nn.Module, ModelConfig]:
     """Return an untrained network and its description: weights drawn from `seed`, or of ImageNet below a new head.
 
@@ -58,7 +58,14 @@ def init_model(
         InputError: The network does not exist or needs larger faces, or the ImageNet weights are not available.
     """
     input_px = recipe.transfer.input_px if recipe.transfer else None
-    config = ModelConfig(network=name, emotions=tuple(emotions), size=size, dropout=recipe.dropout, input_px=input_px)
+    config = ModelConfig(
+        network=name,
+        replica=replica,
+        emotions=tuple(emotions),
+        size=size,
+        dropout=recipe.dropout,
+        input_px=input_px,
+    )
     torch.manual_seed(seed)
     network = config.build()
     if recipe.transfer:
@@ -80,6 +87,7 @@ def train_network(
     name: str,
     epoch_faces: int,
     unlabelled: UnlabelledPool | None = None,
+    logit_adjustment: float = 0.0,
     checkpoint: Path | None = None,
 ) -> list[dict[str, int | float]]:
     """Train `network` in place, phase by phase, and return a row for each epoch, numbered across phases.
@@ -94,7 +102,7 @@ def train_network(
     data = (*train_set.arrays(), *valid_set.arrays(), *(unlabelled.fingerprint_inputs() if unlabelled else ()))
     weights = [tensor.cpu().numpy() for tensor in network.state_dict().values()]
     machine = (distributed.world_size(), next(network.parameters()).device)
-    inputs = (*data, *weights, recipe, transforms, epoch_faces, seed, precision, *machine)
+    inputs = (*data, *weights, recipe, transforms, epoch_faces, seed, precision, logit_adjustment, *machine)
     saved = Checkpoint(checkpoint, compute_fingerprint(*inputs) if checkpoint else "")
     curve: list[dict[str, int | float]] = saved.metadata.get("curve", [])
     with saved.defer_signals():
@@ -116,6 +124,7 @@ def train_network(
                 name=name,
                 epochs_done=len(curve),
                 unlabelled=unlabelled,
+                logit_adjustment=logit_adjustment,
                 checkpoint=saved,
             )
     saved.remove()
@@ -135,13 +144,14 @@ def train_phase(
     name: str,
     epochs_done: int = 0,
     unlabelled: UnlabelledPool | None = None,
+    logit_adjustment: float = 0.0,
     checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, int | float]]:
     """Train `network` in place for `steps` batches, load the EMA weights of the best epoch, and return a row per epoch.
 
     The steps are divided into `recipe.epochs` equal epochs, so runs on datasets of different size are comparable. The
     best epoch is the earliest with the highest accuracy on `valid_set`. `unlabelled` faces take a part of each batch.
-    Epoch numbers continue after `epochs_done`.
+    The loss has the logits plus `logit_adjustment` times `log_frequencies`. Epoch numbers continue after `epochs_done`.
 
     Raises:
         InputError: A set is empty, processes cannot share a batch evenly, or the loss is not finite.
@@ -150,7 +160,14 @@ def train_phase(
         if not len(faces_of_fold):
             raise InputError(f"{name}: there are no {fold} faces; add labelled faces and run `dvc repro`")
     step = TrainingStep(
-        network, train_set, unlabelled, recipe=recipe, transforms=transforms, seed=seed, precision=precision
+        network,
+        train_set,
+        unlabelled,
+        recipe=recipe,
+        transforms=transforms,
+        seed=seed,
+        precision=precision,
+        logit_adjustment=logit_adjustment,
     )
     schedule = make_schedule(step.optimizer, recipe.schedule, steps)
     valid_pixels = torch.from_numpy(np.asarray(valid_set.pixels)).to(step.device)

@@ -1,4 +1,4 @@
-"""Schema of the sections of `params.yaml` about training: `train`, `networks`, `augment`, `transforms`, `retrain`."""
+"""Schema of `params.yaml` about training: `train`, `networks`, `augment`, `transform_sets`, `retrain`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -151,6 +151,7 @@ class Transforms(Section):
     brightness: FractionBelowOne
     contrast: FractionBelowOne
     erasing: Fraction
+    erased_area: Fraction
 
 
 class Camera(Section):
@@ -180,5 +181,6 @@ class Retrain(Section):
     start: Literal["scratch", "teacher"]
     labels: Literal["soft", "hard"]
     weight: NonNegativeNumber
+    logit_adjustment: NonNegativeNumber
     steps: PositiveNumber
     online: Online

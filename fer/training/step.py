@@ -26,6 +26,7 @@ from fer.training.optim import make_optimizer, move_learning_rates
 from fer.training.params import Train, Transforms
 
 SEED_STRIDE = 10_000_019  # more than the steps of any training
+REPLICA_STRIDE = 1_000_003  # no multiple of it comes near another seed, see `replica_seed`
 
 
 class TrainingStep:
@@ -47,6 +48,7 @@ class TrainingStep:
         transforms: Transforms,
         seed: int,
         precision: str,
+        logit_adjustment: float = 0.0,
     ) -> None:
         self.recipe, self.transforms, self.seed, self.precision = recipe, transforms, seed, precision
         self.device = device = next(network.parameters()).device
@@ -62,6 +64,7 @@ class TrainingStep:
         self._unlabelled = FaceBatches(pool.pixels, n_unlabelled, seed, device) if pool else None
         targets, weights = (torch.from_numpy(array).to(device) for array in (train_set.targets, train_set.weights))
         self._labels, self._targets = targets.argmax(dim=1), weigh_targets(targets, weights, recipe)
+        self._logit_shift = logit_adjustment * log_frequencies(self._targets)
         self._mixup_weights = torch.ones(2, device=device)  # of a face and of the one that it is blended with
         self._averages, self._values = float_tensors(self.ema_model), float_tensors(network)
         self._generator = torch.Generator(device)  # of the transforms; dropout draws from the default generator
@@ -114,9 +117,10 @@ class TrainingStep:
             faces = torch.cat([faces, self._transform(self._unlabelled.pixels)])
         with autocast(self.device, self.precision):
             logits = self._student(normalize_faces(faces)).float()
-        loss = soft_cross_entropy(logits[: len(rows)], targets)
+        shifted_logits = logits + self._logit_shift
+        loss = soft_cross_entropy(shifted_logits[: len(rows)], targets)
         if self.labeller:
-            loss = loss + soft_cross_entropy(logits[len(rows) :], pseudo_targets)
+            loss = loss + soft_cross_entropy(shifted_logits[len(rows) :], pseudo_targets)
             self.totals[2] += pseudo_targets.sum() / len(pseudo_targets)
         self.totals[0] += loss.detach()
         self.totals[1] += (logits[: len(rows)].argmax(dim=1) == self._labels[rows]).float().mean()
@@ -162,6 +166,15 @@ class TrainingStep:
                     self._teacher = fuse(self.ema_model, self.device, normalize_faces(pixels[1].float()))
 
 
+def replica_seed(seed: int, replica: int) -> int:
+    """Return the seed of the weights, orders and transforms of a replica; replica 0 has `seed` itself.
+
+    A CPU's generator takes only the low 32 bits of seed · `SEED_STRIDE` + step. There the steps of 20 replicas of each
+    of the seeds 0 to 15 share no number either.
+    """
+    return seed + replica * REPLICA_STRIDE
+
+
 def soft_cross_entropy(logits: Float[Tensor, "n classes"], targets: Float[Tensor, "n classes"]) -> Float[Tensor, ""]:
     """Return the mean cross-entropy; the sum of a face's `targets` is its weight."""
     return -(targets * log_softmax(logits, dim=1)).sum(dim=1).mean()
@@ -175,6 +188,16 @@ def weigh_targets(
         weights = weights * (targets @ balanced_class_weights(targets))
     smoothed = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[1]
     return smoothed * weights[:, None]
+
+
+def log_frequencies(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:
+    """Return the logarithm of each class's share of all targets, as the loss weighs them.
+
+    Added to the logits in training, it lets the network fit the frequencies without learning them (logit adjustment,
+    Menon et al. 2021, arXiv:2007.07314).
+    """
+    counts = targets.sum(dim=0)
+    return (counts / counts.sum()).clamp(min=1e-9).log()
 
 
 def balanced_class_weights(targets: Float[Tensor, "n classes"]) -> Float[Tensor, " classes"]:

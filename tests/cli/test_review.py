@@ -50,11 +50,13 @@ def project_with_round(project: Path) -> Path:
     predictions = project / "data/predictions/1"
     predictions.mkdir(parents=True)
     (network,) = params.ensemble
+    (member,) = params.members
     logits = np.log(probs + 0.01)
     logits[20] = np.roll(logits[20], 1) * 5
-    np.save(predictions / f"{network}.npy", logits[:, None])
-    metadata = {"network": network, "weights_sha256": "0", "views": ["plain"], "emotions": list(params.emotions)}
-    (predictions / f"{network}.json").write_text(json.dumps(metadata))
+    np.save(predictions / f"{member}.npy", logits[:, None])
+    metadata = {"network": network, "replica": 0, "weights_sha256": "0", "views": ["plain"]}
+    metadata |= {"emotions": list(params.emotions)}
+    (predictions / f"{member}.json").write_text(json.dumps(metadata))
     write_reviews(project / "data/reviews.csv", {})
     return project
 

@@ -54,7 +54,8 @@ class Queue:
             if section == "train" and last != self.ignored:
                 content["train"][last] = json.loads(value)
         if "rounds.retrain=[]" in self.queued[-1]:
-            content |= {"rounds": {"predict": [0], "retrain": [], "teacher": {}}, "package": {"round": "best"}}
+            content |= {"rounds": {"predict": [0], "retrain": [], "teacher": {}}}
+            content["package"]["round"] = "best"
         self.contents.append(content)
         return ""
 

@@ -15,9 +15,11 @@ from fer.core.labels import EMOTIONS, ENSEMBLE
 from fer.core.table import TABLE_COLUMNS
 from fer.evaluation import evaluate, inputs
 from fer.evaluation.inputs import HeldOutFaces, RoundPredictions, RoundPseudoLabels
+from fer.evaluation.verdict import compare_rounds
 from fer.predictions import metrics
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import StoredLogits
+from fer.predictions.prior import correct_to_prior
 from fer.runtime.errors import InputError
 
 EMOTIONS = EMOTIONS[:7]
@@ -100,6 +102,24 @@ def test_the_sources_add_up_to_the_test_fold() -> None:
 def test_the_ensemble_of_one_network_is_that_network() -> None:
     results = evaluate_round(table := make_table(200), make_logits(table))
     assert {"temperature": results["network_0"]["temperature"]} | results[ENSEMBLE] == results["network_0"]
+
+
+def test_corrected_metrics_are_of_predictions_corrected_to_the_validation_fold() -> None:
+    table = make_table(2000)
+    rare = table["emotion"].isin(["fear", "sad"]) & (np.arange(2000) % 8 > 0)  # balanced logits, unbalanced faces
+    table = table[~rare].reset_index(drop=True)
+    predictions, faces = make_predictions(table, make_logits(table, 0, 0.7), make_logits(table, 1, 0.7))
+    results = evaluate.evaluate_rounds({0: predictions}, faces, EMOTIONS, BINS)[0]
+    for name, probs in predictions.calibrated.all_probs.items():
+        corrected = results[name]["corrected_to_prior"]
+        corrected_probs, factors = correct_to_prior(probs, faces.labels, ~faces.test, 0)
+        assert list(corrected) == ["factors", "valid", "test", "test_without_twins", "test_by_source"]
+        assert corrected["factors"] == dict(zip(EMOTIONS, factors.tolist(), strict=True))
+        assert corrected["factors"]["fear"] < 0.5 < corrected["factors"]["happy"]
+        for fold, mask in (("valid", ~faces.test), ("test", faces.test)):
+            expected = metrics.compute_metrics(corrected_probs[mask], faces.labels[mask], EMOTIONS, BINS)
+            assert corrected[fold] == expected
+            assert corrected[fold]["accuracy"] > results[name][fold]["accuracy"] + 0.02
 
 
 def test_the_single_crop_is_the_plain_view() -> None:
@@ -207,25 +227,6 @@ def test_the_confusion_table_has_a_row_for_each_test_face() -> None:
     assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(accuracy)
 
 
-def test_rounds_are_compared_with_round_0_on_the_test_fold() -> None:
-    table = make_table(2000)
-    (worse, faces), (better, _) = (
-        make_predictions(table, make_logits(table, skill=1)),
-        make_predictions(table, make_logits(table, 1, skill=3)),
-    )
-    results = evaluate.compare_rounds({0: worse, 1: better, 2: worse}, faces)
-    assert list(results) == [1, 2]
-    assert all(verdict["against"] == 0 for verdict in results.values())
-    assert results[1]["n"] == faces.test.sum()
-    assert "helped" in results[1]["verdict"]
-    assert (results[2]["difference"], results[2]["gained"], results[2]["lost"]) == (0, 0, 0)
-    assert "no clear difference" in results[2]["verdict"]
-    tests = [
-        evaluate_round(table, make_logits(table, seed, skill))[ENSEMBLE]["test"] for seed, skill in ((0, 1), (1, 3))
-    ]
-    assert results[1]["difference"] == pytest.approx(tests[1]["accuracy"] - tests[0]["accuracy"])
-
-
 def test_a_suspiciously_high_accuracy_is_reported() -> None:
     table = make_table(900)
     good, poor, perfect = (make_logits(table, skill=skill) for skill in (3.0, 0.5, 100.0))
@@ -249,7 +250,22 @@ def test_an_emotion_without_faces_in_a_fold_is_reported(fold: str) -> None:
     table = make_table(900)
     table = table[(table["fold"] != fold) | (table["emotion"] != "fear")].reset_index(drop=True)
     warnings = evaluate.sanity_warnings({}, inputs.select_held_out(table, EMOTIONS), EMOTIONS)
-    assert warnings == [f"no {fold} face is labelled fear, so their metrics are missing; add a source with such faces"]
+    effect = " and predictions of fear are not corrected to the prior" if fold == "valid" else ""
+    expected = f"no {fold} face is labelled fear, so their metrics are missing{effect}; add a source with such faces"
+    assert warnings == [expected]
+
+
+def test_a_validation_fold_with_fewer_faces_than_emotions_is_reported() -> None:
+    table = make_table(900)
+    valid_rows = table.index[table["fold"] == "valid"]
+    table = table.drop(valid_rows[6:]).reset_index(drop=True)
+    (warning,) = evaluate.sanity_warnings({}, inputs.select_held_out(table, EMOTIONS), EMOTIONS)
+    assert warning.endswith(
+        f"and predictions of {', '.join(EMOTIONS)} are not corrected to the prior; add a source with such faces"
+    )
+    results = evaluate_round(table, make_logits(table))["network_0"]
+    assert set(results["corrected_to_prior"]["factors"].values()) == {1}
+    assert results["corrected_to_prior"]["test"] == results["test"]
 
 
 def make_pseudo_labels(n: int, threshold: float, is_known: bool = True) -> RoundPseudoLabels:
@@ -305,13 +321,20 @@ def test_the_summary_holds_the_metrics_of_the_ensemble() -> None:
     rounds, pseudo_labels = {0: predictions, 1: predictions}, {1: make_pseudo_labels(50, 0.8)}
     results = evaluate.evaluate_rounds(rounds, faces, EMOTIONS, BINS)
     audit = evaluate.audit_rounds(pseudo_labels, EMOTIONS)
-    summary = evaluate.summary_metrics(results, audit, evaluate.compare_rounds(rounds, faces))
+    comparisons = compare_rounds(rounds, faces, [dict.fromkeys(predictions.calibrated.probs, 1.0)], EMOTIONS, 0)
+    summary = evaluate.summary_metrics(results, audit, comparisons)
     common = {"test_accuracy", "test_macro_f1", "test_ece", "valid_accuracy", "valid_macro_f1"}
-    labels = {"pseudo_labels", "pseudo_label_coverage", "pseudo_label_precision", "gain_over_round_0"}
+    common |= {f"{fold}_{key}_corrected" for fold in ("test", "valid") for key in ("accuracy", "macro_f1")}
+    labels = {"pseudo_labels", "pseudo_label_coverage", "pseudo_label_precision"}
+    labels |= {"gain_over_round_0", "macro_f1_gain_over_round_0"}
     assert (set(summary[0]), set(summary[1])) == (common, common | labels)
     assert summary[0]["test_accuracy"] == results[0][ENSEMBLE]["test"]["accuracy"]
+    corrected = results[0][ENSEMBLE]["corrected_to_prior"]
+    assert summary[0]["test_macro_f1_corrected"] == corrected["test"]["macro_f1"]
+    assert summary[0]["valid_accuracy_corrected"] == corrected["valid"]["accuracy"]
     assert summary[1]["pseudo_labels"] == audit[1]["accepted"]
     assert summary[1]["gain_over_round_0"]["low"] < summary[1]["gain_over_round_0"]["difference"] == 0
+    assert summary[1]["macro_f1_gain_over_round_0"]["difference"] == 0
 
 
 @pytest.fixture

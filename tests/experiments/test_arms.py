@@ -29,9 +29,12 @@ POOL = np.arange(N) >= 200
 EVIDENCE = Evidence(PROBS, np.where(POOL, -1, TRUTH), ~POOL, POOL, np.ones(N, dtype=bool))
 
 
-def call_make_targets(method: str, truth: np.ndarray = TRUTH, seed: int = 0, labels: str = "soft") -> PseudoTargets:
+def call_make_targets(
+    method: str, truth: np.ndarray = TRUTH, seed: int = 0, labels: str = "soft", weights: str = "none"
+) -> PseudoTargets:
+    pseudo_label = PARAMS.pseudo_label.model_copy(update={"weights": weights})
     retrain = PARAMS.retrain.model_copy(update={"labels": labels, "weight": 0.5})
-    return make_targets(method, EVIDENCE, truth, PARAMS.pseudo_label, retrain, PARAMS.emotions, seed)
+    return make_targets(method, EVIDENCE, truth, pseudo_label, retrain, PARAMS.emotions, seed)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -71,15 +74,16 @@ def test_methods_without_pseudo_labels_have_no_weights(method: str) -> None:
     assert not call_make_targets(method).weights.any()
 
 
-def test_plain_pseudo_labels_are_hard_and_have_a_threshold_of_0_95() -> None:
-    pseudo_targets = call_make_targets(FIXED_95)
-    np.testing.assert_array_equal(pseudo_targets.weights > 0, POOL & (PROBS.max(axis=1).round(6) >= 0.95))
+def test_plain_pseudo_labels_are_hard_and_have_a_threshold_of_0_95_and_no_weights() -> None:
+    pseudo_targets = call_make_targets(FIXED_95, weights="confidence")
+    np.testing.assert_array_equal(pseudo_targets.weights, 0.5 * (POOL & (PROBS.max(axis=1).round(6) >= 0.95)))
     assert set(np.unique(pseudo_targets.targets)) == {0, 1}
 
 
 @pytest.mark.parametrize("method", POLICIES)
-def test_a_policy_follows_its_selection_and_the_params_of_retrain(method: str) -> None:
-    selection = select(EVIDENCE, getattr(PARAMS.pseudo_label.policies, method), PARAMS.emotions)
-    np.testing.assert_allclose(call_make_targets(method).weights, 0.5 * selection.weight)
+@pytest.mark.parametrize("weights", ["none", "confidence"])
+def test_a_policy_follows_its_selection_and_the_params_of_retrain(method: str, weights: str) -> None:
+    selection = select(EVIDENCE, getattr(PARAMS.pseudo_label.policies, method), PARAMS.emotions, weights)
+    np.testing.assert_allclose(call_make_targets(method, weights=weights).weights, 0.5 * selection.weight)
     np.testing.assert_array_equal(call_make_targets(method).targets, PROBS)
     assert set(np.unique(call_make_targets(method, labels="hard").targets)) == {0, 1}

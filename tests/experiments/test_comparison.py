@@ -224,9 +224,7 @@ def test_the_fingerprint_has_every_input_of_a_job(tmp_path: Path) -> None:
         make_job(faces, batch=16),
         replace(first, network="cnn"),
         replace(first, params=PARAMS.model_copy(update={"precision": "bf16"})),
-        replace(
-            first, params=PARAMS.model_copy(update={"transforms": PARAMS.transforms.model_copy(update={"flip": 0.1})})
-        ),
+        replace(first, params=PARAMS.model_copy(update={"transforms": "strong"})),
         replace(first, params=PARAMS.model_copy(update={"predict": Predict(views=["plain"], batch=256)})),
     ]
     assert all(job.fingerprint_inputs() != first.fingerprint_inputs() for job in other_jobs)

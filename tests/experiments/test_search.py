@@ -117,6 +117,12 @@ def test_a_point_changes_its_keys_and_removes_the_rounds(current: dict[str, Any]
     assert current["networks"]["improved_se"] == {}
 
 
+def test_a_point_without_rounds_packages_the_best_round_and_keeps_the_other_keys(current: dict[str, Any]) -> None:
+    current["package"] = {"round": 1, "prior": "valid"}
+    (content,) = search.params_at_points(current, [{"train.epochs": 9}], with_rounds=False)
+    assert content["package"] == {"round": "best", "prior": "valid"}
+
+
 def test_rounds_are_kept_on_request(current: dict[str, Any]) -> None:
     points: list[search.SearchPoint] = [
         {"pseudo_label.policies.fixed.threshold": threshold} for threshold in (0.7, 0.9)
@@ -136,6 +142,7 @@ def test_rounds_are_kept_on_request(current: dict[str, Any]) -> None:
         ({"train.batch": 1}, "train.batch is 1; it should be greater than or equal to 2"),
         ({"train.batch": "many"}, "train.batch is 'many'"),
         ({"ensemble": ["nobody"]}, "ensemble names nobody"),
+        ({"package": 3}, "package.round is not a key: package is not a section"),
     ],
 )
 def test_an_invalid_point_is_reported(current: dict[str, Any], point: search.SearchPoint, message: str) -> None:
@@ -150,10 +157,11 @@ def test_an_invalid_point_is_reported(current: dict[str, Any], point: search.Sea
         (["improved_se"], "networks.shallow.dropout"),  # not in the ensemble
         (["shallow"], "train.batch"),  # overridden by the network
         (["improved_se"], "package.round"),  # used only after `evaluate`
+        (["improved_se"], "transform_sets.strong.shift"),  # not the set that `transforms` names
     ],
 )
 def test_a_key_that_makes_no_difference_is_reported(current: dict[str, Any], ensemble: list[str], key: str) -> None:
-    values = ["best", 0] if key == "package.round" else [0.5, 0.1] if key.endswith("dropout") else [8, 16]
+    values = ["best", 0] if key == "package.round" else [0.5, 0.1] if key.endswith(("dropout", "shift")) else [8, 16]
     with pytest.raises(InputError, match=f"{key} would make no difference"):
         search.params_at_points(current | {"ensemble": ensemble}, [{key: value} for value in values], with_rounds=False)
 

@@ -178,6 +178,7 @@ GOOD = {"network": "improved_se", "emotions": list(SEVEN), "size": 48, "dropout"
         {"dropout": None},
         {"input_px": "96"},
         {"unknown": 1},
+        {"replica": -1},
     ],
 )
 def test_an_invalid_description_is_reported(tmp_path: Path, wrong: dict[str, object]) -> None:
@@ -194,6 +195,13 @@ def test_a_network_has_the_dropout_rate_of_its_recipe(rate: float) -> None:
     for name in ("simple_cnn", "cnn_se", "se_resnet9"):
         model, config = loop.init_model(name, recipe, SEVEN, 48, 0)
         assert max(layer.p for layer in model.modules() if isinstance(layer, nn.Dropout)) == config.dropout == rate
+
+
+def test_a_description_without_a_replica_is_of_replica_0(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps(GOOD))
+    assert weights.read_model_config(tmp_path).replica == 0
+    (tmp_path / "model.json").write_text(json.dumps(GOOD | {"replica": 2}))
+    assert weights.read_model_config(tmp_path).replica == 2
 
 
 def test_an_incomplete_description_is_reported(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from fer.training.params import SGD, Online, Phase, PlateauSchedule, Recipe, Smo
 
 ROOT = Path(__file__).parents[2]
 NO_TRANSFORMS = Transforms(
-    flip=0, rotation_degrees=0, shift=0, zoom=0, shear_degrees=0, brightness=0, contrast=0, erasing=0
+    flip=0, rotation_degrees=0, shift=0, zoom=0, shear_degrees=0, brightness=0, contrast=0, erasing=0, erased_area=0
 )
 RECIPE = Recipe(
     epochs=4,
@@ -216,7 +216,7 @@ def project(tmp_path: Path) -> Path:
 
 def start_training(project: Path, out: str) -> "subprocess.Popen[str]":
     paths = ["--faces", "faces.npy", "--table", "table.csv", "--augmented", "augmented", "--out", out]
-    return start(project, "pipeline.train", "improved_se", *paths)
+    return start(project, "pipeline.train", "improved_se", "--replica", "0", *paths)
 
 
 @pytest.mark.harden
@@ -224,7 +224,7 @@ def test_equal_runs_in_parallel_write_identical_files(project: Path) -> None:
     for process in [start_training(project, name) for name in ("first", "second")]:
         code, out, err = read_output(process)
         assert (code, len(out), err) == (0, 1, [])
-        assert out[0].startswith("improved_se: 64 faces, 2 epochs")
+        assert out[0].startswith("improved_se-0: 64 faces, 2 epochs")
     names = sorted(path.name for path in (project / "first").iterdir())
     assert names == ["curve.csv", "model.json", "weights.safetensors"]
     for name in names:

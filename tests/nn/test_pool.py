@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer.nn import batches
+from fer.nn import batch_predictor
 from fer.nn import pool as nn_pool
 from fer.nn.inference import predict_logits
 from fer.nn.partial import PartialPredictions
@@ -99,9 +99,9 @@ def test_the_bytes_are_those_of_all_logits_at_once(tmp_path: Path, n: int, batch
 
 def test_batches_are_those_of_all_logits_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    predict_batch = batches.predict_batch
+    predict_batch = batch_predictor.predict_batch
     monkeypatch.setattr(
-        batches,
+        batch_predictor,
         "predict_batch",
         lambda network, faces, *args: sizes.append(len(faces)) or predict_batch(network, faces, *args),
     )
@@ -222,7 +222,7 @@ KILL_EVERYWHERE = """
 import json, os, signal
 from pathlib import Path
 import torch
-from fer.nn import batches, pool as nn_pool
+from fer.nn import batch_predictor, pool as nn_pool
 from test_pool import SLICE, Pool
 
 def die_at(module, name, count):
@@ -236,7 +236,7 @@ def die_at(module, name, count):
 torch.set_num_threads(1)
 nn_pool.FACES_PER_SLICE = SLICE
 pool = Pool(Path.cwd())
-points = [(os, "fsync", count) for count in range(12)] + [(batches, "predict_batch", 7), (os, "truncate", 0)]
+points = [(os, "fsync", count) for count in range(12)] + [(batch_predictor, "predict_batch", 7), (os, "truncate", 0)]
 results = []
 for module, name, count in points:
     if not (child := os.fork()):

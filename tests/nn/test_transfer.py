@@ -162,7 +162,7 @@ def test_the_head_is_trained_first_then_all_layers() -> None:
             faces,
             faces,
             recipe=recipe(phases=[{"layers": name} | PHASE for name in layers]),
-            transforms=PARAMS.transforms,
+            transforms=PARAMS.transform_sets[PARAMS.transforms],
             seed=0,
             precision="fp32",
             name="mobilenet",

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.params import load_params
-from fer.params.edit import with_values
+from fer.params.edit import with_values, write_changes
+from fer.runtime.errors import InputError
 
 PROJECT = Path(__file__).parents[2]
 SHIPPED = (PROJECT / "params.yaml").read_text()
@@ -42,6 +43,9 @@ def test_the_shipped_file_survives_an_edit_without_values(tmp_path: Path) -> Non
         ("retrain.online.share=0.25", "    share: 0.25           # unlabelled share of each batch"),
         ("train.optimizer.lr=0.01", "  optimizer: {kind: adamw, lr: 0.01, weight_decay: 0.01}     # or adam, "),
         ("pseudo_label.policies.quota.share=0.2", "    quota: {share: 0.2}       # of the pool: "),
+        ("transforms=strong", "transforms: strong        # random changes of each training face"),
+        ("transform_sets.strong.erasing=0.5", "    erasing: 0.5"),
+        ("pseudo_label.weights=confidence", "  weights: confidence     # of accepted faces in the loss"),
         ("unify.label_budget=10", "  label_budget: 10        # labels kept per emotion; "),
     ],
 )
@@ -149,3 +153,13 @@ def test_a_name_that_looks_like_another_type_is_quoted(text: str, name: str) -> 
     edited = with_values(text, {"sources": ["a", name], "ingest.readers": {name: "tree"}})
     assert yaml.safe_load(edited)["sources"] == ["a", name]
     assert yaml.safe_load(edited)["ingest"]["readers"] == {name: "tree"}
+
+
+def test_changes_that_are_not_allowed_leave_the_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED)
+    with pytest.raises(InputError, match=r"train\.batch is 0"):
+        write_changes(path, {"seed": (0, 1), "train.batch": (32, 0)})
+    assert path.read_text() == SHIPPED
+    assert write_changes(path, {"seed": (0, 1)}) == ["seed: 0 -> 1", "now run `dvc repro`"]
+    assert load_params(path).seed == 1

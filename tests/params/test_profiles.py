@@ -154,11 +154,12 @@ def test_a_faster_profile_is_named_if_there_is_one(
     params = load_params(FILE)
     train = params.train.model_copy(update={"batch": changes.get("batch", 32)})
     params = params.model_copy(update={"precision": changes.get("precision", "fp32"), "train": train})
-    hint = faster_profile_hint(params, "improved_se", device, has_bf16)
+    hint = faster_profile_hint(params, "improved_se-0", device, has_bf16)
     assert hint is None if profile is None else f"run `fer profile {profile}`" in str(hint)
 
 
-def test_only_the_first_network_of_the_ensemble_names_it() -> None:
-    params = load_params(FILE).model_copy(update={"ensemble": {"se": 1.0, "improved_se": 1.0}})
-    assert faster_profile_hint(params, "se", "cuda", True)
-    assert faster_profile_hint(params, "improved_se", "cuda", True) is None
+def test_only_the_first_member_of_the_ensemble_names_it() -> None:
+    params = load_params(FILE).model_copy(update={"ensemble": {"se": 1.0, "improved_se": 1.0}, "replicas": [1, 2]})
+    assert faster_profile_hint(params, "se-1", "cuda", True)
+    assert faster_profile_hint(params, "se-2", "cuda", True) is None
+    assert faster_profile_hint(params, "improved_se-1", "cuda", True) is None

@@ -76,6 +76,11 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
             "phases: [{layers: all, epochs: 1, lr: 1.0, class_weights: none}]}}",
             r"networks\.shallow has epochs, but each phase of transfer has its own",
         ),
+        (r"replicas: .*", "replicas: []", r"replicas is \[\]; List should have at least 1 item"),
+        (r"replicas: .*", "replicas: [-1]", r"replicas\.0 is -1; it should be greater than or equal to 0"),
+        (r"replicas: .*", "replicas: [0, 1, 1]", "replicas names 1 twice"),
+        (r"replicas: .*", "replicas: 3", "replicas is 3; it should be a valid list"),
+        (r"  shallow: .*", "  shallow-2: {}", "networks names shallow-2, but a hyphen and digits mark a replica"),
         (r"ensemble: .*", "ensemble: {shallow: 0}", "ensemble gives every network the weight 0"),
         (r"ensemble: .*", "ensemble: {shallow: -1}", r"ensemble\.shallow is -1"),
         (r"  shallow: .*", "  shalow: {}", "networks names shalow, but fer/models has .*shallow"),
@@ -96,6 +101,15 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, number: str) -> None
         ),
         (r"\[angry, disgust, fear", "[disgust, angry, fear", "emotions must keep the order angry, disgust"),
         (r"readers: \{.*?\}", "readers: {mine: tree}", "ingest.readers names mine, but sources are"),
+        (r"^transforms: .*", "transforms: stong", "transforms is stong, but transform_sets has standard, strong"),
+        (r"^transforms: .*", "transforms: {flip: 0.5}", r"transforms is \{'flip': 0.5\}; it should be a valid string"),
+        (r"erased_area: 0.3", "erased_area: 1.3", r"transform_sets\.strong\.erased_area is 1\.3; it should be less"),
+        (r"erased_area: 0.3", "erased: 0.3", r"transform_sets\.strong\.erased is not a key; did you mean erased_area"),
+        (
+            r"  weights: none",
+            "  weights: cubic",
+            r"pseudo_label\.weights is 'cubic'; it should be 'none', 'confidence'",
+        ),
         (r"^seed: \d+", "seed: [0", "not valid YAML"),
     ],
 )
@@ -148,6 +162,12 @@ def test_phases_override_learning_rate_epochs_and_class_weights(tmp_path: Path) 
 )
 def test_an_ensemble_is_a_list_or_a_mapping_to_weights(tmp_path: Path, text: str, weights: dict[str, float]) -> None:
     assert load_edited(tmp_path, r"ensemble: .*", f"ensemble: {text}").ensemble == weights
+
+
+def test_every_replica_of_a_network_is_a_member_with_its_weight(tmp_path: Path) -> None:
+    params = load_edited(tmp_path, r"ensemble: .*\nreplicas: .*", "ensemble: {shallow: 2, se: 0.5}\nreplicas: [0, 3]")
+    assert list(params.members.items()) == [("shallow-0", 2), ("shallow-3", 2), ("se-0", 0.5), ("se-3", 0.5)]
+    assert params.members_of(3) == {"shallow-3": 2, "se-3": 0.5}
 
 
 def test_a_missing_key_is_reported_with_its_origin(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The stage `evaluate`."""
 
+import itertools
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from fer.core.table import TABLE_COLUMNS
+from fer.evaluation.verdict import AS_PREDICTED
 from fer.runtime.errors import InputError
 from fer.runtime.stage import run_stage
 from pipeline import evaluate
@@ -62,24 +64,25 @@ class Project:
         pd.DataFrame({"id": table["id"], "emotion": truth}).to_csv(self.root / "truth.csv", index=False)
         (self.root / "report.json").write_text(json.dumps(REPORT))
         for round_ in self.params["rounds"]["predict"]:
-            for network in self.params["ensemble"]:
-                self.write_network(round_, network)
+            for network, replica in itertools.product(self.params["ensemble"], self.params["replicas"]):
+                self.write_member(round_, network, replica)
         for round_ in self.params["rounds"]["retrain"]:
             self.write_pseudo_labels(round_)
 
-    def write_network(self, round_: int, network: str) -> None:
-        generator = np.random.default_rng([round_, len(network)])
+    def write_member(self, round_: int, network: str, replica: int) -> None:
+        member, generator = f"{network}-{replica}", np.random.default_rng([round_, len(network), replica])
         logits = generator.normal(size=(len(FOLDS), 2, 7)).astype(np.float32)
         logits[np.arange(len(FOLDS)), :, [EMOTIONS.index(name) for name in self.emotion]] += 1 + round_
-        path = self.root / "predictions" / str(round_) / f"{network}.npy"
+        path = self.root / "predictions" / str(round_) / f"{member}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, self.logits.get((round_, network), logits))
-        manifest = {"network": network, "weights_sha256": "0", "views": ["plain", "flip"], "emotions": EMOTIONS}
+        np.save(path, self.logits.get((round_, member), logits))
+        manifest = {"network": network, "replica": replica, "weights_sha256": "0"}
+        manifest |= {"views": ["plain", "flip"], "emotions": EMOTIONS}
         path.with_suffix(".json").write_text(json.dumps(manifest))
         curve = pd.DataFrame(
             {"epoch": [1, 2], "learning_rate": 0.1, "train_loss": [2.0, 1.5], "valid_loss": [1.9, 1.7]}
         )
-        folder = self.root / "models" / str(round_) / network
+        folder = self.root / "models" / str(round_) / member
         folder.mkdir(parents=True)
         curve.assign(train_accuracy=[0.3, 0.4], valid_accuracy=[0.2, 0.3]).to_csv(folder / "curve.csv", index=False)
 
@@ -133,17 +136,20 @@ def test_outputs_are_complete_and_reproducible_and_other_files_stay(project: Pro
     assert completed.returncode == 0, completed.stderr
     warning, *verdicts = completed.stdout.splitlines()
     assert warning.startswith("warning: round 2, faces: all 80 test faces are recognised; are ")
-    assert [line.split(":")[0] for line in verdicts] == ["round 1", "round 2"]
+    assert [line.split(":")[0] for line in verdicts] == ["round 1", "round 1", "round 2", "round 2"]
+    assert verdicts[0::2] == [f"round {key}: {gain['verdict']}" for key, gain in project.read("verdict.json").items()]
+    assert verdicts[1::2] == [f"round {key}: {gain['losses']}" for key, gain in project.read("verdict.json").items()]
     metrics = project.read_metrics()
     assert set(metrics) == STAGE_WRITES | {"mine.txt"}
 
     figures = project.read("evaluate.json")
     folds = {"valid", "test", "test_without_twins", "test_by_source"}
+    others = {"temperature", "corrected_to_prior", "ece_before_calibration", "single_crop"}
     assert list(figures) == ["0", "1", "2"], "a round that params.yaml does not list is not read"
     for networks in figures.values():
-        assert list(networks) == ["improved_se", "shallow", "ensemble"]
-        assert networks["improved_se"].keys() == folds | {"temperature", "ece_before_calibration", "single_crop"}
-        assert networks["ensemble"].keys() == folds | {"ece_before_calibration", "single_crop"}
+        assert list(networks) == ["improved_se-0", "shallow-0", "ensemble"]
+        assert networks["improved_se-0"].keys() == folds | others
+        assert networks["ensemble"].keys() == folds | others - {"temperature"}
     assert figures["0"]["ensemble"]["test"]["n"] == figures["0"]["ensemble"]["test_by_source"]["faces"]["n"] == 80
     assert list(project.read("pseudo_labels.json")) == list(project.read("verdict.json")) == ["1", "2"]
     assert project.read("summary.json")["0"]["test_accuracy"] == figures["0"]["ensemble"]["test"]["accuracy"]
@@ -169,7 +175,30 @@ def test_the_ensemble_weighs_its_networks(project: Project) -> None:
     project.write()
     evaluate.main()
     figures = project.read("evaluate.json")["0"]
-    assert figures["ensemble"]["test"] == figures["shallow"]["test"] != figures["improved_se"]["test"]
+    assert figures["ensemble"]["test"] == figures["shallow-0"]["test"] != figures["improved_se-0"]["test"]
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_every_replica_is_a_member_of_the_ensemble(project: Project) -> None:
+    project.params |= {"ensemble": ["shallow"], "replicas": [0, 2, 5]}
+    project.write()
+    project.params["replicas"] = [0, 2]
+    (project.root / "params.yaml").write_text(yaml.safe_dump(project.params))
+    evaluate.main()
+    assert list(project.read("evaluate.json")["0"]) == ["shallow-0", "shallow-2", "ensemble"], "5 is no longer listed"
+    verdict, tests = project.read("verdict.json")["1"], [project.read("evaluate.json")[key] for key in "01"]
+    assert verdict["replicas"] == 2
+    if verdict["teacher"] == verdict["student"] == AS_PREDICTED:
+        means = [np.mean([by_name[f"shallow-{r}"]["test"]["accuracy"] for r in (0, 2)]) for by_name in tests]
+        assert [verdict["accuracy"][key] for key in ("baseline", "new")] == pytest.approx(means, abs=1e-5)
+    assert list(pd.read_csv(project.root / "metrics" / "curves.csv")["network"].unique()) == ["shallow-0", "shallow-2"]
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_a_missing_replica_is_reported(project: Project) -> None:
+    (project.root / "params.yaml").write_text(yaml.safe_dump(project.params | {"replicas": [0, 1]}))
+    with pytest.raises(InputError, match=r"predictions/0/improved_se-1\.npy: no such file"):
+        evaluate.main()
 
 
 def test_one_round_gives_every_file_without_a_verdict(project: Project) -> None:
@@ -179,7 +208,7 @@ def test_one_round_gives_every_file_without_a_verdict(project: Project) -> None:
     evaluate.main()
     assert set(project.read_metrics()) == STAGE_WRITES
     assert project.read("verdict.json") == project.read("pseudo_labels.json") == {}
-    assert list(project.read("evaluate.json")["0"]) == ["shallow", "ensemble"]
+    assert list(project.read("evaluate.json")["0"]) == ["shallow-0", "ensemble"]
     assert len(pd.read_csv(project.root / "history.csv")) == FOLDS.count("unlabelled")
 
 
@@ -234,21 +263,21 @@ def test_hidden_labels_affect_only_the_audit(project: Project) -> None:
 @pytest.mark.parametrize(
     ("logits", "message"),
     [
-        (np.zeros((224, 2, 7), np.float32), r"predictions/1/shallow\.npy: has shape \(224, 2, 7\)"),
-        (np.full((225, 2, 7), np.inf, np.float32), r"predictions/1/shallow\.npy: row 0 is not finite"),
+        (np.zeros((224, 2, 7), np.float32), r"predictions/1/shallow-0\.npy: has shape \(224, 2, 7\)"),
+        (np.full((225, 2, 7), np.inf, np.float32), r"predictions/1/shallow-0\.npy: row 0 is not finite"),
     ],
 )
 def test_invalid_predictions_are_reported(project: Project, logits: np.ndarray, message: str) -> None:
     evaluate.main()
     metrics = project.read_metrics()
-    project.logits[1, "shallow"] = logits
+    project.logits[1, "shallow-0"] = logits
     project.write()
     with pytest.raises(InputError, match=message):
         evaluate.main()
     assert project.read_metrics() == metrics
 
 
-@pytest.mark.parametrize("missing", ["predictions/2/shallow.npy", "models/2/shallow/curve.csv", "truth.csv"])
+@pytest.mark.parametrize("missing", ["predictions/2/shallow-0.npy", "models/2/shallow-0/curve.csv", "truth.csv"])
 def test_a_missing_file_is_reported_in_one_line(project: Project, missing: str) -> None:
     (project.root / missing).unlink()
     with pytest.raises(SystemExit, match=f"^error: {missing}: .*$") as exit_info:

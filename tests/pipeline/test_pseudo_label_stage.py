@@ -21,6 +21,7 @@ from pipeline import pseudo_label
 ROOT = Path(__file__).parents[2]
 EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
 NETWORKS = ["improved_se", "shallow"]
+MEMBERS = [f"{network}-0" for network in NETWORKS]
 ARGUMENTS = ["--round", "1", "--teacher", "0", "--table", "table.csv", "--predictions", "predictions"]
 ARGUMENTS += ["--reviews", "reviews.csv", "--out", "pseudo_labels/1"]
 FOLDS = ["train"] * 20 + ["valid"] * 60 + ["test"] * 20 + ["unlabelled"] * 40 + ["excluded"] * 5
@@ -54,7 +55,7 @@ class Project:
         for network in NETWORKS:
             logits = generator.normal(size=(len(FOLDS), 2, 7)) * 2
             logits[np.arange(len(FOLDS)), :, labels] += 4
-            self.logits[network] = logits.astype(np.float32)
+            self.logits[f"{network}-0"] = logits.astype(np.float32)
 
     def run(self) -> tuple[str, str]:
         """Return the output of the stage and the error message it ends with, "" if none."""
@@ -62,15 +63,17 @@ class Project:
         self.table.to_csv(self.root / "table.csv", index=False)
         (self.root / "predictions").mkdir(exist_ok=True)
         write_reviews(self.root / "reviews.csv", self.reviews)
-        for network, logits in self.logits.items():
-            np.save(self.root / "predictions" / f"{network}.npy", logits)
+        for member, logits in self.logits.items():
+            np.save(self.root / "predictions" / f"{member}.npy", logits)
+            network, _, replica = member.rpartition("-")
             manifest = {
                 "network": network,
+                "replica": int(replica),
                 "weights_sha256": network * 2,
                 "views": ["plain", "flip"],
                 "emotions": EMOTIONS,
             }
-            (self.root / "predictions" / f"{network}.json").write_text(json.dumps(manifest))
+            (self.root / "predictions" / f"{member}.json").write_text(json.dumps(manifest))
         with redirect_stdout(io.StringIO()) as output:
             try:
                 run_stage(pseudo_label.main)
@@ -120,8 +123,8 @@ def test_the_output_files_agree_on_every_face(project):
 
     assert (summary["round"], summary["teacher"]) == (1, 0)
     assert summary["policy"] == {"name": "fixed", "threshold": 0.8}
-    assert list(summary["temperatures"]) == NETWORKS
-    assert summary["weights_sha256"] == {network: network * 2 for network in NETWORKS}
+    assert list(summary["temperatures"]) == MEMBERS
+    assert summary["weights_sha256"] == {f"{network}-0": network * 2 for network in NETWORKS}
     assert (summary["unlabelled"], summary["accepted"]) == (pool.sum(), accepted.sum())
     assert sum(summary["per_emotion"].values()) == accepted.sum()
     assert f"accepted {accepted.sum()} of {pool.sum()} unlabelled faces" in printed
@@ -157,7 +160,7 @@ def test_the_ensemble_weighs_its_networks(project):
     project.params["ensemble"] = {"improved_se": 0, "shallow": 2}
     _, _, summary = project.succeed()
     weighted_probs = np.load(project.out / "probs.npy")
-    assert summary["ensemble"] == {"improved_se": 0, "shallow": 2}
+    assert summary["ensemble"] == {"improved_se-0": 0, "shallow-0": 2}
     project.params["ensemble"] = ["shallow"]
     project.succeed()
     np.testing.assert_array_equal(np.load(project.out / "probs.npy"), weighted_probs)
@@ -204,6 +207,18 @@ def test_every_policy_labels_by_the_thresholds_in_its_summary(project, policy):
     assert (labels["accepted"] == (labels["weight"] > 0)).all()
 
 
+@pytest.mark.parametrize("weights", ["none", "confidence", "softmatch"])
+def test_accepted_faces_have_the_weights_of_the_params(project, weights):
+    project.params["pseudo_label"]["weights"] = weights
+    project.params["pseudo_label"]["policies"]["fixed"]["threshold"] = 0.0
+    _, labels, summary = project.succeed()
+    confidence = labels["confidence"]
+    shortfall = (confidence.mean() - confidence).clip(lower=0)
+    by_name = {"none": 1, "confidence": confidence, "softmatch": np.exp(-(shortfall**2) / 2 / confidence.var(ddof=0))}
+    np.testing.assert_allclose(labels["weight"], np.broadcast_to(by_name[weights], len(labels)), atol=1e-5)
+    assert summary["weights"] == weights
+
+
 def test_alignment_moves_the_class_frequencies_of_the_pool_towards_validation(project):
     pool, valid = project.table["fold"] == "unlabelled", project.table["fold"] == "valid"
     prior = project.table["emotion"][valid].value_counts(normalize=True).reindex(EMOTIONS, fill_value=0).to_numpy()
@@ -217,7 +232,7 @@ def test_alignment_moves_the_class_frequencies_of_the_pool_towards_validation(pr
 
 def test_only_faces_on_which_all_views_agree_are_accepted(project):
     project.params["pseudo_label"] |= {"agreement": ["views"], "policy": "softmatch"}
-    project.logits[NETWORKS[0]][:, 1] = np.roll(project.logits[NETWORKS[0]][:, 0], 1, axis=1)
+    project.logits[MEMBERS[0]][:, 1] = np.roll(project.logits[MEMBERS[0]][:, 0], 1, axis=1)
     _, labels, _ = project.succeed()
     assert set(labels["reason"]) == {"accepted", "not agreed on"}
     assert ((labels["reason"] == "accepted") == labels["accepted"]).all()
@@ -256,20 +271,20 @@ def test_missing_validation_faces_are_reported(project):
 def test_predictions_of_another_table_are_reported_and_old_outputs_stay(project):
     project.succeed()
     old_labels = (project.out / "labels.csv").read_bytes()
-    project.logits["shallow"] = project.logits["shallow"][:-1]
-    assert "predictions/shallow.npy: has shape (144, 2, 7)" in project.fail()
+    project.logits["shallow-0"] = project.logits["shallow-0"][:-1]
+    assert "predictions/shallow-0.npy: has shape (144, 2, 7)" in project.fail()
     assert (project.out / "labels.csv").read_bytes() == old_labels
     assert list(project.out.parent.iterdir()) == [project.out]
 
 
 def test_predictions_that_are_not_finite_are_reported(project):
-    project.logits["improved_se"][110, 1, 3] = np.nan
-    assert "predictions/improved_se.npy: row 110 is not finite" in project.fail()
+    project.logits["improved_se-0"][110, 1, 3] = np.nan
+    assert "predictions/improved_se-0.npy: row 110 is not finite" in project.fail()
 
 
 def test_a_network_without_predictions_is_reported(project):
-    del project.logits["shallow"]
-    assert "predictions/shallow.npy: no such file" in project.fail()
+    del project.logits["shallow-0"]
+    assert "predictions/shallow-0.npy: no such file" in project.fail()
 
 
 def test_reviewed_faces_get_the_label_of_the_reviewer_and_leave_the_pool(project):

@@ -92,64 +92,74 @@ def test_missing_validation_faces_are_reported_with_a_remedy():
 
 
 def write(folder: Path, logits: np.ndarray, **changed: object) -> None:
-    manifest = {"network": "net", "weights_sha256": "ab", "views": ["plain", "flip"], "emotions": EMOTIONS} | changed
-    np.save(folder / "net.npy", logits)
-    (folder / "net.json").write_text(json.dumps(manifest))
+    manifest = {
+        "network": "net",
+        "replica": 0,
+        "weights_sha256": "ab",
+        "views": ["plain", "flip"],
+        "emotions": EMOTIONS,
+    } | changed
+    np.save(folder / "net-0.npy", logits)
+    (folder / "net-0.json").write_text(json.dumps(manifest))
 
 
 def test_predictions_are_read_in_the_order_of_the_networks(tmp_path):
     write(tmp_path, random_logits(0))
-    write(tmp_path, random_logits(1), network="other")
+    write(tmp_path, random_logits(1), network="other", replica=2)
     for suffix in (".npy", ".json"):
-        (tmp_path / f"net{suffix}").rename(tmp_path / f"other{suffix}")
+        (tmp_path / f"net-0{suffix}").rename(tmp_path / f"other-2{suffix}")
     write(tmp_path, random_logits(0))
-    predictions = read_stored_logits(tmp_path, ["other", "net"], EMOTIONS, 60)
-    assert list(predictions) == ["other", "net"]
-    np.testing.assert_array_equal(predictions["other"].logits, random_logits(1))
-    assert predictions["net"].weights_sha256 == "ab"
+    predictions = read_stored_logits(tmp_path, ["other-2", "net-0"], EMOTIONS, 60)
+    assert list(predictions) == ["other-2", "net-0"]
+    np.testing.assert_array_equal(predictions["other-2"].logits, random_logits(1))
+    assert predictions["net-0"].weights_sha256 == "ab"
 
 
 def test_predictions_of_no_faces_are_read(tmp_path):
     write(tmp_path, random_logits(0, n=0))
-    assert read_stored_logits(tmp_path, ["net"], EMOTIONS, 0)["net"].logits.shape == (0, 2, 3)
+    assert read_stored_logits(tmp_path, ["net-0"], EMOTIONS, 0)["net-0"].logits.shape == (0, 2, 3)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"emotions": EMOTIONS[::-1]}, r"net\.json: emotions is .*'neutral', 'happy', 'angry'.*should be .*dvc repro"),
-        ({"emotions": None}, r"net\.json: emotions is None"),
-        ({"network": "other"}, r"net\.json: network is other, but should be net"),
-        ({"views": ["plain"]}, r"net\.npy: has shape \(60, 2, 3\).* is \(60, 1, 3\)"),
-        ({"views": 2}, r"net\.json: views is 2, but should be a list"),
-        ({"weights_sha256": None}, r"net\.json: weights_sha256 is None"),
+        (
+            {"emotions": EMOTIONS[::-1]},
+            r"net-0\.json: emotions is .*'neutral', 'happy', 'angry'.*should be .*dvc repro",
+        ),
+        ({"emotions": None}, r"net-0\.json: emotions is None"),
+        ({"network": "other"}, r"net-0\.json: member is other-0, but should be net-0"),
+        ({"replica": 1}, r"net-0\.json: member is net-1, but should be net-0"),
+        ({"views": ["plain"]}, r"net-0\.npy: has shape \(60, 2, 3\).* is \(60, 1, 3\)"),
+        ({"views": 2}, r"net-0\.json: views is 2, but should be a list"),
+        ({"weights_sha256": None}, r"net-0\.json: weights_sha256 is None"),
     ],
 )
 def test_a_wrong_manifest_is_reported(tmp_path, changed, message):
     write(tmp_path, random_logits(0), **changed)
     with pytest.raises(InputError, match=message):
-        read_stored_logits(tmp_path, ["net"], EMOTIONS, 60)
+        read_stored_logits(tmp_path, ["net-0"], EMOTIONS, 60)
 
 
 @pytest.mark.parametrize(
     ("logits", "message"),
     [
-        (random_logits(0, n=59), r"net\.npy: has shape \(59, 2, 3\).* is \(60, 2, 3\)"),
-        (random_logits(0)[:, 0], r"net\.npy: has shape \(60, 3\)"),
-        (random_logits(0).astype(np.float64), r"net\.npy: holds float64"),
+        (random_logits(0, n=59), r"net-0\.npy: has shape \(59, 2, 3\).* is \(60, 2, 3\)"),
+        (random_logits(0)[:, 0], r"net-0\.npy: has shape \(60, 3\)"),
+        (random_logits(0).astype(np.float64), r"net-0\.npy: holds float64"),
         (
             np.where(np.arange(60)[:, None, None] == 7, np.float32(np.nan), random_logits(0)),
-            r"net\.npy: row 7 is not finite",
+            r"net-0\.npy: row 7 is not finite",
         ),
     ],
 )
 def test_a_wrong_array_is_reported(tmp_path, logits, message):
     write(tmp_path, logits)
     with pytest.raises(InputError, match=message):
-        read_stored_logits(tmp_path, ["net"], EMOTIONS, 60)
+        read_stored_logits(tmp_path, ["net-0"], EMOTIONS, 60)
 
 
-@pytest.mark.parametrize("name", ["net.npy", "net.json"])
+@pytest.mark.parametrize("name", ["net-0.npy", "net-0.json"])
 @pytest.mark.parametrize("content", [None, b"", b"[1", b"\x93NUMPY\x01\x00"])
 def test_missing_and_damaged_files_are_reported(tmp_path, name, content):
     write(tmp_path, random_logits(0))
@@ -157,11 +167,11 @@ def test_missing_and_damaged_files_are_reported(tmp_path, name, content):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=rf"{name}: .*dvc repro"):
-        read_stored_logits(tmp_path, ["net"], EMOTIONS, 60)
+        read_stored_logits(tmp_path, ["net-0"], EMOTIONS, 60)
 
 
 def test_a_truncated_array_is_reported(tmp_path):
     write(tmp_path, random_logits(0))
-    (tmp_path / "net.npy").write_bytes((tmp_path / "net.npy").read_bytes()[:-4])
-    with pytest.raises(InputError, match=r"net\.npy: not an array"):
-        read_stored_logits(tmp_path, ["net"], EMOTIONS, 60)
+    (tmp_path / "net-0.npy").write_bytes((tmp_path / "net-0.npy").read_bytes()[:-4])
+    with pytest.raises(InputError, match=r"net-0\.npy: not an array"):
+        read_stored_logits(tmp_path, ["net-0"], EMOTIONS, 60)

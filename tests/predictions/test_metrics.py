@@ -1,4 +1,4 @@
-"""Metrics of predictions and pseudo-labels, and the comparison of rounds."""
+"""Metrics of predictions and pseudo-labels."""
 
 import json
 import math
@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from fer.predictions.metrics import (
     COVERAGE_THRESHOLDS,
     audit_pseudo_labels,
-    compare_accuracy,
     compute_metrics,
     confusion_matrix,
     coverage_curve,
     expected_calibration_error,
     reliability_bins,
-    summarize_gain,
     wilson_interval,
 )
 from fer.pseudo_labels.policies import fixed
@@ -64,11 +62,9 @@ def test_metrics_are_json_without_nan(seed, n):
     probs, labels = calibrated_faces(n, seed)
     truth = np.where(np.arange(n) % 3 == 0, -1, labels)
     accepted = probs.max(axis=1) > 0.7
-    correct = probs.argmax(axis=1) == labels
     for content in (
         compute_metrics(probs, labels, EMOTIONS, bins=10),
         audit_pseudo_labels(probs, accepted, truth, EMOTIONS),
-        compare_accuracy(correct, ~correct),
     ):
         json.dumps(content, allow_nan=False)
 
@@ -77,7 +73,6 @@ def test_the_metrics_of_no_faces_are_empty():
     probs, labels = calibrated_faces(0, 0)
     assert compute_metrics(probs, labels, EMOTIONS, bins=10) == {"n": 0}
     assert audit_pseudo_labels(probs, labels > 0, labels, EMOTIONS) == {"n": 0}
-    assert compare_accuracy(labels > 0, labels > 0) == {"n": 0}
     assert len(reliability_bins(probs, labels, bins=10)) == 0
     assert len(coverage_curve(probs, labels)) == 0
 
@@ -137,62 +132,6 @@ def test_wilsons_interval_contains_the_truth_in_95_of_100_samples():
     samples = np.random.default_rng(0).binomial(n, share, 4000)
     coverage = np.mean([intervals[hits]["low"] <= share <= intervals[hits]["high"] for hits in samples])
     assert 0.93 < coverage < 0.98
-
-
-def make_rounds(unchanged: int, lost: int, gained: int, wrong: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which faces are correct in two rounds: `unchanged` in both, `wrong` in neither."""
-    correct_before = np.repeat([True, True, False, False], [unchanged, lost, gained, wrong])
-    correct_after = np.repeat([True, False, True, False], [unchanged, lost, gained, wrong])
-    return correct_before, correct_after
-
-
-def test_mcnemars_test_and_the_paired_interval_of_a_worked_example():
-    comparison = compare_accuracy(*make_rounds(unchanged=70, lost=2, gained=10, wrong=18))
-    assert comparison["difference"] == pytest.approx(0.08)
-    assert comparison["p_value"] == pytest.approx(2 * (1 + 12 + 66) / 2**12)
-    spread = 1.959964 * math.sqrt(2.5 + 10.5 - 8**2 / 102) / 102
-    assert (comparison["low"], comparison["high"]) == pytest.approx((8 / 102 - spread, 8 / 102 + spread), abs=1e-6)
-    assert (comparison["gained"], comparison["lost"], comparison["n"]) == (10, 2, 100)
-
-
-@given(*[st.integers(0, 30)] * 4)
-def test_swapping_the_rounds_negates_the_comparison(unchanged, lost, gained, wrong):
-    first, second = make_rounds(unchanged, lost, gained, wrong)
-    if not len(first):
-        return
-    forward, backward = compare_accuracy(first, second), compare_accuracy(second, first)
-    assert forward["p_value"] == pytest.approx(backward["p_value"])
-    assert forward["low"] == pytest.approx(-backward["high"])
-    assert forward["low"] <= forward["difference"] <= forward["high"]
-
-
-def test_the_paired_interval_contains_the_truth_in_95_of_100_samples():
-    generator = np.random.default_rng(0)
-    cell_probs = [0.6, 0.08, 0.14, 0.18]
-    contains_truth = []
-    for cells in generator.multinomial(150, cell_probs, 3000):
-        comparison = compare_accuracy(*make_rounds(*cells))
-        contains_truth.append(comparison["low"] <= cell_probs[2] - cell_probs[1] <= comparison["high"])
-    assert 0.93 < np.mean(contains_truth) < 0.97
-
-
-@pytest.mark.parametrize(
-    ("lost", "gained", "parts"),
-    [
-        (10, 60, ["helped", "+5.0 points", "60 faces gained, 10 lost of 1000"]),
-        (60, 10, ["hurt", "-5.0 points"]),
-        (30, 33, ["no clear difference", "+0.3 points"]),
-        (0, 0, ["no clear difference", "+0.0 points", "p = 1)"]),
-    ],
-)
-def test_the_verdict_follows_the_interval(lost, gained, parts):
-    sentence = summarize_gain(compare_accuracy(*make_rounds(500, lost, gained, 500 - lost - gained)))
-    for part in parts:
-        assert part in sentence
-
-
-def test_there_is_no_verdict_without_test_faces():
-    assert summarize_gain({"n": 0}).startswith("No verdict")
 
 
 def test_the_audit_measures_coverage_and_precision():

@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from fer.pseudo_labels.params import POLICIES
 from fer.pseudo_labels.policies import fixed
 from fer.pseudo_labels.policy import Evidence, Policy
+from fer.pseudo_labels.weights import WEIGHTS
 
 EMOTIONS = ["angry", "happy", "sad", "neutral"]
 FRACTIONS = st.floats(0, 1)
@@ -29,6 +30,7 @@ def options(name: str) -> st.SearchStrategy[Policy]:
 
 
 FIXED_POLICIES = st.one_of(FRACTIONS, THRESHOLDS_BY_EMOTION).map(fixed_policy)
+ANY_WEIGHTS = st.sampled_from(list(WEIGHTS))
 ANY_POLICY = st.one_of(FIXED_POLICIES, *(options(name) for name in POLICIES if name != "fixed"))
 
 

@@ -12,6 +12,7 @@ from fer.pseudo_labels.selection import Selection, count_accepted, decision_tabl
 from fer.runtime.errors import InputError
 from tests.pseudo_labels.cases import (
     ANY_POLICY,
+    ANY_WEIGHTS,
     EMOTIONS,
     FRACTIONS,
     THRESHOLDS_BY_EMOTION,
@@ -26,9 +27,9 @@ def permute(evidence: Evidence, order: np.ndarray) -> Evidence:
     return Evidence(*(getattr(evidence, field)[order] for field in Evidence.__dataclass_fields__))
 
 
-@given(any_evidence(), ANY_POLICY)
-def test_only_unlabelled_faces_are_touched(evidence, policy):
-    selection, outside = select(evidence, policy, EMOTIONS), ~evidence.pool
+@given(any_evidence(), ANY_POLICY, ANY_WEIGHTS)
+def test_only_unlabelled_faces_are_touched(evidence, policy, weights):
+    selection, outside = select(evidence, policy, EMOTIONS, weights), ~evidence.pool
     assert not selection.accepted[outside].any()
     assert (selection.weight[outside] == 0).all()
     assert (selection.emotion[outside] == -1).all()
@@ -48,18 +49,18 @@ def test_faces_without_agreement_are_not_accepted(evidence, policy):
     assert (selection.reason[evidence.pool & ~evidence.agreed] == "not agreed on").all()
 
 
-@given(any_evidence(), ANY_POLICY)
-def test_inputs_are_not_modified(evidence, policy):
+@given(any_evidence(), ANY_POLICY, ANY_WEIGHTS)
+def test_inputs_are_not_modified(evidence, policy, weights):
     copies = {field: getattr(evidence, field).copy() for field in Evidence.__dataclass_fields__}
-    select(evidence, policy, EMOTIONS)
+    select(evidence, policy, EMOTIONS, weights)
     for field, value in copies.items():
         np.testing.assert_array_equal(getattr(evidence, field), value)
 
 
-@given(any_evidence(), ANY_POLICY, st.randoms(use_true_random=False))
-def test_permuting_faces_permutes_the_selection(evidence, policy, random):
+@given(any_evidence(), ANY_POLICY, ANY_WEIGHTS, st.randoms(use_true_random=False))
+def test_permuting_faces_permutes_the_selection(evidence, policy, weights, random):
     order = np.array(random.sample(range(len(evidence.pool)), len(evidence.pool)), dtype=np.int64)
-    original, permuted = select(evidence, policy, EMOTIONS), select(permute(evidence, order), policy, EMOTIONS)
+    original, permuted = (select(faces, policy, EMOTIONS, weights) for faces in (evidence, permute(evidence, order)))
     for field in Selection.__dataclass_fields__:
         actual, expected = getattr(permuted, field), getattr(original, field)[order]
         if actual.dtype.kind == "f":
@@ -68,11 +69,11 @@ def test_permuting_faces_permutes_the_selection(evidence, policy, random):
             np.testing.assert_array_equal(actual, expected)
 
 
-@given(any_evidence(), ANY_POLICY)
-def test_only_validation_labels_are_read(evidence, policy):
+@given(any_evidence(), ANY_POLICY, ANY_WEIGHTS)
+def test_only_validation_labels_are_read(evidence, policy, weights):
     hidden = np.where(evidence.valid, evidence.labels, 3)
     changed = Evidence(evidence.probs, hidden, evidence.valid, evidence.pool, evidence.agreed)
-    original, relabelled = select(evidence, policy, EMOTIONS), select(changed, policy, EMOTIONS)
+    original, relabelled = (select(faces, policy, EMOTIONS, weights) for faces in (evidence, changed))
     for field in Selection.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(relabelled, field), getattr(original, field))
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from tests.robustness import harness
 from tests.robustness.harness import call, commit_all, make_project, stages_run
 
-LOGITS = "data/predictions/0/simple_cnn.npy"
-WEIGHTS = "data/models/0/simple_cnn/weights.safetensors"
-OUTPUT_STAGES = {LOGITS: "predict@0-simple_cnn", WEIGHTS: "train@simple_cnn"}
+LOGITS = "data/predictions/0/simple_cnn-0.npy"
+WEIGHTS = "data/models/0/simple_cnn-0/weights.safetensors"
+OUTPUT_STAGES = {LOGITS: "predict@0-simple_cnn-0", WEIGHTS: "train@simple_cnn-0"}
 CHEAP_STAGES = {"evaluate", "package"}  # what has a part of a folder that could not be pulled may follow
 FER_COMMAND = (sys.executable, "-c", "from fer.cli import main; main()")
 

@@ -113,13 +113,14 @@ def run_pseudo_label(folder: Path, count: int) -> tuple[dict[str, float], list[s
     table.loc[: labelled - 1, "emotion"] = emotions[truth[:labelled]]
     table.to_csv(folder / "table.csv", index=False)
     (folder / "reviews.csv").write_bytes((ROOT / "data/reviews.csv").read_bytes())
-    for network in params.ensemble:
+    for member in params.members:
+        network, _, replica = member.rpartition("-")
         logits = random.standard_normal((count, len(VIEWS), len(emotions)), dtype=np.float32)
         logits[np.arange(count), :, truth] += TRUE_LOGIT_MARGIN
         (folder / "predictions").mkdir(exist_ok=True)
-        np.save(folder / "predictions" / f"{network}.npy", logits)
-        manifest = {"network": network, "weights_sha256": "0", "views": list(VIEWS), "emotions": params.emotions}
-        write_json(folder / "predictions" / f"{network}.json", manifest)
+        np.save(folder / "predictions" / f"{member}.npy", logits)
+        manifest = {"network": network, "replica": int(replica), "weights_sha256": "0", "views": list(VIEWS)}
+        write_json(folder / "predictions" / f"{member}.json", manifest | {"emotions": params.emotions})
     command = "-m pipeline.pseudo_label --round 1 --teacher 0 --table table.csv --predictions predictions"
     command += " --reviews reviews.csv --out labels"
     del table, logits

@@ -31,7 +31,7 @@ from tests.robustness.harness import ROOT, call, make_project, start
 
 NAMES = weights.list_models()
 SIDE, FACES, EPOCHS = 48, 8, 2  # two steps an epoch
-TRAIN_STAGE = "train@simple_cnn"
+TRAIN_STAGE = "train@simple_cnn-0"
 SELECTION_OUTPUTS = ("data/models", "data/pseudo_labels")  # what follows from selection, and from no test face
 
 
@@ -79,7 +79,7 @@ def trained_weights_hash(name: str, seed: int = 0, cut_at: int | None = None) ->
             faces,
             faces,
             recipe=recipe,
-            transforms=params.transforms,
+            transforms=params.transform_sets[params.transforms],
             seed=seed,
             precision="fp32",
             name=name,

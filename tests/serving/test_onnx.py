@@ -22,7 +22,9 @@ EMOTIONS = ("angry", "happy", "sad")
 FACES = np.random.default_rng(1).integers(0, 256, (5, 32, 32), dtype=np.uint8)
 
 
-def make_package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bundle.ModelPackage:
+def make_package(
+    networks: Mapping[str, nn.Module], views: Sequence[str], prior_factors: dict[str, float] | None = None
+) -> bundle.ModelPackage:
     manifest = PackageManifest(
         round=3,
         emotions=EMOTIONS,
@@ -32,6 +34,7 @@ def make_package(networks: Mapping[str, nn.Module], views: Sequence[str]) -> bun
         precision="bf16",
         vote={name: 1.0 + number for number, name in enumerate(networks)},
         temperatures={name: 0.5 + number for number, name in enumerate(networks)},
+        prior_factors=prior_factors,
         thresholds=dict.fromkeys(EMOTIONS, 0.75),
         weights_sha256=dict.fromkeys(networks, "0" * 64),
     )
@@ -74,9 +77,12 @@ def test_logits_equal_those_of_the_network(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(logits[:, 0], expected, atol=1e-4, rtol=0)
 
 
-@pytest.fixture(scope="module")
-def ensemble(tmp_path_factory: pytest.TempPathFactory) -> tuple[bundle.ModelPackage, Path]:
-    package = make_package({"first": make_linear(0), "second": make_linear(1)}, ["plain", "flip", "ten_crop"])
+@pytest.fixture(scope="module", params=[None, {"angry": 0.2, "happy": 1.0, "sad": 5.0}], ids=["plain", "corrected"])
+def ensemble(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[bundle.ModelPackage, Path]:
+    networks = {"first": make_linear(0), "second": make_linear(1)}
+    package = make_package(networks, ["plain", "flip", "ten_crop"], request.param)
     path = tmp_path_factory.mktemp("exported") / "new" / "model.onnx"
     onnx.export_onnx(package, path)
     return package, path
@@ -97,7 +103,9 @@ def test_metadata_hold_the_manifest_and_no_paths(
 ) -> None:
     package, path = ensemble
     metadata = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
-    assert {key: json.loads(value) for key, value in metadata.items()} == package.manifest.model_dump(mode="json")
+    expected = package.manifest.model_dump(mode="json", exclude_none=True)
+    assert {key: json.loads(value) for key, value in metadata.items()} == expected
+    assert ("prior_factors" in expected) == (package.manifest.prior_factors is not None)
     assert b"onnx.py" not in path.read_bytes()
     assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
 

@@ -5,12 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as reference
 
-from fer.training.augmentation import ERASED_AREA, mixup, select_rows_to_copy, transform_faces
+from fer.training.augmentation import MIN_ERASED_AREA, mixup, select_rows_to_copy, transform_faces
 from fer.training.params import Transforms
 
 NO_TRANSFORMS = Transforms(
-    flip=0.0, rotation_degrees=0.0, shift=0.0, zoom=0.0, shear_degrees=0.0, brightness=0.0, contrast=0.0, erasing=0.0
+    flip=0.0,
+    rotation_degrees=0.0,
+    shift=0.0,
+    zoom=0.0,
+    shear_degrees=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    erasing=0.0,
+    erased_area=0.2,
 )
+TRANSFORMS = [name for name in Transforms.model_fields if name != "erased_area"]  # which is an amount of `erasing`
 
 
 def smooth_faces(n: int) -> torch.Tensor:
@@ -32,7 +41,7 @@ def test_an_empty_batch_stays_empty() -> None:
     assert transform(smooth_faces(1)[:0], flip=1.0).shape == (0, 48, 48)
 
 
-@pytest.mark.parametrize("name", Transforms.model_fields)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_each_transform_changes_each_face_differently(name: str) -> None:
     faces = smooth_faces(1).repeat(64, 1, 1)
     amount = 0.5 if name in ("flip", "erasing") else 0.1 if "degrees" not in name else 10.0
@@ -42,7 +51,7 @@ def test_each_transform_changes_each_face_differently(name: str) -> None:
     assert transformed.max() <= 1
 
 
-@pytest.mark.parametrize("name", Transforms.model_fields)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_the_generator_determines_the_result(name: str) -> None:
     amount = {name: 0.5 if "degrees" not in name else 10.0}
     faces = smooth_faces(16)
@@ -81,15 +90,19 @@ def test_shift_moves_a_face_by_at_most_the_amount() -> None:
         assert abs(float(offset.mean())) < 0.5
 
 
-def test_erasing_fills_one_rectangle_of_a_size_in_range() -> None:
+@pytest.mark.parametrize("largest", [0.2, 0.3])
+def test_erasing_fills_one_rectangle_of_a_size_in_range(largest: float) -> None:
     faces = torch.randint(0, 256, (400, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     unchanged = transform(faces)
-    is_erased = (transform(faces, erasing=1.0) - unchanged).abs() > 1e-6
+    is_erased = (transform(faces, erasing=1.0, erased_area=largest) - unchanged).abs() > 1e-6
+    areas = []
     for mask in is_erased:
         rows, columns = torch.where(mask)
         height, width = rows.max() - rows.min() + 1, columns.max() - columns.min() + 1
         assert mask.sum() >= 0.97 * height * width  # some pixels equal the mean grey
-        assert 0.5 * ERASED_AREA[0] < float(height * width) / 48**2 < 1.5 * ERASED_AREA[1]
+        areas.append(float(height * width) / 48**2)
+    assert 0.5 * MIN_ERASED_AREA < min(areas) < max(areas) < 1.1 * largest
+    assert max(areas) > 0.9 * largest
     half_erased = transform(faces, erasing=0.5)
     share = ((half_erased - unchanged).abs() > 1e-6).flatten(1).any(dim=1).float().mean()
     assert 0.4 < share < 0.6

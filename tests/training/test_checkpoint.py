@@ -33,7 +33,7 @@ def train(
     path: Path | None, *, stop_at: int | None = None, by: signal.Signals | None = None, seed: int = 0, **changes: Any
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, float]], int]:
     """Train, and return weights, curve and number of steps; after `stop_at` steps send `by`, or raise PowerCutError."""
-    online = changes.pop("online", False)
+    online, logit_adjustment = changes.pop("online", False), changes.pop("logit_adjustment", 0.0)
     recipe = RECIPE.model_copy(update=changes)
     layers = small_network(recipe.dropout)
     body = nn.Sequential(*layers[:3], nn.Conv2d(4, 4, 3, padding=1), *layers[3:5])
@@ -65,6 +65,7 @@ def train(
             name="small",
             epoch_faces=96,
             unlabelled=pool,
+            logit_adjustment=logit_adjustment,
             checkpoint=path,
         )
     except (PowerCutError, StoppedError) as error:
@@ -136,7 +137,7 @@ def test_a_checkpoint_of_other_inputs_is_not_used(
     monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_SECONDS", -1)
     with pytest.raises(PowerCutError):
         train(tmp_path / "checkpoint", stop_at=9)
-    for changes in ({"seed": 1}, {"epochs": 5}, {"label_smoothing": 0.0}):
+    for changes in ({"seed": 1}, {"epochs": 5}, {"label_smoothing": 0.0}, {"logit_adjustment": 1.0}):
         _, _, n_steps = train(tmp_path / "checkpoint", **changes)
         assert n_steps == 6 * changes.get("epochs", 4)
         assert "training starts over" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from fer.nn.weights import normalize_faces
 from fer.runtime.errors import InputError
 from fer.training import loop
 from fer.training.examples import LabelledSet
@@ -29,7 +30,15 @@ from fer.training.params import (
 from fer.training.step import balanced_class_weights
 
 TRANSFORMS = Transforms(
-    flip=0.5, rotation_degrees=5.0, shift=0.05, zoom=0.05, shear_degrees=2.0, brightness=0.1, contrast=0.1, erasing=0.1
+    flip=0.5,
+    rotation_degrees=5.0,
+    shift=0.05,
+    zoom=0.05,
+    shear_degrees=2.0,
+    brightness=0.1,
+    contrast=0.1,
+    erasing=0.1,
+    erased_area=0.2,
 )
 ADAMW = AdaptiveOptimizer(kind="adamw", lr=0.01, weight_decay=0.01)
 RECIPE = Recipe(
@@ -110,6 +119,7 @@ def train(
     transforms: Transforms = TRANSFORMS,
     steps: int = 40,
     seed: int = 0,
+    logit_adjustment: float = 0.0,
     **changes: Any,
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     """Train a small network, and return its weights and learning curve."""
@@ -125,6 +135,7 @@ def train(
         seed=seed,
         precision="fp32",
         name="small",
+        logit_adjustment=logit_adjustment,
     )
     return network.state_dict(), curve
 
@@ -182,6 +193,20 @@ def test_schedules_differ_and_all_their_parameters_have_an_effect() -> None:
             curve = train(schedule=changed, optimizer=ADAMW.model_copy(update={"lr": 0.5}), steps=60, epochs=12)[1]
             rates[name, key] = tuple(row["learning_rate"] for row in curve)
     assert len(set(rates.values())) == len(rates)
+
+
+@pytest.mark.parametrize(("adjustment", "expected"), [(0.0, [0.5, 0.25, 0.25]), (1.0, [1 / 3] * 3)])
+def test_logit_adjustment_keeps_a_network_from_learning_the_frequencies(
+    adjustment: float, expected: list[float]
+) -> None:
+    labels = make_faces(96, 0)
+    black = LabelledSet(np.zeros_like(labels.pixels), labels.targets, labels.weights)  # tells nothing of the label
+    options = {"batch": 96, "steps": 120, "epochs": 1, "dropout": 0.0, "label_smoothing": 0.0, "ema": 0.95}
+    weights, _ = train(black, logit_adjustment=adjustment, **options)
+    network = small_network().eval()
+    network.load_state_dict(weights)
+    probs = network(normalize_faces(torch.zeros(1, 16, 16))).softmax(dim=1)[0]
+    np.testing.assert_allclose(probs.detach(), expected, atol=0.03)
 
 
 def test_faces_of_weight_zero_are_ignored_and_soft_targets_have_an_effect() -> None:

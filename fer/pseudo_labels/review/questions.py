@@ -21,7 +21,7 @@ def choose_questions(
     pseudo_labels: Path,
     predictions: Path,
     reviews: Reviews,
-    ensemble: Mapping[str, float],
+    members: Mapping[str, float],
     emotions: Sequence[str],
     *,
     hard_labels: bool,
@@ -31,6 +31,7 @@ def choose_questions(
 
     Args:
         predictions: The folder of the predictions of the networks that were trained on these pseudo-labels.
+        members: The weight of each member of their ensemble.
         reviews: The faces to leave out.
         hard_labels: Whether the networks were trained on the likeliest emotion instead of probabilities.
         count: The largest number of faces in a section.
@@ -51,9 +52,9 @@ def choose_questions(
     if predictions.is_dir():
         one_hot = np.eye(len(emotions), dtype=np.float32)
         targets = one_hot[probs.argmax(axis=1)] if hard_labels else probs
-        networks = read_stored_logits(predictions, ensemble, emotions, len(table))
+        networks = read_stored_logits(predictions, members, emotions, len(table))
         student_probs = average_probs(
-            {name: compute_probs(stored.logits, 1.0) for name, stored in networks.items()}, ensemble
+            {name: compute_probs(stored.logits, 1.0) for name, stored in networks.items()}, members
         )
         candidates[rows] = False
         rows = lowest_scores(-el2n(targets, weights, student_probs), candidates & accepted, table, count)

@@ -10,6 +10,7 @@ import pandas as pd
 from fer.core.formatting import MISSING_TEXT, format_metric, format_percent
 from fer.core.labels import EMOTIONS, ENSEMBLE, FOLDS
 
+CORRECTED_TEXT = "corrected to the class frequencies of validation"
 MAX_CONFUSIONS = 5  # listed below the confusion matrix
 Metrics = Mapping[str, Any]
 
@@ -24,23 +25,17 @@ class Table(NamedTuple):
 
 
 def accuracy_section(evaluation: Metrics) -> list[Table]:
-    """Return a table of all rounds and networks, with ensembles of several networks, and a table by source."""
+    """Return a table of all rounds and networks, with ensembles of several networks, and a table by source.
+
+    Below each network is a row of its predictions corrected to the class frequencies of the validation fold.
+    """
     head = ["round", "network", "test accuracy", "single crop", "without twins", "macro F1", "calibration error"]
     rows = []
     for round_, networks in evaluation.items():
         for name, metrics in networks.items():
             if name != ENSEMBLE or len(networks) > 2:
-                test, raw_ece = metrics["test"], metrics["ece_before_calibration"].get("test")
-                rows.append([
-                    round_,
-                    name,
-                    format_metric(test, "accuracy"),
-                    format_percent(metrics.get("single_crop", {}).get("test")),
-                    format_percent(metrics["test_without_twins"].get("accuracy")),
-                    format_percent(test.get("macro_f1")),
-                    f"{format_percent(raw_ece)} → {format_percent(test['ece'])}" if "ece" in test else MISSING_TEXT,
-                    format_percent(metrics["valid"].get("accuracy")),
-                ])  # fmt: skip
+                rows.append(_accuracy_row(round_, name, metrics))
+                rows.append(_accuracy_row(round_, f"{name}, {CORRECTED_TEXT}", metrics["corrected_to_prior"]))
     by_source = evaluation[list(evaluation)[-1]][ENSEMBLE]["test_by_source"]
     source_rows = [
         [source, metrics["n"], format_metric(metrics, "accuracy"), format_percent(metrics.get("macro_f1"))]
@@ -49,6 +44,21 @@ def accuracy_section(evaluation: Metrics) -> list[Table]:
     return [
         Table("All rounds and networks", [*head, "on validation"], rows, ["network"]),
         Table("The last round, by source", ["source", "test faces", "accuracy", "macro F1"], source_rows),
+    ]
+
+
+def _accuracy_row(round_: str, name: str, metrics: Metrics) -> list[str]:
+    test, raw_ece = metrics["test"], metrics.get("ece_before_calibration", {}).get("test")
+    ece = format_percent(test.get("ece"))
+    return [
+        round_,
+        name,
+        format_metric(test, "accuracy"),
+        format_percent(metrics.get("single_crop", {}).get("test")),
+        format_percent(metrics["test_without_twins"].get("accuracy")),
+        format_percent(test.get("macro_f1")),
+        ece if raw_ece is None else f"{format_percent(raw_ece)} → {ece}",
+        format_percent(metrics["valid"].get("accuracy")),
     ]
 
 

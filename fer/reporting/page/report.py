@@ -71,7 +71,7 @@ def _key_figures(last: str, test: Metrics, audits: Metrics, verdicts: Metrics) -
     """Return name, value and interval of the key figures of the last round."""
     accuracy, interval = format_percent(test.get("accuracy")), format_interval(test.get("accuracy_interval"))
     tiles = [(f"test accuracy, round {last}", accuracy, interval)]
-    if (gain := verdicts.get(last)) and "difference" in gain:
+    if gain := verdicts.get(last, {}).get("accuracy"):
         interval = f"({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
         tiles.append(("percentage points gained over round 0", f"{100 * gain['difference']:+.1f}", interval))
     if audit := audits.get(last):

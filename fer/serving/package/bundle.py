@@ -14,8 +14,6 @@ from fer.nn import weights
 from fer.nn.devices import to_device
 from fer.nn.inference import predict_logits
 from fer.nn.weights import EnsembleMember
-from fer.predictions.calibration import compute_probs
-from fer.predictions.ensembles import average_probs
 from fer.runtime.errors import InputError
 from fer.serving.package.manifest import PackageManifest
 
@@ -28,17 +26,12 @@ class ModelPackage:
     networks: Mapping[str, nn.Module]
 
     def __call__(self, faces: UInt8[np.ndarray, "n size size"], batch: int = 256) -> Float[np.ndarray, "n classes"]:
-        """Return the calibrated probabilities of the package's emotions for each face."""
-        probs = {
-            name: compute_probs(
-                predict_logits(
-                    network, faces, views=self.manifest.views, batch=batch, precision=self.manifest.precision
-                ),
-                self.manifest.temperatures[name],
-            )
+        """Return the probabilities of the package's emotions for each face, as its manifest combines them."""
+        views, precision = self.manifest.views, self.manifest.precision
+        return self.manifest.combine_logits({
+            name: predict_logits(network, faces, views=views, batch=batch, precision=precision)
             for name, network in self.networks.items()
-        }
-        return average_probs(probs, self.manifest.vote)
+        })  # fmt: skip
 
 
 def load_package(folder: Path, device: torch.device) -> ModelPackage:

@@ -72,6 +72,7 @@ def render_card(
             )
             for name, weight in manifest.vote.items()
         ],
+        prior_factors=[(emotion, f"{factor:.3f}") for emotion, factor in (manifest.prior_factors or {}).items()],
         sources=[(f"`{name}`", *(counts.get(fold, 0) for fold in FOLDS)) for name, counts in report["sources"].items()],
         excluded=[f"{reason} ({count:,})" for reason, count in excluded.items()],
         balance=[

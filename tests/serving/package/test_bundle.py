@@ -1,5 +1,6 @@
 """A package averages its calibrated networks, and damaged packages are not loaded."""
 
+import hashlib
 import json
 import resource
 from pathlib import Path
@@ -13,6 +14,7 @@ from fer.nn import weights as nn_weights
 from fer.nn.inference import predict_logits
 from fer.predictions.calibration import compute_probs
 from fer.predictions.ensembles import average_probs
+from fer.predictions.prior import apply_prior_factors
 from fer.runtime.errors import InputError
 from fer.serving.package import bundle
 from fer.serving.package.manifest import PackageManifest, save_package
@@ -63,9 +65,32 @@ def test_package_returns_the_weighted_mean_of_calibrated_probabilities(folder: P
     assert package(FACES[:0]).shape == (0, 2)
 
 
+def test_a_package_with_factors_corrects_its_probabilities(folder: Path) -> None:
+    path = folder / "package.json"
+    content = json.loads(path.read_text())
+    assert "prior_factors" not in content, "a package as it was before there were factors"
+    before = bundle.load_package(folder, CPU)
+    path.write_text(json.dumps(content | {"prior_factors": {"angry": 0.25, "happy": 4}}))
+    package = bundle.load_package(folder, CPU)
+    np.testing.assert_allclose(package(FACES), apply_prior_factors(before(FACES), np.array([0.25, 4.0])), atol=1e-6)
+    assert package.manifest.id != before.manifest.id
+    folder.with_name("copy").mkdir()
+    save_package(package.manifest, folder, folder.with_name("copy"))
+    assert bundle.load_package(folder.with_name("copy"), CPU).manifest == package.manifest
+
+
+def test_packages_without_factors_keep_the_id_that_they_had(folder: Path) -> None:
+    manifest = bundle.load_package(folder, CPU).manifest
+    content = manifest.model_dump_json(exclude={"prior_factors"})
+    assert manifest.id == hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        {"prior_factors": {"angry": 0.5}},
+        {"prior_factors": {"angry": 0.0, "happy": 1.0}},
+        {"prior_factors": {"happy": 0.5, "angry": 1.0}},
         {"views": []},
         {"views": ["sideways"]},
         {"vote": {}},

@@ -102,6 +102,15 @@ def test_acceptance_follows_the_thresholds(table: pd.DataFrame) -> None:
     assert "| sad | never accepted | 20 | 0.0 % | – |" in text
 
 
+def test_the_card_of_a_corrected_package_has_the_factors(table: pd.DataFrame) -> None:
+    factors = {"angry": 0.4567, "happy": 1.0, "sad": 2.0}
+    text = render_text(table, prior_factors=factors)
+    assert "corrected to the class frequencies of the validation fold" in text
+    assert "| angry | 0.457 |" in text
+    start, end = text.index("Predictions are corrected"), text.index("## Intended use")
+    assert text[:start] + text[end:] == render_text(table), "nothing else changes"
+
+
 def test_large_groups_have_metrics(table: pd.DataFrame) -> None:
     assert "has 1 groups (persons, films), of which 1 have at least 30 faces" in render_text(table)
     assert "| `ours`: The \\| film | 50 | 100.0 % (92.9 to 100.0) |" in render_text(table)

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from fer.nn import batches
-from fer.nn.batches import BatchPredictor
-from fer.nn.inference import CPU_BATCH, to_device
+from fer.nn import batch_predictor
+from fer.nn.batch_predictor import BatchPredictor
+from fer.nn.devices import to_device
+from fer.nn.inference import CPU_BATCH
 from fer.nn.layers import conv_norm_relu
 from fer.nn.recording import print_fusion_notice
 from fer.nn.weights import build_model
@@ -90,7 +91,7 @@ def test_a_batch_that_exceeds_the_memory_of_a_gpu_is_halved(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = predict(make_predictor())
-    predict_batch, sizes = batches.predict_batch, []
+    predict_batch, sizes = batch_predictor.predict_batch, []
 
     def predict_up_to_20(network: nn.Module, faces: torch.Tensor, *settings: object) -> torch.Tensor:
         if len(faces) > 20:
@@ -98,7 +99,7 @@ def test_a_batch_that_exceeds_the_memory_of_a_gpu_is_halved(
         sizes.append(len(faces))
         return predict_batch(network, faces, *settings)
 
-    monkeypatch.setattr(batches, "predict_batch", predict_up_to_20)
+    monkeypatch.setattr(batch_predictor, "predict_batch", predict_up_to_20)
     np.testing.assert_allclose(predict(make_predictor(batch=64)), expected, atol=1e-5)
     assert sizes == [16, 16, 16, 16, 3]
     assert capsys.readouterr().err == (
@@ -111,7 +112,7 @@ def test_a_face_that_exceeds_the_memory_of_a_gpu_is_an_error(monkeypatch: pytest
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(batches, "predict_batch", fail)
+    monkeypatch.setattr(batch_predictor, "predict_batch", fail)
     with pytest.raises(torch.OutOfMemoryError):
         predict(make_predictor(batch=8))
 
@@ -119,6 +120,6 @@ def test_a_face_that_exceeds_the_memory_of_a_gpu_is_an_error(monkeypatch: pytest
 def test_operations_of_convolutions_and_dense_layers_are_counted() -> None:
     network = build_model("improved_se", n_classes=7, size=48)
     for _ in range(2):  # the first count leaves nothing behind
-        with batches.count_operations(network) as operations:
+        with batch_predictor.count_operations(network) as operations:
             network.eval()(torch.zeros(1, 1, 48, 48))
         assert sum(operations) == pytest.approx(2 * 111.8e6, rel=1e-3)  # as its docstring says
