@@ -9,12 +9,15 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
 from fer.training.params import Camera
 
+# The chance that a camera has each part
+PART_CHANCES = {"resolution": 0.6, "blur": 0.3, "gamma": 0.3, "gain": 0.3, "noise": 0.3, "compression": 0.6}
+NO_COMPRESSION = 101.0  # in the place of a quality
 BLOCK = 8  # pixels of a block of JPEG
 JPEG_LUMINANCE = (  # quantisation at quality 50, ISO/IEC 10918-1, table K.1
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -36,8 +39,7 @@ class CameraDraws(NamedTuple):
     gamma: Float[Tensor, " n"]
     gain: Float[Tensor, " n"]
     noise: Float[Tensor, " n"]  # standard deviation in 0..1
-    quality: Float[Tensor, " n"]  # of JPEG, 1..100
-    is_compressed: Bool[Tensor, " n"]
+    quality: Float[Tensor, " n"]  # of JPEG, 1..100; `NO_COMPRESSION`: none
     sensor: Float[Tensor, "n size size"]  # standard normal
 
 
@@ -49,19 +51,17 @@ def draw_cameras(n: int, size: int, camera: Camera, generator: torch.Generator) 
 
     is_changed = uniform(0.0, 1.0) < camera.share
 
-    def choose(chance: float, low: float, high: float, unchanged: float) -> Float[Tensor, " n"]:
-        value, is_chosen = uniform(low, high), uniform(0.0, 1.0) < chance
-        return torch.where(is_changed & is_chosen, value, unchanged)
+    def choose(part: str, value: Float[Tensor, " n"], unchanged: float) -> Float[Tensor, " n"]:
+        return torch.where(is_changed & (uniform(0.0, 1.0) < PART_CHANCES[part]), value, unchanged)
 
-    side = choose(camera.resolution_chance, camera.min_side * size, float(size), float(size))
-    blur = choose(camera.blur_chance, min(0.5, camera.max_blur), camera.max_blur, 0.0)
-    gamma, gain = uniform(camera.min_gamma, camera.max_gamma), uniform(camera.min_gain, 1.0)
-    is_lit = is_changed & (uniform(0.0, 1.0) < camera.light_chance)
-    noise = choose(camera.noise_chance, min(0.01, camera.max_noise), camera.max_noise, 0.0)
-    quality, is_compressed = uniform(camera.min_quality, 95.0), is_changed & (uniform(0.0, 1.0) < camera.jpeg_chance)
+    side = choose("resolution", uniform(camera.min_side * size, float(size)), float(size))
+    blur = choose("blur", uniform(camera.max_blur / 4, camera.max_blur), 0.0)
+    gamma = choose("gamma", uniform(camera.min_gamma, camera.max_gamma), 1.0)
+    gain = choose("gain", uniform(camera.min_gain, 1.0), 1.0)
+    noise = choose("noise", uniform(camera.max_noise / 8, camera.max_noise), 0.0)
+    quality = choose("compression", uniform(float(camera.min_quality), 95.0), NO_COMPRESSION)
     sensor = torch.empty(n, size, size, device=generator.device).normal_(generator=generator)
-    light = (torch.where(is_lit, gamma, 1.0), torch.where(is_lit, gain, 1.0))
-    return CameraDraws(side, blur, *light, noise, quality, is_compressed, sensor)
+    return CameraDraws(side, blur, gamma, gain, noise, quality, sensor)
 
 
 def apply_cameras(pixels: Float[Tensor, "n size size"], draws: CameraDraws) -> Float[Tensor, "n size size"]:
@@ -71,7 +71,8 @@ def apply_cameras(pixels: Float[Tensor, "n size size"], draws: CameraDraws) -> F
     pixels = optics @ pixels @ optics.transpose(1, 2)
     pixels = draws.gain[:, None, None] * pixels.clamp(min=1e-6) ** draws.gamma[:, None, None]
     pixels = (pixels + draws.noise[:, None, None] * draws.sensor).clamp(0, 1)
-    return torch.where(draws.is_compressed[:, None, None], compress_jpeg(pixels, draws.quality), pixels)
+    is_compressed = (draws.quality < NO_COMPRESSION)[:, None, None]
+    return torch.where(is_compressed, compress_jpeg(pixels, draws.quality.clamp(max=100)), pixels)
 
 
 def compress_jpeg(pixels: Float[Tensor, "n size size"], quality: Float[Tensor, " n"]) -> Float[Tensor, "n size size"]:

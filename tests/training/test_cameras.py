@@ -8,21 +8,20 @@ import torch
 from PIL import Image, ImageFilter
 
 from fer.data.synthetic.sample import draw_faces
-from fer.training.cameras import CameraDraws, apply_cameras, compress_jpeg, draw_cameras
+from fer.params import load_params
+from fer.training.augmentation import draw_transforms, transform_faces
+from fer.training.cameras import NO_COMPRESSION, CameraDraws, apply_cameras, compress_jpeg, draw_cameras
 from fer.training.params import Camera
 
 CAMERA = Camera(
-    share=0.5, resolution_chance=0.6, min_side=0.25, blur_chance=0.3, max_blur=2, light_chance=0.3, min_gamma=0.6,
-    max_gamma=1.8, min_gain=0.3, noise_chance=0.3, max_noise=0.08, jpeg_chance=0.6, min_quality=10,
-)  # fmt: skip
+    share=0.5, min_side=0.25, max_blur=2, min_gamma=0.6, max_gamma=1.8, min_gain=0.3, max_noise=0.08, min_quality=10
+)
 FACES = draw_faces(12, 0, 48)[0]
 
 
 def still_draws(n: int, **changes: torch.Tensor) -> CameraDraws:
     ones = torch.ones(n)
-    draws = CameraDraws(
-        48 * ones, 0 * ones, ones, ones, 0 * ones, 50 * ones, torch.zeros(n, dtype=torch.bool), torch.zeros(n, 48, 48)
-    )
+    draws = CameraDraws(48 * ones, 0 * ones, ones, ones, 0 * ones, NO_COMPRESSION * ones, torch.zeros(n, 48, 48))
     return draws._replace(**changes)
 
 
@@ -89,9 +88,21 @@ def test_each_face_has_a_camera_of_its_own_and_about_the_share_has_one() -> None
     assert 0 <= shown.min() <= shown.max() <= 1
 
 
-@pytest.mark.parametrize("name", [name for name in Camera.model_fields if name != "share"])
+@pytest.mark.parametrize("name", Camera.model_fields)
 def test_every_parameter_has_an_effect(name: str) -> None:
-    changed = {"max_blur": 1.0, "min_gamma": 1.0, "max_gamma": 3.0, "max_noise": 0.02, "min_quality": 60.0}
-    other = CAMERA.model_copy(update={name: changed.get(name, 0.9)})
-    first, second = (draw_cameras(64, 48, camera, torch.Generator().manual_seed(0)) for camera in (CAMERA, other))
+    values = {"share": 0.9, "min_side": 0.5, "max_blur": 1.0, "min_gamma": 1.0, "max_gamma": 3.0, "min_gain": 0.5}
+    changed = CAMERA.model_copy(update={name: (values | {"max_noise": 0.02, "min_quality": 60})[name]})
+    first, second = (draw_cameras(64, 48, camera, torch.Generator().manual_seed(0)) for camera in (CAMERA, changed))
     assert not all(map(torch.equal, first, second))
+
+
+def test_transforms_with_a_camera_end_with_it() -> None:
+    transforms = load_params().transform_sets["camera"]
+    pixels = torch.from_numpy(FACES)
+    plain, shown = (
+        transform_faces(pixels, transforms.model_copy(update={"camera": camera}), torch.Generator().manual_seed(0))
+        for camera in (None, transforms.camera)
+    )
+    assert not torch.equal(plain, shown)
+    draws = draw_transforms(len(FACES), 48, transforms, torch.Generator().manual_seed(0))
+    assert torch.equal(apply_cameras(plain, draws.camera), shown)
