@@ -58,7 +58,7 @@ TARGETS = {  # faces per second on an H200
 }
 PARAMS = load_params()
 TRANSFORMS = PARAMS.transform_sets[PARAMS.transforms]
-NO_TRANSFORMS = Transforms(**dict.fromkeys(Transforms.model_fields, 0.0))
+NO_TRANSFORMS = Transforms(**dict.fromkeys(Transforms.model_fields, 0.0) | {"camera": None})
 
 
 class EagerStep:
@@ -131,9 +131,11 @@ class Checks:
 
     def compare_transforms(self) -> Row:
         pixels = torch.from_numpy(self.valid_set.pixels)
-        draws = augmentation.draw_transforms(len(pixels), TRANSFORMS, torch.Generator().manual_seed(0))
+        draws = augmentation.draw_transforms(len(pixels), SIZE, TRANSFORMS, torch.Generator().manual_seed(0))
         expected = augmentation.apply_transforms(pixels, draws)
-        on_device = augmentation.TransformDraws(*(draw.to(self.device) for draw in draws))
+        on_device = draws._replace(
+            **{name: draw.to(self.device) for name, draw in draws._asdict().items() if draw is not None}
+        )
         found = augmentation.apply_transforms(pixels.to(self.device), on_device).cpu()
         error = float((found - expected).abs().max())
         return {"what": "transforms equal those of the CPU", "error": error, "ok": error < 1e-4}

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from fer.training.cameras import CameraDraws, apply_cameras, draw_cameras
 from fer.training.params import Transforms
 
 MIN_ERASED_AREA = 0.02  # of the face, as in Zhong et al. 2017 (arXiv:1708.04896); their largest, 0.4, can hide a mouth
@@ -36,17 +37,18 @@ class TransformDraws(NamedTuple):
     height: Float[Tensor, " n"]
     width: Float[Tensor, " n"]
     is_erased: Bool[Tensor, " n"]
+    camera: CameraDraws | None
 
 
 def transform_faces(
     faces: UInt8[Tensor, "n size size"], transforms: Transforms, generator: torch.Generator
 ) -> Float[Tensor, "n size size"]:
     """Return the faces in 0..1, each transformed at random; `generator` is on the device of `faces`."""
-    return apply_transforms(faces, draw_transforms(len(faces), transforms, generator))
+    return apply_transforms(faces, draw_transforms(len(faces), faces.shape[1], transforms, generator))
 
 
-def draw_transforms(n: int, transforms: Transforms, generator: torch.Generator) -> TransformDraws:
-    """Return the random numbers of `n` faces, on the device of `generator`."""
+def draw_transforms(n: int, size: int, transforms: Transforms, generator: torch.Generator) -> TransformDraws:
+    """Return the random numbers of `n` faces with sides of `size` pixels, on the device of `generator`."""
 
     def uniform(low: float, high: float) -> Float[Tensor, " n"]:
         return torch.empty(n, device=generator.device).uniform_(low, high, generator=generator)
@@ -64,9 +66,10 @@ def draw_transforms(n: int, transforms: Transforms, generator: torch.Generator) 
     height, width = (area * ratio).sqrt(), (area / ratio).sqrt()
     y_min, x_min = uniform(0.0, 1.0) * (1 - height), uniform(0.0, 1.0) * (1 - width)
     is_erased = uniform(0.0, 1.0) < transforms.erasing
+    camera = draw_cameras(n, size, transforms.camera, generator) if transforms.camera else None
     return TransformDraws(
         rotation, shear, zoom_x, zoom_y, shift_x, shift_y, mirror, contrast, brightness, y_min, x_min, height, width,
-        is_erased,
+        is_erased, camera,
     )  # fmt: skip
 
 
@@ -75,7 +78,8 @@ def apply_transforms(faces: UInt8[Tensor, "n size size"], draws: TransformDraws)
     pixels = faces.float() / 255
     if not len(pixels):
         return pixels
-    return _erase_rectangles(_adjust_light(_apply_affine(pixels, draws), draws), draws)
+    pixels = _erase_rectangles(_adjust_light(_apply_affine(pixels, draws), draws), draws)
+    return apply_cameras(pixels, draws.camera) if draws.camera else pixels
 
 
 def mixup(

@@ -142,6 +142,23 @@ class Augment(Section):
     max_copies: Annotated[int, Field(ge=0)]
 
 
+class Camera(Section):
+    share: Fraction
+    min_side: Annotated[float, Field(gt=0, le=1)]
+    max_blur: NonNegativeNumber
+    min_gamma: PositiveNumber
+    max_gamma: PositiveNumber
+    min_gain: Annotated[float, Field(gt=0, le=1)]
+    max_noise: Fraction
+    min_quality: Annotated[int, Field(ge=1, le=95)]
+
+    @model_validator(mode="after")
+    def _check_gamma(self) -> "Camera":
+        if self.min_gamma > self.max_gamma:
+            raise ValueError("min_gamma is above max_gamma")
+        return self
+
+
 class Transforms(Section):
     flip: Fraction
     rotation_degrees: Annotated[float, Field(ge=0, le=180)]
@@ -152,6 +169,7 @@ class Transforms(Section):
     contrast: FractionBelowOne
     erasing: Fraction
     erased_area: Fraction
+    camera: Camera | None
 
 
 class Online(Section):

@@ -17,7 +17,7 @@ from fer.nn import distributed
 from fer.nn.devices import autocast, tune_convolutions
 from fer.nn.recording import RecordedStep, default_generator, fuse
 from fer.nn.weights import normalize_faces
-from fer.training.augmentation import apply_transforms, draw_transforms, mixup
+from fer.training.augmentation import TransformDraws, apply_transforms, draw_transforms, mixup
 from fer.training.batches import FaceBatches
 from fer.training.checkpoint import Stateful
 from fer.training.examples import LabelledSet, UnlabelledPool
@@ -131,7 +131,10 @@ class TrainingStep:
         torch._foreach_lerp_(self._averages, self._values, 1 - self.recipe.ema)
 
     def _transform(self, pixels: UInt8[Tensor, "n size size"]) -> Float[Tensor, "n size size"]:
-        return self._apply_transforms(pixels, draw_transforms(len(pixels), self.transforms, self._generator))
+        return self._apply_transforms(pixels, self._draw_transforms(pixels))
+
+    def _draw_transforms(self, pixels: UInt8[Tensor, "n size size"]) -> TransformDraws:
+        return draw_transforms(len(pixels), pixels.shape[1], self.transforms, self._generator)
 
     def _gradients_and_statistics(self) -> list[Tensor]:
         """Return what the processes average in each step, so that all have the same network, thresholds and totals."""
@@ -156,8 +159,7 @@ class TrainingStep:
             return
         pixels = [batches.pixels for batches in (self._labelled, self._unlabelled) if batches]
         for part in pixels:
-            draws = draw_transforms(len(part), self.transforms, self._generator)
-            self._apply_transforms = fuse(apply_transforms, self.device, part, draws)
+            self._apply_transforms = fuse(apply_transforms, self.device, part, self._draw_transforms(part))
         faces = torch.cat(pixels).float()
         with autocast(self.device, self.precision):
             self._student = fuse(self.network, self.device, normalize_faces(faces))

@@ -29,7 +29,16 @@ from fer.training.params import SGD, Online, Phase, PlateauSchedule, Recipe, Smo
 
 ROOT = Path(__file__).parents[2]
 NO_TRANSFORMS = Transforms(
-    flip=0, rotation_degrees=0, shift=0, zoom=0, shear_degrees=0, brightness=0, contrast=0, erasing=0, erased_area=0
+    flip=0,
+    rotation_degrees=0,
+    shift=0,
+    zoom=0,
+    shear_degrees=0,
+    brightness=0,
+    contrast=0,
+    erasing=0,
+    erased_area=0,
+    camera=None,
 )
 RECIPE = Recipe(
     epochs=4,

@@ -18,8 +18,10 @@ NO_TRANSFORMS = Transforms(
     contrast=0.0,
     erasing=0.0,
     erased_area=0.2,
+    camera=None,
 )
-TRANSFORMS = [name for name in Transforms.model_fields if name != "erased_area"]  # which is an amount of `erasing`
+# Without `erased_area`, which is an amount of `erasing`, and the cameras, which have tests of their own
+TRANSFORMS = [name for name in Transforms.model_fields if name not in ("erased_area", "camera")]
 
 
 def smooth_faces(n: int) -> torch.Tensor:

@@ -39,6 +39,7 @@ TRANSFORMS = Transforms(
     contrast=0.1,
     erasing=0.1,
     erased_area=0.2,
+    camera=None,
 )
 ADAMW = AdaptiveOptimizer(kind="adamw", lr=0.01, weight_decay=0.01)
 RECIPE = Recipe(
@@ -163,7 +164,7 @@ def test_every_recipe_parameter_has_an_effect(name: str) -> None:
         assert not are_equal(train()[0], train(**{name: CHANGED_RECIPE[name]})[0])
 
 
-@pytest.mark.parametrize("name", Transforms.model_fields)
+@pytest.mark.parametrize("name", sorted(set(Transforms.model_fields) - {"camera"}))
 def test_every_transform_has_an_effect(name: str) -> None:
     assert not are_equal(train()[0], train(transforms=TRANSFORMS.model_copy(update={name: 0.0}))[0])
 
