@@ -276,7 +276,7 @@ def test_only_students_depend_on_the_weights_of_pseudo_labels_and_on_logit_adjus
     for method, changes in (("no_pool", {"logit_adjustment"}), ("fixed", {"logit_adjustment", "weights"})):
         changed, rules = (a_trial.fingerprint_inputs(method)["rules"] for a_trial in (trial, default))
         assert {key for key in rules if rules[key] != changed[key]} == changes
-    benchmark.evaluate_method(trial, NO_POOL, benchmark.train_teacher(trial, tmp_path), tmp_path)
+    run_trial(trial, tmp_path, NO_POOL)
     assert [call["logit_adjustment"] for call in training_calls] == [0.0, 0.5]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
+from fer.evaluation.statistics import compare_correct
 from fer.experiments.arms import NO_POOL, RANDOM_LABELS, TRUE_LABELS
 from fer.experiments.gains import (
     TEACHER,
@@ -110,7 +111,7 @@ def test_the_interval_holds_a_test_fold_that_all_seeds_share() -> None:
 def test_seeds_that_agree_leave_the_interval_of_the_test_faces() -> None:
     result = {TEACHER: make_result(0.5, 0.5, 0), "fixed": make_result(0.5, 0.6, 1)}
     row = row_of(compute({(250, seed): result for seed in range(3)}), "fixed")
-    expected = metrics.compare_accuracy(*(result[name].test[0] == LABELS["test"] for name in (TEACHER, "fixed")))
+    expected = compare_correct(*((result[name].test[:1] == LABELS["test"]) for name in (TEACHER, "fixed")))
     bounds = row["gain_accuracy_low"], row["gain_accuracy_high"]
     assert bounds == pytest.approx((expected["low"], expected["high"]), abs=0.01)
 
