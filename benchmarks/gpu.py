@@ -95,7 +95,7 @@ class Checks:
         targets = np.eye(CLASSES, dtype=np.float32)[labels]
         self.train_set = LabelledSet(pixels[rows], targets[rows], np.ones(n_faces, dtype=np.float32))
         self.valid_set = LabelledSet(pixels[:64], targets[:64], np.ones(len(pixels[:64]), dtype=np.float32))
-        self.networks = ["shallow"] if tiny else list(NETWORKS)
+        self.networks = ["simple_cnn"] if tiny else list(NETWORKS)
 
     def ceilings(self) -> Iterator[Row]:
         """Yield the measured rates of arithmetic and memory."""
