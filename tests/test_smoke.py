@@ -1,4 +1,4 @@
-"""The whole pipeline run by DVC on a small drawn sample, with two networks and two rounds of pseudo-labels.
+"""The whole pipeline run by DVC on a small drawn sample, with two networks and a round of pseudo-labels.
 
 One network is the example of docs/networks.md, added as the page says.
 """
@@ -24,7 +24,6 @@ ROOT = Path(__file__).parent.parent
 SMALL = {
     "sources": ["sample_fer2013", "sample_rafdb", "sample_photos"],
     "ensemble": {"simple_cnn": 2, "linear": 1},
-    "rounds": {"predict": [0, 1, 2], "retrain": [1, 2], "teacher": {"1": 0, "2": 1}},
     "sample": {"labelled": 210, "tests": 100, "photos": 60},
     "ingest": {"max_dropped": 0.2},
     "unify": {"label_budget": None},
@@ -79,7 +78,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_network_of_every_round_is_trained_and_evaluated(project: Path) -> None:
     metrics = json.loads((project / "metrics" / "evaluate.json").read_text())
-    assert list(metrics) == ["0", "1", "2"]
+    assert list(metrics) == ["0", "1"]
     for round_, networks in metrics.items():
         assert set(networks) == {"simple_cnn-0", "linear-0", "ensemble"}
         for name in networks:
@@ -87,7 +86,7 @@ def test_every_network_of_every_round_is_trained_and_evaluated(project: Path) ->
             assert networks[name]["test"]["n"] == 150
         for name in ("simple_cnn-0", "linear-0"):
             assert (project / "data" / "models" / round_ / name / "weights.safetensors").is_file()
-    assert set(json.loads((project / "metrics" / "verdict.json").read_text())) == {"1", "2"}
+    assert set(json.loads((project / "metrics" / "verdict.json").read_text())) == {"1"}
 
 
 def test_training_prediction_and_pseudo_labelling_read_no_image_files(project: Path) -> None:
@@ -104,7 +103,7 @@ def test_training_prediction_and_pseudo_labelling_read_no_image_files(project: P
 def test_row_i_is_the_same_face_everywhere(project: Path) -> None:
     faces = np.load(project / "data" / "unified" / "faces.npy", mmap_mode="r")
     n = len(faces)
-    for path in ("data/predictions/0/simple_cnn-0.npy", "data/predictions/2/linear-0.npy"):
+    for path in ("data/predictions/0/simple_cnn-0.npy", "data/predictions/1/linear-0.npy"):
         assert np.load(project / path, mmap_mode="r").shape == (n, 2, 7)
     for name in ("accepted", "probs", "weights", "reviewed"):
         assert len(np.load(project / "data" / "pseudo_labels" / "1" / f"{name}.npy")) == n
@@ -163,11 +162,10 @@ def test_the_package_predicts_images_and_reports_each_of_them(project: Path) -> 
         assert not probs or abs(sum(probs) - 1) < 1e-4
 
 
-def test_the_report_has_every_round_and_shows_faces(project: Path) -> None:
+def test_the_report_has_the_verdict_and_shows_faces(project: Path) -> None:
     page = (project / "data" / "report" / "index.html").read_text()
     verdicts = json.loads((project / "metrics" / "verdict.json").read_text())
-    for round_ in "12":
-        assert escape(f"Round {round_}: {verdicts[round_]['verdict']}") in page
+    assert escape(f"Round 1: {verdicts['1']['verdict']}") in page
     assert escape((project / "params.yaml").read_text()) in page
     pages = json.loads((project / "data" / "explained" / "pages.json").read_text())["pages"]
     assert len(pages) == 16
@@ -228,5 +226,5 @@ def test_a_clone_that_pulls_from_s3_is_up_to_date(project: Path, tmp_path: Path,
 
     call(clone, "dvc", "pull")
     assert "up to date" in call(clone, "dvc", "repro")
-    for name in ("unified/faces.npy", "models/2/simple_cnn-0/weights.safetensors", "package/package.json"):
+    for name in ("unified/faces.npy", "models/1/simple_cnn-0/weights.safetensors", "package/package.json"):
         assert (clone / "data" / name).read_bytes() == (project / "data" / name).read_bytes()
