@@ -17,7 +17,10 @@ from fer.nn.recording import print_fusion_notice
 
 @contextmanager
 def count_operations(network: nn.Module) -> Iterator[list[int]]:
-    """Yield a list to which each convolution and dense layer that runs adds its floating-point operations."""
+    """Yield a list to which each convolution and dense layer that runs adds its floating-point operations.
+
+    torch's `FlopCounterMode` counts the same, but takes a second to start, in every prediction.
+    """
     counts = []
 
     def count(layer: nn.Conv2d | nn.Linear, inputs: object, output: Tensor) -> None:

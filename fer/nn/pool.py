@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from fer.core.store import open_faces
 from fer.nn.batch_predictor import BatchPredictor, count_operations
+from fer.nn.devices import tune_convolutions
 from fer.nn.distributed import (
     broadcast_from_main,
     is_main_process,
@@ -71,6 +72,7 @@ def predict_pool(
         OSError: The disk is full, for example; finished slices stay.
     """
     pool, device = open_faces(faces), next(network.parameters()).device
+    tune_convolutions()
     with count_operations(network) as operations:  # of one view of a face, which gives the number of classes
         empty = predict_logits(network, pool[:0], views=views, batch=batch, precision=precision)
     shape = (len(pool), *empty.shape[1:])

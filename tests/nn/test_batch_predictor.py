@@ -41,7 +41,7 @@ def predict(predictor: BatchPredictor, faces: torch.Tensor = FACES) -> np.ndarra
     return torch.cat(list(predictor(faces))).numpy()
 
 
-@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="needs a C++ compiler")
+@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="g++ is not installed (apt-get install g++)")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_compiled_network_has_the_logits_of_the_eager_one(precision: str) -> None:
     eager = make_predictor(precision=precision)

@@ -89,6 +89,12 @@ def pool(tmp_path: Path) -> Pool:
     return Pool(tmp_path)
 
 
+def test_cudnn_measures_its_algorithms_for_a_pool(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    pool.predict()
+    assert torch.backends.cudnn.benchmark
+
+
 @pytest.mark.parametrize("n", [0, 1, SLICE - 1, SLICE, SLICE + 1, 45])
 @pytest.mark.parametrize("batch", [1, 3, 4, 20])
 def test_the_bytes_are_those_of_all_logits_at_once(tmp_path: Path, n: int, batch: int) -> None:
